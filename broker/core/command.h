@@ -1,0 +1,261 @@
+#ifndef PENSTOCK_BROKER_CORE_COMMAND_H_
+#define PENSTOCK_BROKER_CORE_COMMAND_H_
+
+// What the core can be told. Edges validate every field, build a command, post it to the engine's mailbox and
+// wait for the effect that carries its ticket. Text is viewed, not copied: `keepalive` owns the bytes behind the views.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "broker/core/core_types.h"
+
+namespace penstock::broker {
+
+// 16 bytes that make a repeated enqueue harmless; all zero: none.
+struct RequestId {
+  uint64_t high = 0;
+  uint64_t low = 0;
+  bool empty() const { return high == 0 && low == 0; }
+};
+
+// How failed attempts are repeated; see penstock.v1.RetryPolicy for the formula.
+struct RetryPolicy {
+  uint32_t max_attempts = 20;
+  Span initial_backoff = kSecond;
+  double multiplier = 2;
+  Span max_backoff = 3'600 * kSecond;
+  double jitter = 1;
+
+  friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
+};
+
+// A task to be enqueued. Everything that the core decides by stands beside `spec`; the rest it does not read.
+struct NewTask {
+  std::string_view queue;
+  std::string_view type;
+  uint8_t priority = 5;
+  Time run_at = 0;               // wall time; 0 or past: now. Edges leave a delay in `delay`.
+  Span delay = 0;                // counted from the moment the core takes the command
+  Time expire_at = kNever;
+  Span run_timeout = 0;          // 0: the queue's
+  std::optional<RetryPolicy> retry_policy;  // absent: the queue's
+  std::string_view unique_key;   // empty: none
+  Span unique_window = 0;        // 0: until finished
+  std::optional<Span> result_retention;     // absent: the queue's
+  std::string_view spec;         // serialized penstock.v1.TaskSpec, kept and delivered as it is
+};
+
+struct EnqueueCommand {
+  Ticket ticket;
+  RequestId request_id;
+  std::vector<NewTask> tasks;  // all or none
+  std::shared_ptr<const void> keepalive;
+};
+
+// --- workers ---
+
+struct HandledType {
+  std::string type;
+  uint32_t max_concurrency = 0;  // 0: limited by credit alone
+};
+
+struct HeldTask {
+  TaskId task;
+  FencingToken token;
+  bool started = false;
+};
+
+// A worker connects or resumes. Answered by a SessionMessage for `stream` with a welcome, or with an end.
+struct OpenSessionCommand {
+  Ticket stream;
+  std::string session_id;  // the secret; for a new session chosen by the edge
+  bool resume = false;
+  std::string worker_name;
+  std::vector<std::string> queues;
+  std::vector<HandledType> types;
+  uint32_t concurrency = 1;
+  Span lease = 0;  // 0: the default
+  std::string host;
+  int32_t pid = 0;
+  std::string version;
+  std::vector<HeldTask> held_tasks;
+};
+
+struct TaskStart {
+  TaskId task;
+  FencingToken token;
+};
+
+struct ErrorText {
+  std::string_view type;
+  std::string_view message;
+  std::string_view detail;
+};
+
+enum class OutcomeKind : uint8_t { kCompleted, kFailed, kRejected, kSnoozed, kReleased, kCancelled };
+
+struct TaskOutcome {
+  TaskId task;
+  FencingToken token;
+  OutcomeKind kind = OutcomeKind::kCompleted;
+  std::string_view result;        // completed
+  std::string_view content_type;  // completed
+  ErrorText error;                // failed, rejected
+  std::optional<Span> delay;      // snoozed; failed: retry after
+  Span run_time = 0;              // how long ago the handler began; 0: unknown
+};
+
+struct ProgressReport {
+  TaskId task;
+  FencingToken token;
+  double percent = 0;
+  std::string_view text;
+};
+
+struct LogText {
+  Time time = 0;
+  std::string_view text;
+};
+
+struct LogReport {
+  TaskId task;
+  FencingToken token;
+  std::vector<LogText> lines;
+};
+
+struct TypeCredit {
+  std::string_view type;
+  uint32_t credit = 0;
+};
+
+// Everything one WorkRequest carries. Renews the session's lease.
+struct SessionInput {
+  Ticket stream;
+  uint32_t credit = 0;
+  std::vector<TypeCredit> type_credits;
+  std::vector<TaskStart> starts;
+  std::vector<TaskOutcome> outcomes;
+  std::vector<ProgressReport> progress_reports;
+  std::vector<LogReport> log_reports;
+  uint64_t frame_number = 0;
+  bool stuck_changed = false;
+  std::vector<TaskId> stuck_tasks;
+  bool draining = false;
+  bool goodbye = false;
+  std::shared_ptr<const void> keepalive;
+};
+
+// The stream ended without a goodbye: the session's grace begins.
+struct SessionBroken {
+  Ticket stream;
+};
+
+struct DrainWorkerCommand {
+  Ticket ticket;
+  std::string worker;  // "w7" or a name
+};
+
+// --- tasks ---
+
+struct GetTaskCommand {
+  Ticket ticket;
+  TaskId task;
+};
+
+// Answers at once with the task as it is, then after each change until it is finished or UnwatchCommand comes.
+struct WatchTaskCommand {
+  Ticket ticket;
+  TaskId task;
+  bool only_end = false;  // Wait: nothing between the first answer and the end
+};
+
+struct UnwatchCommand {
+  Ticket ticket;
+};
+
+struct CancelTaskCommand {
+  Ticket ticket;
+  TaskId task;
+  std::string reason;
+};
+
+struct RetryTaskCommand {
+  Ticket ticket;
+  TaskId task;
+};
+
+// The waiting tasks of a queue, lane by lane; the edge reads their blocks. See LanesReply.
+struct ListLanesCommand {
+  Ticket ticket;
+  std::string queue;
+  LaneId from_lane;        // lanes with this number or higher
+  BlockId from_block;      // of from_lane: blocks with this number or higher
+  uint32_t max_runs = 256;
+};
+
+struct ListRunningCommand {
+  Ticket ticket;
+  std::string queue;
+  TaskId after;
+  uint32_t limit = 100;
+};
+
+// --- queues ---
+
+struct QueueSettings {
+  bool relaxed = false;  // durability
+  RetryPolicy retry_policy;
+  Span result_retention = 24 * 3'600 * kSecond;
+  Span dead_retention = 30 * 24 * 3'600 * kSecond;
+  Span run_timeout = 30 * kMinute;
+
+  friend bool operator==(const QueueSettings&, const QueueSettings&) = default;
+};
+
+// A change of some settings; absent ones stay.
+struct QueueSettingsChange {
+  std::optional<bool> relaxed;
+  std::optional<RetryPolicy> retry_policy;
+  std::optional<Span> result_retention;
+  std::optional<Span> dead_retention;
+  std::optional<Span> run_timeout;
+};
+
+enum class QueueVerb : uint8_t { kCreate, kUpdate, kPause, kResume, kDrain, kPurge, kDelete };
+
+struct QueueCommand {
+  Ticket ticket;
+  QueueVerb verb = QueueVerb::kCreate;
+  std::string queue;
+  QueueSettingsChange settings;  // create, update
+  bool force = false;            // delete
+};
+
+enum class DeadVerb : uint8_t { kRedrive, kPurge };
+
+struct DeadTasksCommand {
+  Ticket ticket;
+  DeadVerb verb = DeadVerb::kRedrive;
+  std::string queue;
+  std::string type;  // empty: all
+  uint32_t limit = 1'000;
+};
+
+// All queues, workers and totals; see StatusReply.
+struct StatusCommand {
+  Ticket ticket;
+};
+
+using Command =
+    std::variant<EnqueueCommand, SessionInput, OpenSessionCommand, SessionBroken, DrainWorkerCommand, GetTaskCommand,
+                 WatchTaskCommand, UnwatchCommand, CancelTaskCommand, RetryTaskCommand, ListLanesCommand,
+                 ListRunningCommand, QueueCommand, DeadTasksCommand, StatusCommand>;
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_CORE_COMMAND_H_

@@ -1,0 +1,417 @@
+#include "broker/core/core_state.h"
+
+#include <cstdlib>
+#include <utility>
+
+#include "broker/core/lane_head.h"
+#include "common/coding.h"
+#include "common/text.h"
+
+namespace penstock::broker {
+namespace {
+
+// A lane's runs are stored away in pieces of this many, so that a lane of a million blocks costs no more memory than
+// one of a few hundred.
+constexpr size_t kSegmentRuns = 256;
+
+void SetBit(std::vector<uint64_t>& bits, uint32_t slot, uint32_t total) {
+  if (bits.empty()) bits.resize((total + 63) / 64);
+  bits[slot / 64] |= uint64_t{1} << slot % 64;
+}
+
+}  // namespace
+
+Lane::Lane() = default;
+Lane::~Lane() = default;
+
+uint64_t& CounterOf(QueueCounters& counters, Counter counter) {
+  switch (counter) {
+    case Counter::kScheduled:
+      return counters.scheduled;
+    case Counter::kAvailable:
+      return counters.available;
+    case Counter::kRunning:
+      return counters.running;
+    case Counter::kRetryable:
+      return counters.retryable;
+    case Counter::kDead:
+      return counters.dead;
+    case Counter::kEnqueuedTotal:
+      return counters.enqueued_total;
+    case Counter::kCompletedTotal:
+      return counters.completed_total;
+    case Counter::kFailedTotal:
+      return counters.failed_total;
+    case Counter::kCancelledTotal:
+      return counters.cancelled_total;
+    case Counter::kDeadTotal:
+      return counters.dead_total;
+  }
+  std::abort();
+}
+
+// --- queues and types ---
+
+QueueState* CoreState::FindQueue(std::string_view name) {
+  auto found = queues_.find(name);
+  return found == queues_.end() ? nullptr : found->second.get();
+}
+
+QueueState* CoreState::FindQueue(QueueId id) {
+  auto found = queues_by_id_.find(id);
+  return found == queues_by_id_.end() ? nullptr : found->second;
+}
+
+QueueState* CoreState::AddQueue(QueueId id, std::string name) {
+  auto queue = std::make_unique<QueueState>();
+  queue->id = id;
+  queue->name = name;
+  QueueState* added = queue.get();
+  queues_by_id_[id] = added;
+  queues_.emplace(std::move(name), std::move(queue));
+  return added;
+}
+
+void CoreState::RemoveQueue(QueueState* queue) {
+  std::erase(changes_.queues, queue);
+  queues_by_id_.erase(queue->id);
+  queues_.erase(queues_.find(queue->name));
+}
+
+void CoreState::Count(QueueState* queue, Counter counter, int64_t change) {
+  if (change == 0) return;
+  CounterOf(queue->counters, counter) += static_cast<uint64_t>(change);
+  if (!queue->dirty) {
+    queue->dirty = true;
+    changes_.queues.push_back(queue);
+  }
+}
+
+TypeId CoreState::FindType(std::string_view name) const {
+  auto found = types_.find(ToAbsl(name));
+  return found == types_.end() ? TypeId() : found->second;
+}
+
+std::string_view CoreState::TypeName(TypeId id) const {
+  auto found = type_names_.find(id);
+  return found == type_names_.end() ? std::string_view() : std::string_view(found->second);
+}
+
+void CoreState::AddType(TypeId id, std::string name) {
+  type_names_[id] = name;
+  types_[std::move(name)] = id;
+}
+
+// --- lanes ---
+
+Lane* CoreState::FindLane(const LaneKey& key) {
+  auto found = lanes_by_key_.find(key);
+  return found == lanes_by_key_.end() ? nullptr : found->second;
+}
+
+Lane* CoreState::FindLane(LaneId id) {
+  auto found = lanes_.find(id);
+  return found == lanes_.end() ? nullptr : found->second.get();
+}
+
+Lane* CoreState::RestoreLane(LaneId id, const LaneKey& key) {
+  auto lane = std::make_unique<Lane>();
+  lane->id = id;
+  lane->key = key;
+  lane->queue = FindQueue(key.queue);
+  if (lane->queue != nullptr) lane->queue->lanes.insert(id);
+  Lane* added = lane.get();
+  lanes_by_key_[key] = added;
+  lanes_[id] = std::move(lane);
+  return added;
+}
+
+Lane* CoreState::CreateLane(const LaneKey& key) {
+  Lane* lane = RestoreLane(LaneId(next_.lane++), key);
+  MarkDirty(lane);
+  changes_.lanes[static_cast<size_t>(lane->change)].created = true;
+  return lane;
+}
+
+void CoreState::MarkDirty(Lane* lane) {
+  if (lane->change >= 0) return;
+  lane->change = static_cast<int32_t>(changes_.lanes.size());
+  changes_.lanes.push_back({lane->id, lane->key, false, {}});
+}
+
+void CoreState::RemoveLane(Lane* lane) {
+  if (lane->segment_deleted < lane->segment_end) {
+    segment_garbage_.push_back({lane->id, lane->segment_deleted, lane->segment_end});
+  }
+  changes_.removed_lanes.push_back(lane->id);
+  if (lane->queue != nullptr) lane->queue->lanes.erase(lane->id);
+  // While a delta is replayed, a successor with the same key may be in place already.
+  if (auto found = lanes_by_key_.find(lane->key); found->second == lane) lanes_by_key_.erase(found);
+  lanes_.erase(lane->id);
+}
+
+void CoreState::AppendRun(Lane* lane, const FreshRun& run, uint32_t tasks) {
+  MarkDirty(lane);
+  lane->back.push_back(run);
+  lane->fresh_count += tasks;
+  std::string& operations = changes_.lanes[static_cast<size_t>(lane->change)].operations;
+  operations.push_back(static_cast<char>(RunOperation::kAppend));
+  PutVarint(&operations, run.block.value());
+  PutSigned(&operations, run.since);
+  PutVarint(&operations, run.entry);
+}
+
+bool CoreState::ShouldSpill(const Lane& lane) const {
+  return lane.back.size() >= kSegmentRuns && (lane.front_index < lane.front.size() || lane.segment_begin < lane.segment_end);
+}
+
+std::vector<FreshRun> CoreState::SpillBack(Lane* lane) {
+  MarkDirty(lane);
+  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kSpill));
+  ++lane->segment_end;
+  return std::exchange(lane->back, {});
+}
+
+void CoreState::PopRun(Lane* lane) {
+  MarkDirty(lane);
+  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kPop));
+  if (++lane->front_index == lane->front.size()) {
+    lane->front.clear();
+    lane->front_index = 0;
+  }
+}
+
+void CoreState::LoadSegment(Lane* lane, std::vector<FreshRun> runs) {
+  MarkDirty(lane);
+  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(
+      static_cast<char>(RunOperation::kLoadSegment));
+  lane->front = std::move(runs);
+  lane->front_index = 0;
+  ++lane->segment_begin;
+}
+
+void CoreState::TurnToBack(Lane* lane) {
+  MarkDirty(lane);
+  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kTurnToBack));
+  lane->front = std::exchange(lane->back, {});
+  lane->front_index = 0;
+}
+
+void CoreState::SetFrontPosition(Lane* lane, uint16_t position) {
+  MarkDirty(lane);
+  lane->front[lane->front_index].position = position;
+}
+
+void CoreState::ChangeFresh(Lane* lane, int64_t change) {
+  MarkDirty(lane);
+  lane->fresh_count += static_cast<uint64_t>(change);
+}
+
+void CoreState::ChangeTimed(Lane* lane, int64_t count, int64_t due) {
+  MarkDirty(lane);
+  lane->timed_count += static_cast<uint64_t>(count);
+  lane->timed_due += static_cast<uint64_t>(due);
+}
+
+void CoreState::SetDueCursor(Lane* lane, const TimerPosition& cursor) {
+  MarkDirty(lane);
+  lane->due_cursor = cursor;
+}
+
+// --- purged lanes ---
+
+void CoreState::PurgeLane(Lane* lane) {
+  PurgedLane purged;
+  purged.lane = lane->id;
+  purged.segment_begin = lane->segment_begin;
+  purged.segment_end = lane->segment_end;
+  purged.timed_count = lane->timed_count;
+  purged.runs.assign(lane->front.begin() + lane->front_index, lane->front.end());
+  purged.runs.insert(purged.runs.end(), lane->back.begin(), lane->back.end());
+  changes_.purged_lanes.push_back(purged.lane);
+  purged_lanes_.push_back(std::move(purged));
+  RemoveLane(lane);
+}
+
+void CoreState::PopPurgedRun() {
+  PurgedLane& purged = purged_lanes_.back();
+  purged.runs.pop_back();
+  PutVarint(&changes_.purge_operations, purged.lane.value());
+  changes_.purge_operations.push_back(static_cast<char>(RunOperation::kPop));
+}
+
+void CoreState::LoadPurgedSegment(std::vector<FreshRun> runs) {
+  PurgedLane& purged = purged_lanes_.back();
+  purged.runs = std::move(runs);
+  ++purged.segment_begin;
+  PutVarint(&changes_.purge_operations, purged.lane.value());
+  changes_.purge_operations.push_back(static_cast<char>(RunOperation::kLoadSegment));
+}
+
+void CoreState::RemovePurgedLane() {
+  PutVarint(&changes_.purge_operations, purged_lanes_.back().lane.value());
+  changes_.purge_operations.push_back(0);
+  purged_lanes_.pop_back();
+}
+
+// --- blocks ---
+
+BlockState* CoreState::FindBlock(BlockId id) {
+  if (last_block_ != nullptr && last_block_->id == id) return last_block_;
+  auto found = blocks_.find(id);
+  if (found == blocks_.end()) return nullptr;
+  return last_block_ = found->second.get();
+}
+
+BlockState* CoreState::TouchBlock(BlockId id, uint32_t total) {
+  if (BlockState* found = FindBlock(id)) return found;
+  auto block = std::make_unique<BlockState>();
+  block->id = id;
+  block->total = total;
+  block->alive = total;
+  last_block_ = block.get();
+  blocks_[id] = std::move(block);
+  changes_.touched_blocks.emplace_back(id, total);
+  return last_block_;
+}
+
+void CoreState::MarkGone(BlockState* block, uint32_t slot) {
+  SetBit(block->gone, slot, block->total);
+  changes_.gone.push_back(TaskId(partition_, block->id.value(), slot));
+}
+
+void CoreState::MarkCompacted(BlockState* block) {
+  block->compacted = true;
+  changes_.compacted_blocks.push_back(block->id);
+}
+
+void CoreState::RemoveBlock(BlockState* block) {
+  if (last_block_ == block) last_block_ = nullptr;
+  blocks_.erase(block->id);
+}
+
+// --- leases ---
+
+Lease* CoreState::FindLease(TaskId task) {
+  auto found = lease_index_.find(task);
+  return found == lease_index_.end() ? nullptr : &leases_[found->second];
+}
+
+Lease* CoreState::RestoreLease(const Lease& lease) {
+  uint32_t index;
+  if (free_leases_.empty()) {
+    index = static_cast<uint32_t>(leases_.size());
+    leases_.push_back(lease);
+  } else {
+    index = free_leases_.back();
+    free_leases_.pop_back();
+    leases_[index] = lease;
+  }
+  lease_index_[lease.task] = index;
+  LeaseList& list = lease_lists_[lease.session];
+  leases_[index].previous = list.last;
+  leases_[index].next = kNoLease;
+  if (list.last == kNoLease) {
+    list.first = index;
+  } else {
+    leases_[list.last].next = index;
+  }
+  list.last = index;
+  ++list.count;
+  if (lease.started) ++list.started;
+  return &leases_[index];
+}
+
+Lease* CoreState::AddLease(const Lease& lease) {
+  changes_.leased.push_back(lease.task);
+  return RestoreLease(lease);
+}
+
+void CoreState::RemoveLease(uint32_t index) {
+  Lease& lease = leases_[index];
+  LeaseList& list = lease_lists_[lease.session];
+  if (lease.previous == kNoLease) {
+    list.first = lease.next;
+  } else {
+    leases_[lease.previous].next = lease.next;
+  }
+  if (lease.next == kNoLease) {
+    list.last = lease.previous;
+  } else {
+    leases_[lease.next].previous = lease.previous;
+  }
+  --list.count;
+  if (lease.started) --list.started;
+  lease_index_.erase(lease.task);
+  free_leases_.push_back(index);
+}
+
+void CoreState::ForEachLease(absl::FunctionRef<void(const Lease&)> visit) const {
+  for (const auto& [session, list] : lease_lists_) {
+    for (uint32_t index = list.first; index != kNoLease; index = leases_[index].next) visit(leases_[index]);
+  }
+}
+
+void CoreState::Start(Lease* lease, Time start_time) {
+  if (!lease->started) ++lease_lists_[lease->session].started;
+  lease->started = true;
+  lease->start_time = start_time;
+  changes_.updated_leases.push_back(lease->task);
+}
+
+void CoreState::MakeExceptional(Lease* lease) {
+  lease->exceptional = true;
+  changes_.updated_leases.push_back(lease->task);
+}
+
+void CoreState::RequestCancel(Lease* lease) {
+  lease->cancel_requested = true;
+  changes_.updated_leases.push_back(lease->task);
+}
+
+void CoreState::End(TaskId task, const Ending& ending, BlockState* block, uint64_t sequence) {
+  changes_.endings.emplace_back(task, ending);
+  if (ending.lease_removed) {
+    auto found = lease_index_.find(task);
+    if (found != lease_index_.end()) RemoveLease(found->second);
+  }
+  if (block == nullptr) return;
+  if (ending.slot_finished && !block->is_finished(task.slot())) {
+    SetBit(block->finished, task.slot(), block->total);
+    --block->alive;
+  }
+  if (ending.bucket != 0) {
+    const HistoryAddress address{ending.bucket, sequence};
+    if (block->finishes.empty() || !(block->finishes.back() == address)) block->finishes.push_back(address);
+  }
+}
+
+void CoreState::Changes::Clear() {
+  queues.clear();
+  lanes.clear();
+  removed_lanes.clear();
+  touched_blocks.clear();
+  gone.clear();
+  compacted_blocks.clear();
+  leased.clear();
+  updated_leases.clear();
+  endings.clear();
+  purge_operations.clear();
+  purged_lanes.clear();
+}
+
+bool CoreState::Changes::empty() const {
+  return queues.empty() && lanes.empty() && removed_lanes.empty() && touched_blocks.empty() && gone.empty() &&
+         compacted_blocks.empty() && leased.empty() && updated_leases.empty() && endings.empty() &&
+         purge_operations.empty() && purged_lanes.empty();
+}
+
+void CoreState::ClearChanges() {
+  for (QueueState* queue : changes_.queues) queue->dirty = false;
+  for (const auto& change : changes_.lanes) {
+    if (Lane* lane = FindLane(change.lane)) lane->change = -1;
+  }
+  changes_.Clear();
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,345 @@
+#ifndef PENSTOCK_BROKER_CORE_CORE_STATE_H_
+#define PENSTOCK_BROKER_CORE_CORE_STATE_H_
+
+// What the core holds in memory, all of which can be rebuilt from the store: queues, lanes, blocks that have been touched, leases. Memory
+// grows with what runs and with lanes that have waiting tasks, not with the backlog.
+//
+// Every change goes through a method here, which also notes it for the batch's delta (state_codec.h). Replaying
+// deltas over a checkpoint gives the same state. Owned by the core, used on the engine's thread only.
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "broker/core/core_types.h"
+#include "broker/core/effects.h"
+
+namespace penstock::broker {
+
+struct LaneKey {
+  QueueId queue;
+  TypeId type;
+  uint8_t priority = 0;
+
+  friend auto operator<=>(const LaneKey&, const LaneKey&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const LaneKey& key) {
+    return H::combine(std::move(h), key.queue, key.type, key.priority);
+  }
+};
+
+struct QueueState {
+  QueueId id;
+  std::string name;
+  QueueSettings settings;
+  bool paused = false;
+  bool draining = false;
+  Time create_time = 0;
+  QueueCounters counters;
+  absl::btree_set<LaneId> lanes;
+  bool dirty = false;  // counters changed in this batch
+};
+
+// A lane's tasks in one block. `position` counts within TaskBlock::FreshSlots(entry).
+struct FreshRun {
+  BlockId block;
+  Time since = 0;  // when the block was made
+  uint16_t entry = 0;
+  uint16_t position = 0;
+
+  friend bool operator==(const FreshRun&, const FreshRun&) = default;
+};
+
+// A timer's place in its lane: keys sort by due time, then task.
+struct TimerPosition {
+  Time due = 0;
+  TaskId task;
+
+  friend auto operator<=>(const TimerPosition&, const TimerPosition&) = default;
+};
+
+// What the dispatcher keeps of a lane between batches; rebuilt on demand, never stored.
+struct LaneHead;
+
+struct Lane {
+  LaneId id;
+  LaneKey key;
+  QueueState* queue = nullptr;
+
+  // Tasks enqueued without delay, in order: `front` from front_index on, then the stored segments
+  // [segment_begin, segment_end), then `back`.
+  std::vector<FreshRun> front;
+  uint32_t front_index = 0;
+  std::vector<FreshRun> back;
+  uint64_t segment_begin = 0;
+  uint64_t segment_end = 0;
+  uint64_t segment_deleted = 0;  // segments below are deleted from the store
+  uint64_t fresh_count = 0;
+
+  // Tasks with a timer (scheduled, retryable, given back), in the store under Keys::Timer. Those up to `due_cursor` have been counted as due.
+  uint64_t timed_count = 0;
+  uint64_t timed_due = 0;
+  TimerPosition due_cursor;
+
+  int32_t change = -1;  // its place in Changes::lanes, if it changed in this batch
+
+  std::unique_ptr<LaneHead> head;
+  Time wake = kNever;  // when the first timer past due_cursor is due; kept by timers.h
+
+  Lane();
+  ~Lane();
+  bool has_waiting() const { return fresh_count > 0 || timed_count > 0; }
+  bool has_runs() const { return front_index < front.size() || segment_begin < segment_end || !back.empty(); }
+};
+
+// A block of which something has been taken, and which still holds living tasks.
+struct BlockState {
+  BlockId id;
+  uint32_t total = 0;
+  uint32_t alive = 0;  // slots whose task is not finished
+  bool compacted = false;
+  std::vector<uint64_t> finished;  // bitmaps over slots
+  std::vector<uint64_t> gone;      // left their lane out of turn; empty until one has
+  std::vector<HistoryAddress> finishes;
+
+  static bool Test(const std::vector<uint64_t>& bits, uint32_t slot) {
+    return slot / 64 < bits.size() && (bits[slot / 64] >> slot % 64 & 1) != 0;
+  }
+  bool is_finished(uint32_t slot) const { return Test(finished, slot); }
+  bool is_gone(uint32_t slot) const { return Test(gone, slot); }
+};
+
+// What can happen to a lane's runs; noted in order, so that a replay does exactly the same.
+enum class RunOperation : uint8_t {
+  kAppend = 1,       // varint(block) signed(since) varint(entry)
+  kSpill = 2,        // back became a segment
+  kPop = 3,          // the front run is done with
+  kLoadSegment = 4,  // the first segment became the front
+  kTurnToBack = 5,   // back became the front
+};
+
+inline constexpr uint32_t kNoLease = UINT32_MAX;
+
+// A running task. Leases of a session form a list in the order of delivery.
+struct Lease {
+  TaskId task;
+  FencingToken token;
+  SessionNumber session;
+  QueueId queue;
+  TypeId type;
+  uint8_t priority = 0;
+  uint16_t attempt = 1;
+  bool exceptional = false;  // has a TaskRecord
+  bool started = false;
+  bool cancel_requested = false;
+  bool stuck = false;
+  Time create_time = 0;
+  Time start_time = 0;       // wall time; when delivered, until it is started
+  // From the task's slot; read again after a recovery.
+  bool details_known = false;
+  bool has_unique_key = false;
+  Span result_retention = -1;  // -1: the queue's
+  uint32_t previous = kNoLease;
+  uint32_t next = kNoLease;
+};
+
+struct LeaseList {
+  uint32_t first = kNoLease;
+  uint32_t last = kNoLease;
+  uint32_t count = 0;
+  uint32_t started = 0;
+};
+
+// Numbers that are given out once.
+struct NextNumbers {
+  uint64_t block = 1;
+  uint32_t lane = 1;
+  uint32_t queue = 1;
+  uint32_t type = 1;
+  uint64_t session = 1;
+};
+
+enum class Counter : uint8_t {
+  kScheduled,
+  kAvailable,
+  kRunning,
+  kRetryable,
+  kDead,
+  kEnqueuedTotal,
+  kCompletedTotal,
+  kFailedTotal,
+  kCancelledTotal,
+  kDeadTotal,
+};
+inline constexpr int kCounterCount = 10;
+uint64_t& CounterOf(QueueCounters& counters, Counter counter);
+
+// How a task left the lease table or its slot.
+struct Ending {
+  bool lease_removed = false;
+  bool slot_finished = false;
+  uint32_t bucket = 0;  // its history stands in this bucket of this commit; 0: it has none
+};
+
+class CoreState {
+ public:
+  explicit CoreState(uint8_t partition) : partition_(partition) {}
+  CoreState(const CoreState&) = delete;
+  CoreState& operator=(const CoreState&) = delete;
+
+  uint8_t partition() const { return partition_; }
+  NextNumbers& next() { return next_; }
+
+  // --- queues and types ---
+  QueueState* FindQueue(std::string_view name);
+  QueueState* FindQueue(QueueId id);
+  QueueState* AddQueue(QueueId id, std::string name);
+  void RemoveQueue(QueueState* queue);
+  const absl::btree_map<std::string, std::unique_ptr<QueueState>, std::less<>>& queues() const { return queues_; }
+  void Count(QueueState* queue, Counter counter, int64_t change);
+
+  TypeId FindType(std::string_view name) const;  // empty id: unknown
+  std::string_view TypeName(TypeId id) const;
+  void AddType(TypeId id, std::string name);
+  size_t type_count() const { return type_names_.size(); }
+
+  // --- lanes ---
+  Lane* FindLane(const LaneKey& key);
+  Lane* FindLane(LaneId id);
+  // Notes that the lane exists from this batch on.
+  Lane* CreateLane(const LaneKey& key);
+  // Takes an empty or purged lane out. Its stored segments are garbage from then on.
+  void RemoveLane(Lane* lane);
+  const absl::btree_map<LaneId, std::unique_ptr<Lane>>& lanes() const { return lanes_; }
+  void AppendRun(Lane* lane, const FreshRun& run, uint32_t tasks);
+  // The front run was taken as a whole. REQUIRES: the front is loaded (front_index < front.size()).
+  void PopRun(Lane* lane);
+  void SetFrontPosition(Lane* lane, uint16_t position);
+  void ChangeFresh(Lane* lane, int64_t change);
+  void ChangeTimed(Lane* lane, int64_t count, int64_t due);
+  void SetDueCursor(Lane* lane, const TimerPosition& cursor);
+  void MarkDirty(Lane* lane);
+  // Moves `back` out: the caller stores it as segment number segment_end - 1. Called when ShouldSpill.
+  std::vector<FreshRun> SpillBack(Lane* lane);
+  bool ShouldSpill(const Lane& lane) const;
+  // The next stored segment has been read.
+  void LoadSegment(Lane* lane, std::vector<FreshRun> runs);
+  // `back` becomes the front. REQUIRES: no stored segments.
+  void TurnToBack(Lane* lane);
+
+  // --- blocks ---
+  BlockState* FindBlock(BlockId id);
+  // The state of a block that has `total` slots; made at the first call.
+  BlockState* TouchBlock(BlockId id, uint32_t total);
+  void MarkGone(BlockState* block, uint32_t slot);
+  void MarkCompacted(BlockState* block);
+  // The block's last task is finished.
+  void RemoveBlock(BlockState* block);
+  const absl::btree_map<BlockId, std::unique_ptr<BlockState>>& blocks() const { return blocks_; }
+
+  // --- leases ---
+  Lease* FindLease(TaskId task);
+  Lease& LeaseAt(uint32_t index) { return leases_[index]; }
+  LeaseList& LeasesOf(SessionNumber session) { return lease_lists_[session]; }
+  // Adds it to its session's list and notes it.
+  Lease* AddLease(const Lease& lease);
+  void Start(Lease* lease, Time start_time);
+  void RequestCancel(Lease* lease);
+  // The task has a TaskRecord from now on.
+  void MakeExceptional(Lease* lease);
+  size_t lease_count() const { return lease_index_.size(); }
+  // Session by session in the order of their numbers, each in the order of delivery.
+  void ForEachLease(absl::FunctionRef<void(const Lease&)> visit) const;
+  // Notes what happened to a task: removes its lease, marks its slot finished in `block` (may be null if neither slot nor bucket is concerned).
+  void End(TaskId task, const Ending& ending, BlockState* block, uint64_t sequence);
+  void ForgetSession(SessionNumber session) { lease_lists_.erase(session); }
+
+  // Stored segments of lanes that are gone: {lane, first, end}. Deleted with the next checkpoint.
+  struct SegmentGarbage {
+    LaneId lane;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+  std::vector<SegmentGarbage>& segment_garbage() { return segment_garbage_; }
+
+  // Lanes of purged queues, whose slots are still to be finished block by block (janitor.h).
+  struct PurgedLane {
+    LaneId lane;
+    std::vector<FreshRun> runs;  // from the back: the last is handled next
+    uint64_t segment_begin = 0;
+    uint64_t segment_end = 0;
+    uint64_t timed_count = 0;    // timers left in the store
+  };
+  const std::vector<PurgedLane>& purged_lanes() const { return purged_lanes_; }
+  // Takes a lane out with all that waits in it.
+  void PurgeLane(Lane* lane);
+  // For the janitor, and for recovery: the last purged lane's last run is done with; the lane's next segment has been read; the lane is done with.
+  void PopPurgedRun();
+  void LoadPurgedSegment(std::vector<FreshRun> runs);
+  void RemovePurgedLane();
+
+  // What changed in this batch, for the codec; cleared by ClearChanges.
+  struct Changes {
+    std::vector<QueueState*> queues;
+    struct LaneChange {
+      LaneId lane;
+      LaneKey key;
+      bool created = false;
+      // What happened to its runs, in order: see state_codec.h.
+      std::string operations;
+    };
+    std::vector<LaneChange> lanes;  // may have been removed since
+    std::vector<LaneId> removed_lanes;
+    std::vector<std::pair<BlockId, uint32_t>> touched_blocks;
+    std::vector<TaskId> gone;
+    std::vector<BlockId> compacted_blocks;
+    std::vector<TaskId> leased;
+    std::vector<TaskId> updated_leases;   // started, asked to cancel, made exceptional
+    std::vector<std::pair<TaskId, Ending>> endings;
+    // Purge: lane and operation, as in LaneChange::operations; an empty list of operations: the lane was removed.
+    std::string purge_operations;
+    std::vector<LaneId> purged_lanes;
+    void Clear();
+    bool empty() const;
+  };
+  Changes& changes() { return changes_; }
+  void ClearChanges();
+
+  // For recovery: puts things in place without noting a change.
+  Lane* RestoreLane(LaneId id, const LaneKey& key);
+  Lease* RestoreLease(const Lease& lease);
+  void RestorePurgedLane(PurgedLane lane) { purged_lanes_.push_back(std::move(lane)); }
+
+ private:
+  void RemoveLease(uint32_t index);
+
+  const uint8_t partition_;
+  NextNumbers next_;
+  absl::btree_map<std::string, std::unique_ptr<QueueState>, std::less<>> queues_;
+  absl::flat_hash_map<QueueId, QueueState*> queues_by_id_;
+  absl::flat_hash_map<std::string, TypeId> types_;
+  absl::btree_map<TypeId, std::string> type_names_;
+  absl::btree_map<LaneId, std::unique_ptr<Lane>> lanes_;
+  absl::flat_hash_map<LaneKey, Lane*> lanes_by_key_;
+  absl::btree_map<BlockId, std::unique_ptr<BlockState>> blocks_;
+  BlockState* last_block_ = nullptr;  // most look-ups repeat the one before
+  std::vector<Lease> leases_;
+  std::vector<uint32_t> free_leases_;
+  absl::flat_hash_map<TaskId, uint32_t> lease_index_;
+  absl::btree_map<SessionNumber, LeaseList> lease_lists_;
+  std::vector<SegmentGarbage> segment_garbage_;
+  std::vector<PurgedLane> purged_lanes_;
+  Changes changes_;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_CORE_CORE_STATE_H_

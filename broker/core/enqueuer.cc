@@ -1,0 +1,198 @@
+#include "broker/core/enqueuer.h"
+
+#include <algorithm>
+
+#include "broker/core/state_codec.h"
+#include "common/status.h"
+#include "common/status_details.h"
+#include "fmt/format.h"
+
+namespace penstock::broker {
+
+absl::StatusOr<QueueState*> Enqueuer::QueueFor(std::string_view name) {
+  if (QueueState* queue = context_.state.FindQueue(name)) return queue;
+  if (context_.state.queues().size() >= context_.options.max_queues) {
+    return LimitReached("limits.queues", fmt::format("there are {} queues already; delete some, or raise limits.queues",
+                                                     context_.options.max_queues));
+  }
+  QueueState* queue = context_.state.AddQueue(QueueId(context_.state.next().queue++), std::string(name));
+  queue->settings = context_.options.queue_defaults;
+  queue->create_time = context_.now.wall;
+  context_.Fact(LogFact::Kind::kQueueCreated, fmt::format("queue={}", name));
+  context_.state.Count(queue, Counter::kEnqueuedTotal, 0);
+  PutQueueRecord(context_, *queue);
+  return queue;
+}
+
+absl::StatusOr<TypeId> Enqueuer::TypeFor(std::string_view name) {
+  TypeId type = context_.state.FindType(name);
+  if (!type.empty()) return type;
+  if (context_.state.type_count() >= context_.options.max_types) {
+    return LimitReached("limits.types", fmt::format("there are {} task types already; raise limits.types, or put what varies "
+                                                    "into the payload instead of the type",
+                                                    context_.options.max_types));
+  }
+  type = TypeId(context_.state.next().type++);
+  context_.state.AddType(type, std::string(name));
+  records::TypeRecord record;
+  record.set_name(std::string(name));
+  context_.Put(Family::kMeta, context_.keys.Type(type), record);
+  return type;
+}
+
+// Queues and types that were made for a command that is refused later stay, empty: names cost little, a half-made enqueue
+// would cost the promise. Draining queues are found before any task is added.
+absl::Status Enqueuer::CheckLimits(const EnqueueCommand& command) {
+  std::string_view queue_name, type_name;
+  for (const NewTask& task : command.tasks) {
+    if (task.queue != queue_name) {
+      queue_name = task.queue;
+      ASSIGN_OR_RETURN(const QueueState* queue, QueueFor(task.queue));
+      if (queue->draining) {
+        return absl::FailedPreconditionError(
+            fmt::format("queue {} is draining and takes no tasks; end that with `penstock queue resume {}`", task.queue,
+                        task.queue));
+      }
+    }
+    if (task.type != type_name) {
+      type_name = task.type;
+      RETURN_IF_ERROR(TypeFor(task.type).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Enqueuer::Enqueue(const EnqueueCommand& command) {
+  std::string request_key;
+  if (!command.request_id.empty()) {
+    request_key = context_.keys.Request(command.request_id.high, command.request_id.low);
+    auto record = GetRecord<records::RequestRecord>(context_.commit, Family::kIndex, request_key);
+    if (record.ok() && record->until() > context_.now.wall) {
+      EnqueueReply reply;
+      for (uint64_t task : record->task_ids()) reply.results.push_back({TaskId(task), false});
+      for (uint32_t position : record->duplicates()) reply.results[position].duplicate = true;
+      // The first enqueue may be in a batch that is still being synced, or in one that was promised less.
+      context_.effects.needs_sync = true;
+      context_.ReplyTo(command.ticket, std::move(reply));
+      return;
+    }
+    if (!record.ok() && !absl::IsNotFound(record.status())) {
+      context_.ReplyTo(command.ticket, record.status());
+      return;
+    }
+  }
+  if (absl::Status status = CheckLimits(command); !status.ok()) {
+    context_.ReplyTo(command.ticket, std::move(status));
+    return;
+  }
+  EnqueueReply reply;
+  reply.results.reserve(command.tasks.size());
+  for (const NewTask& task : command.tasks) reply.results.push_back(Add(task));
+  if (!request_key.empty()) {
+    records::RequestRecord record;
+    record.set_until(context_.now.wall + context_.options.request_window);
+    for (size_t i = 0; i < reply.results.size(); ++i) {
+      record.add_task_ids(reply.results[i].task.value());
+      if (reply.results[i].duplicate) record.add_duplicates(static_cast<uint32_t>(i));
+    }
+    context_.Put(Family::kIndex, request_key, record);
+    context_.forgotten[BucketOf(record.until())].push_back(request_key);
+  }
+  context_.ReplyTo(command.ticket, std::move(reply));
+}
+
+EnqueueResult Enqueuer::Add(const NewTask& task) {
+  if (task.queue != last_queue_ || task.type != last_type_) {
+    last_queue_ = task.queue;
+    last_type_ = task.type;
+    last_key_.queue = context_.state.FindQueue(task.queue)->id;  // CheckLimits made both
+    last_key_.type = context_.state.FindType(task.type);
+  }
+  last_key_.priority = task.priority;
+  QueueState* queue = context_.state.FindQueue(last_key_.queue);
+  context_.Promise(*queue);
+
+  std::string unique_key;
+  if (!task.unique_key.empty()) {
+    unique_key = context_.keys.Unique(queue->id, task.unique_key);
+    auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, unique_key);
+    if (record.ok() && (record->until() == 0 || record->until() > context_.now.wall)) {
+      return {TaskId(record->task_id()), true};
+    }
+  }
+  if (builder_.full() || builder_.bytes() >= context_.options.block_bytes) CloseBlock();
+  Lane* lane = context_.state.FindLane(last_key_);
+  if (lane == nullptr) lane = context_.state.CreateLane(last_key_);
+  NewTask resolved = task;
+  const Time now = context_.now.wall;
+  if (task.delay > 0) resolved.run_at = now + task.delay;
+  if (resolved.run_at <= now) resolved.run_at = 0;
+  const uint32_t entry = EntryFor(lane);
+  const uint32_t slot = builder_.Add(entry, resolved, now);
+  earliest_expiry_ = std::min(earliest_expiry_, task.expire_at);
+  if (resolved.run_at == 0) {
+    ++fresh_counts_[entry];
+  } else if (!timed_.empty() && timed_.back().lane == lane && timed_.back().due == resolved.run_at &&
+             timed_.back().slot + timed_.back().count == slot) {
+    ++timed_.back().count;
+  } else {
+    timed_.push_back({lane, resolved.run_at, slot, 1});
+  }
+  const TaskId id(context_.state.partition(), context_.state.next().block, slot);
+  context_.state.Count(queue, Counter::kEnqueuedTotal, 1);
+  if (!unique_key.empty()) {
+    records::UniqueRecord record;
+    record.set_task_id(id.value());
+    if (task.unique_window > 0) {
+      record.set_until(now + task.unique_window);
+      context_.forgotten[BucketOf(record.until())].push_back(unique_key);
+    }
+    context_.Put(Family::kIndex, unique_key, record);
+  }
+  return {id, false};
+}
+
+uint32_t Enqueuer::EntryFor(Lane* lane) {
+  auto [found, added] = entries_.try_emplace(lane->id, 0);
+  if (added) {
+    found->second = builder_.AddEntry({lane->id, lane->key.queue, lane->key.type, lane->key.priority});
+    entry_lanes_.push_back(lane);
+    fresh_counts_.push_back(0);
+  }
+  return found->second;
+}
+
+void Enqueuer::CloseBlock() {
+  if (builder_.empty()) return;
+  const BlockId id(context_.state.next().block++);
+  const Time now = context_.now.wall;
+  std::shared_ptr<const TaskBlock> block = builder_.Finish(id, now);
+  const std::string key = context_.keys.Block(id);
+  context_.commit.Put(Family::kBlocks, key, SealValue(key, block->body()));
+  context_.blocks.Insert(block);
+  for (uint32_t entry = 0; entry < entry_lanes_.size(); ++entry) {
+    if (fresh_counts_[entry] == 0) continue;
+    Lane* lane = entry_lanes_[entry];
+    context_.state.AppendRun(lane, {id, now, static_cast<uint16_t>(entry), 0}, fresh_counts_[entry]);
+    context_.state.Count(lane->queue, Counter::kAvailable, fresh_counts_[entry]);
+    if (context_.state.ShouldSpill(*lane)) {
+      const std::string segment_key = context_.keys.Segment(lane->id, lane->segment_end);
+      context_.PutBody(Family::kIndex, segment_key, EncodeRuns(context_.state.SpillBack(lane)));
+    }
+  }
+  for (const TimedRun& run : timed_) {
+    timers_.Add(run.lane, run.due, TaskId(context_.state.partition(), id.value(), run.slot), run.count,
+                TimerKind::kScheduled);
+  }
+  if (earliest_expiry_ != kNever) {
+    context_.commit.Put(Family::kIndex, context_.keys.Expiry(earliest_expiry_, id), "");
+    context_.expiry_added = std::min(context_.expiry_added, earliest_expiry_);
+  }
+  entry_lanes_.clear();
+  entries_.clear();
+  fresh_counts_.clear();
+  timed_.clear();
+  earliest_expiry_ = kNever;
+}
+
+}  // namespace penstock::broker

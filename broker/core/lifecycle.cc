@@ -1,0 +1,577 @@
+#include "broker/core/lifecycle.h"
+
+#include <algorithm>
+
+#include "broker/core/retry_policy.h"
+#include "common/status.h"
+#include "fmt/format.h"
+#include "penstock/v1/task.pb.h"
+
+namespace penstock::broker {
+namespace {
+
+// Attempt records kept of a task: a handler that snoozes for ever must not fill the disk.
+constexpr uint32_t kAttemptRecordsMax = 100;
+
+}  // namespace
+
+// --- reading ---
+
+absl::StatusOr<Lifecycle::StoredTask> Lifecycle::Load(TaskId task) {
+  StoredTask stored;
+  stored.id = task;
+  auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
+  if (record.ok()) {
+    stored.record = *std::move(record);
+    stored.lane = {QueueId(stored.record->queue_id()), TypeId(stored.record->type_id()),
+                   static_cast<uint8_t>(stored.record->priority())};
+  } else if (!absl::IsNotFound(record.status())) {
+    return record.status();
+  }
+  const BlockId id(task.block());
+  const BlockState* state = context_.state.FindBlock(id);
+  auto block = context_.blocks.Load(id, state != nullptr && state->compacted);
+  if (block.ok() && task.slot() < (*block)->slot_count()) {
+    stored.block = *std::move(block);
+    const TaskBlock::Entry& entry = stored.block->lane_of(task.slot());
+    if (!stored.record) {
+      if (state != nullptr && state->is_finished(task.slot())) return absl::NotFoundError("the task is finished");
+      stored.lane = {entry.queue, entry.type, entry.priority};
+    }
+  } else if (!block.ok() && !absl::IsNotFound(block.status())) {
+    return block.status();
+  } else if (!stored.record) {
+    return absl::NotFoundError("there is no such task");
+  }
+  if (context_.state.FindQueue(stored.lane.queue) == nullptr) return absl::NotFoundError("the task's queue was deleted");
+  return stored;
+}
+
+BlockState* Lifecycle::TouchBlockOf(TaskId task) {
+  const BlockId id(task.block());
+  if (BlockState* block = context_.state.FindBlock(id)) return block;
+  auto block = context_.blocks.Load(id, false);
+  if (!block.ok()) return nullptr;
+  return context_.state.TouchBlock(id, (*block)->slot_count());
+}
+
+void Lifecycle::LoadDetails(Lease* lease) {
+  if (lease->details_known) return;
+  lease->details_known = true;
+  auto stored = Load(lease->task);
+  if (!stored.ok() || stored->block == nullptr) {
+    if (!stored.ok()) context_.Unreadable(stored.status(), "task " + lease->task.ToString());
+    return;
+  }
+  lease->has_unique_key = !stored->extras().unique_key.empty();
+  lease->result_retention = stored->extras().result_retention.value_or(-1);
+}
+
+records::TaskRecord Lifecycle::RecordOf(const Lease& lease) {
+  if (lease.exceptional) {
+    auto record =
+        GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(lease.task));
+    if (record.ok()) return *std::move(record);
+    context_.Unreadable(record.status(), "task " + lease.task.ToString());
+  }
+  records::TaskRecord record;
+  record.set_queue_id(lease.queue.value());
+  record.set_type_id(lease.type.value());
+  record.set_priority(lease.priority);
+  record.set_create_time(lease.create_time);
+  record.set_run_time(lease.create_time);
+  return record;
+}
+
+std::optional<FencingToken> Lifecycle::FinishedUnder(TaskId task) {
+  auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
+  if (record.ok()) return FencingToken(record->last_token());
+  std::vector<HistoryAddress> addresses;
+  if (const BlockState* block = context_.state.FindBlock(BlockId(task.block()))) {
+    addresses = block->finishes;
+  } else {
+    const std::string key = context_.keys.Finishes(BlockId(task.block()));
+    auto value = context_.commit.Get(Family::kIndex, key);
+    if (!value.ok()) return std::nullopt;
+    auto body = OpenValue(key, *value);
+    if (!body.ok()) return std::nullopt;
+    auto decoded = DecodeAddresses(*body);
+    if (decoded.ok()) addresses = *std::move(decoded);
+  }
+  std::optional<FencingToken> token;
+  for (const HistoryAddress& address : addresses) {
+    const std::string key = context_.keys.History(address.bucket, address.sequence);
+    auto value = context_.commit.Get(Family::kHistory, key);
+    if (!value.ok()) continue;
+    auto body = OpenValue(key, *value);
+    if (!body.ok()) continue;
+    (void)VisitHistory(*body, [&](const FinishedTask& finished) {
+      if (finished.task == task) token = finished.token;
+      return !token.has_value();
+    });
+    if (token) break;
+  }
+  return token;
+}
+
+// --- helpers ---
+
+Lane* Lifecycle::LaneFor(const LaneKey& key) {
+  Lane* lane = context_.state.FindLane(key);
+  return lane != nullptr ? lane : context_.state.CreateLane(key);
+}
+
+const RetryPolicy& Lifecycle::PolicyOf(const QueueState& queue, const StoredTask& task) {
+  if (task.block != nullptr && task.extras().retry_policy) return *task.extras().retry_policy;
+  return queue.settings.retry_policy;
+}
+
+void Lifecycle::PutRecord(TaskId task, const records::TaskRecord& record) {
+  context_.Put(Family::kTasks, context_.keys.TaskRecord(task), record);
+}
+
+void Lifecycle::AddAttempt(const Lease& lease, std::string_view worker, int outcome, const ErrorText& error,
+                           records::TaskRecord* record) {
+  record->set_last_token(lease.token.value());
+  records::AttemptRecord attempt;
+  attempt.set_number(lease.attempt);
+  attempt.set_worker(std::string(worker));
+  attempt.set_start_time(lease.start_time);
+  attempt.set_end_time(context_.now.wall);
+  attempt.set_outcome(static_cast<uint32_t>(outcome));
+  attempt.set_error_type(std::string(error.type));
+  attempt.set_error_message(std::string(error.message));
+  attempt.set_error_detail(std::string(error.detail));
+  const uint32_t index = record->attempt_records();
+  record->set_attempt_records(index + 1);
+  context_.Put(Family::kTasks, context_.keys.Attempt(lease.task, index), attempt);
+  if (index >= kAttemptRecordsMax) {
+    context_.commit.Delete(Family::kTasks, context_.keys.Attempt(lease.task, index - kAttemptRecordsMax));
+  }
+}
+
+void Lifecycle::ReleaseUniqueKey(QueueId queue, TaskId task, std::string_view unique_key, Span window) {
+  if (unique_key.empty() || window != 0) return;
+  const std::string key = context_.keys.Unique(queue, unique_key);
+  auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, key);
+  if (record.ok() && record->task_id() == task.value()) context_.commit.Delete(Family::kIndex, key);
+}
+
+void Lifecycle::ReleaseUniqueKeyOf(const StoredTask& task) {
+  if (task.block == nullptr) return;
+  ReleaseUniqueKey(task.lane.queue, task.id, task.extras().unique_key, task.extras().unique_window);
+}
+
+void Lifecycle::NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result,
+                               std::string_view content_type) {
+  if (!watchers_.anybody() || !watchers_.Watched(task)) return;
+  TaskSnapshot snapshot;
+  snapshot.task = task;
+  snapshot.state = state;
+  snapshot.attempt = attempt;
+  if (state == State::kRunning) {
+    snapshot.place = TaskSnapshot::Place::kRunning;
+  }
+  if (IsFinal(state)) {
+    snapshot.end_time = context_.now.wall;
+    snapshot.result = result;
+    snapshot.result_content_type = content_type;
+    if (const BlockState* block = context_.state.FindBlock(BlockId(task.block())); block != nullptr) {
+      snapshot.finishes = block->finishes;
+    }
+  }
+  watchers_.Notify(snapshot);
+}
+
+void Lifecycle::FinishSlot(TaskId task, const Ending& ending, BlockState* block) {
+  context_.state.End(task, ending, block, context_.sequence);
+  if (block == nullptr || block->alive > 0) return;
+  if (block->compacted) {
+    context_.commit.Delete(Family::kTasks, context_.keys.CompactedBlock(block->id));
+  } else {
+    context_.commit.SingleDelete(Family::kBlocks, context_.keys.Block(block->id));
+  }
+  if (!block->finishes.empty()) {
+    uint32_t last = 0;
+    for (const HistoryAddress& address : block->finishes) last = std::max(last, address.bucket);
+    const std::string key = context_.keys.Finishes(block->id);
+    context_.PutBody(Family::kIndex, key, EncodeAddresses(block->finishes));
+    context_.forgotten[last].push_back(key);
+  }
+  context_.blocks.Erase(block->id);
+  context_.state.RemoveBlock(block);
+}
+
+// --- endings of running tasks ---
+
+void Lifecycle::Complete(Lease* lease, std::string_view worker, std::string_view result,
+                         std::string_view content_type) {
+  LoadDetails(lease);
+  const TaskId task = lease->task;
+  const uint32_t attempt = lease->attempt;
+  QueueState* queue = context_.state.FindQueue(lease->queue);
+  context_.Promise(*queue);
+  if (lease->exceptional) {
+    records::TaskRecord record = RecordOf(*lease);
+    record.set_attempt(attempt);
+    record.set_result_content_type(std::string(content_type));
+    record.set_has_result(true);
+    AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_COMPLETED, {}, &record);
+    records::ResultRecord stored;
+    stored.set_result(std::string(result));
+    stored.set_content_type(std::string(content_type));
+    context_.Put(Family::kTasks, context_.keys.Result(task), stored);
+    EndWithRecord(lease, std::move(record), State::kCompleted, DeadReason::kNone);
+    NotifyWatchers(task, State::kCompleted, attempt, result, content_type);
+    return;
+  }
+  if (lease->has_unique_key) {
+    if (auto stored = Load(task); stored.ok()) ReleaseUniqueKeyOf(*stored);
+  }
+  const Span retention =
+      lease->result_retention >= 0 ? lease->result_retention : queue->settings.result_retention;
+  Ending ending{true, true, 0};
+  if (retention > 0) {
+    ending.bucket = BucketOf(context_.now.wall + retention);
+    context_.history[ending.bucket].Add(
+        {task, lease->queue, lease->type, lease->priority, lease->token, worker, lease->create_time,
+         lease->start_time, context_.now.wall, content_type, result},
+        context_.now.wall);
+  }
+  context_.state.Count(queue, Counter::kRunning, -1);
+  context_.state.Count(queue, Counter::kCompletedTotal, 1);
+  NotifyWatchers(task, State::kCompleted, attempt, result, content_type);
+  FinishSlot(task, ending, context_.state.FindBlock(BlockId(task.block())));
+}
+
+void Lifecycle::Fail(Lease* lease, std::string_view worker, const ErrorText& error, std::optional<Span> retry_after,
+                     bool reject) {
+  const TaskId task = lease->task;
+  const uint32_t attempt = lease->attempt;
+  QueueState* queue = context_.state.FindQueue(lease->queue);
+  context_.Promise(*queue);
+  records::TaskRecord record = RecordOf(*lease);
+  record.set_attempt(attempt);
+  AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_FAILED, error, &record);
+  context_.state.Count(queue, Counter::kFailedTotal, 1);
+  if (lease->cancel_requested) {
+    EndWithRecord(lease, std::move(record), State::kCancelled, DeadReason::kNone);
+    NotifyWatchers(task, State::kCancelled, attempt);
+    return;
+  }
+  RetryPolicy policy = queue->settings.retry_policy;
+  if (auto stored = Load(task); stored.ok()) policy = PolicyOf(*queue, *stored);
+  const uint32_t counted = attempt - record.attempt_base();
+  if (reject || counted >= policy.max_attempts) {
+    EndWithRecord(lease, std::move(record), State::kDead,
+                  reject ? DeadReason::kRejected : DeadReason::kAttemptsUsedUp);
+    NotifyWatchers(task, State::kDead, attempt);
+    return;
+  }
+  const Span wait = retry_after.value_or(BackoffAfter(policy, task, counted));
+  Return(lease, std::move(record), context_.now.wall + wait, TimerKind::kRetryable);
+  NotifyWatchers(task, State::kRetryable, attempt);
+}
+
+void Lifecycle::Snooze(Lease* lease, std::string_view worker, Span delay) {
+  if (lease->cancel_requested) return FinishCancelled(lease, worker);
+  const TaskId task = lease->task;
+  const uint32_t attempt = lease->attempt - 1u;
+  context_.Promise(*context_.state.FindQueue(lease->queue));
+  records::TaskRecord record = RecordOf(*lease);
+  record.set_attempt(attempt);
+  AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_SNOOZED, {}, &record);
+  Return(lease, std::move(record), context_.now.wall + delay, TimerKind::kRetryable);
+  NotifyWatchers(task, State::kRetryable, attempt);
+}
+
+void Lifecycle::Release(Lease* lease, std::string_view worker) {
+  if (lease->cancel_requested) return FinishCancelled(lease, worker);
+  const TaskId task = lease->task;
+  const uint32_t attempt = lease->attempt - 1u;
+  context_.Promise(*context_.state.FindQueue(lease->queue));
+  records::TaskRecord record = RecordOf(*lease);
+  record.set_attempt(attempt);
+  if (lease->started) AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_RELEASED, {}, &record);
+  record.set_last_token(lease->token.value());
+  const Time since = record.run_time();
+  Return(lease, std::move(record), since, TimerKind::kReturned);
+  NotifyWatchers(task, State::kAvailable, attempt);
+}
+
+void Lifecycle::Lose(Lease* lease, std::string_view worker) {
+  if (!lease->started) return Release(lease, worker);
+  const TaskId task = lease->task;
+  QueueState* queue = context_.state.FindQueue(lease->queue);
+  context_.Promise(*queue);
+  records::TaskRecord record = RecordOf(*lease);
+  record.set_attempt(lease->attempt);
+  AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_LOST,
+             {"worker lost", "the worker's connection broke or its lease ran out before the attempt ended", ""},
+             &record);
+  context_.state.Count(queue, Counter::kFailedTotal, 1);
+  RetryPolicy policy = queue->settings.retry_policy;
+  if (auto stored = Load(task); stored.ok()) policy = PolicyOf(*queue, *stored);
+  const uint32_t attempt = lease->attempt;
+  if (lease->cancel_requested) {
+    EndWithRecord(lease, std::move(record), State::kCancelled, DeadReason::kNone);
+    NotifyWatchers(task, State::kCancelled, attempt);
+  } else if (attempt - record.attempt_base() >= policy.max_attempts) {
+    EndWithRecord(lease, std::move(record), State::kDead, DeadReason::kAttemptsUsedUp);
+    NotifyWatchers(task, State::kDead, attempt);
+  } else {
+    Return(lease, std::move(record), context_.now.wall, TimerKind::kReturned);
+    NotifyWatchers(task, State::kAvailable, attempt);
+  }
+}
+
+void Lifecycle::FinishCancelled(Lease* lease, std::string_view worker) {
+  const TaskId task = lease->task;
+  const uint32_t attempt = lease->attempt;
+  context_.Promise(*context_.state.FindQueue(lease->queue));
+  records::TaskRecord record = RecordOf(*lease);
+  record.set_attempt(lease->started ? attempt : attempt - 1u);
+  AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_CANCELLED, {}, &record);
+  EndWithRecord(lease, std::move(record), State::kCancelled, DeadReason::kNone);
+  NotifyWatchers(task, State::kCancelled, attempt);
+}
+
+void Lifecycle::AddLog(Lease* lease, const LogReport& report) {
+  records::TaskRecord record = RecordOf(*lease);
+  if (!lease->exceptional) {
+    // From now on the task has a record; while it runs, the lease holds over its state.
+    record.set_state(static_cast<uint32_t>(State::kAvailable));
+    record.set_attempt(lease->attempt - 1u);
+    context_.state.MakeExceptional(lease);
+  }
+  records::LogRecord log;
+  log.set_attempt(lease->attempt);
+  for (const LogText& line : report.lines) {
+    const uint64_t cost = line.text.size() + 16;
+    if (record.log_bytes() + cost > context_.options.max_log_bytes_per_task) {
+      record.set_log_truncated(true);
+      break;
+    }
+    record.set_log_bytes(record.log_bytes() + cost);
+    auto* stored = log.add_lines();
+    stored->set_time(line.time != 0 ? line.time : context_.now.wall);
+    stored->set_text(std::string(line.text));
+  }
+  if (log.lines_size() > 0) {
+    context_.Put(Family::kTasks, context_.keys.Log(lease->task, record.log_records()), log);
+    record.set_log_records(record.log_records() + 1);
+  }
+  PutRecord(lease->task, record);
+}
+
+void Lifecycle::Return(Lease* lease, records::TaskRecord record, Time due, TimerKind kind) {
+  Lane* lane = LaneFor({lease->queue, lease->type, lease->priority});
+  const TaskId task = lease->task;
+  context_.state.Count(lane->queue, Counter::kRunning, -1);
+  record.set_state(static_cast<uint32_t>(kind == TimerKind::kRetryable ? State::kRetryable : State::kAvailable));
+  record.set_lane_id(lane->id.value());
+  record.set_run_time(due);
+  PutRecord(task, record);
+  timers_.Add(lane, due, task, 1, kind);
+  context_.state.End(task, {true, false, 0}, nullptr, context_.sequence);
+}
+
+void Lifecycle::PutFinalRecord(TaskId task, QueueState* queue, State state, DeadReason reason, Span own_retention,
+                               records::TaskRecord* record) {
+  const Span retention = state == State::kDead  ? queue->settings.dead_retention
+                         : own_retention >= 0 ? own_retention
+                                              : queue->settings.result_retention;
+  record->set_state(static_cast<uint32_t>(state));
+  record->set_dead_reason(static_cast<uint32_t>(reason));
+  record->set_end_time(context_.now.wall);
+  record->set_forget_time(context_.now.wall + retention);
+  PutRecord(task, *record);
+  context_.commit.Put(Family::kIndex, context_.keys.Done(queue->id, state, context_.now.wall, task), "");
+  context_.commit.Put(Family::kIndex, context_.keys.Retention(record->forget_time(), task), "");
+  context_.retention_added = std::min(context_.retention_added, Time{record->forget_time()});
+  if (state == State::kDead) {
+    context_.state.Count(queue, Counter::kDead, 1);
+    context_.state.Count(queue, Counter::kDeadTotal, 1);
+    context_.Fact(LogFact::Kind::kTaskDead, fmt::format("queue={} type={} task={} attempts={} reason={}", queue->name,
+                                                        context_.state.TypeName(TypeId(record->type_id())),
+                                                        task.ToString(), record->attempt(),
+                                                        v1::DeadReason_Name(static_cast<v1::DeadReason>(reason))));
+  } else if (state == State::kCancelled) {
+    context_.state.Count(queue, Counter::kCancelledTotal, 1);
+  } else {
+    context_.state.Count(queue, Counter::kCompletedTotal, 1);
+  }
+}
+
+void Lifecycle::EndWithRecord(Lease* lease, records::TaskRecord record, State state, DeadReason reason) {
+  const TaskId task = lease->task;
+  QueueState* queue = context_.state.FindQueue(lease->queue);
+  LoadDetails(lease);
+  if (lease->has_unique_key) {
+    if (auto stored = Load(task); stored.ok()) ReleaseUniqueKeyOf(*stored);
+  }
+  const Span own_retention = lease->result_retention;
+  context_.state.Count(queue, Counter::kRunning, -1);
+  PutFinalRecord(task, queue, state, reason, own_retention, &record);
+  // A dead task keeps its payload, to be redriven.
+  FinishSlot(task, {true, state != State::kDead, 0}, context_.state.FindBlock(BlockId(task.block())));
+}
+
+// --- waiting tasks ---
+
+absl::Status Lifecycle::LeaveLane(const StoredTask& task) {
+  Lane* lane = context_.state.FindLane(task.lane);
+  if (task.record) {
+    const auto state = static_cast<State>(task.record->state());
+    if (state != State::kRetryable && state != State::kAvailable && state != State::kScheduled) {
+      return absl::FailedPreconditionError("the task is finished");
+    }
+    if (lane == nullptr || lane->id.value() != task.record->lane_id()) {
+      return absl::NotFoundError("the task was purged");
+    }
+    timers_.Remove(lane, task.record->run_time(), task.id,
+                   state == State::kRetryable ? TimerKind::kRetryable : TimerKind::kReturned);
+    return absl::OkStatus();
+  }
+  if (lane == nullptr || lane->id != task.block->lane_of(task.id.slot()).lane) {
+    return absl::NotFoundError("the task was purged");
+  }
+  BlockState* block = TouchBlockOf(task.id);
+  if (block == nullptr) return absl::NotFoundError("there is no such task");
+  context_.state.MarkGone(block, task.id.slot());
+  if (task.extras().run_at != 0) {
+    timers_.RemoveFromRun(lane, task.extras().run_at, task.id);
+  } else {
+    context_.state.ChangeFresh(lane, -1);
+    context_.state.Count(lane->queue, Counter::kAvailable, -1);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Lifecycle::CancelWaiting(TaskId task, std::string_view reason) {
+  ASSIGN_OR_RETURN(StoredTask stored, Load(task));
+  QueueState* queue = context_.state.FindQueue(stored.lane.queue);
+  RETURN_IF_ERROR(LeaveLane(stored));
+  context_.Promise(*queue);
+  records::TaskRecord record;
+  if (stored.record) {
+    record = *stored.record;
+  } else {
+    record.set_queue_id(stored.lane.queue.value());
+    record.set_type_id(stored.lane.type.value());
+    record.set_priority(stored.lane.priority);
+    record.set_create_time(stored.block->create_time());
+    record.set_run_time(std::max(stored.extras().run_at, stored.block->create_time()));
+  }
+  record.set_cancel_reason(std::string(reason));
+  ReleaseUniqueKeyOf(stored);
+  PutFinalRecord(task, queue, State::kCancelled, DeadReason::kNone,
+                 stored.block != nullptr ? stored.extras().result_retention.value_or(-1) : -1, &record);
+  NotifyWatchers(task, State::kCancelled, record.attempt());
+  FinishSlot(task, {false, true, 0}, TouchBlockOf(task));
+  return absl::OkStatus();
+}
+
+void Lifecycle::Expire(const StoredTask& task, bool in_lane) {
+  if (in_lane && !LeaveLane(task).ok()) return;
+  QueueState* queue = context_.state.FindQueue(task.lane.queue);
+  context_.Promise(*queue);
+  records::TaskRecord record;
+  if (task.record) {
+    record = *task.record;
+  } else {
+    record.set_queue_id(task.lane.queue.value());
+    record.set_type_id(task.lane.type.value());
+    record.set_priority(task.lane.priority);
+    record.set_create_time(task.block->create_time());
+    record.set_run_time(std::max(task.extras().run_at, task.block->create_time()));
+  }
+  ReleaseUniqueKeyOf(task);
+  TouchBlockOf(task.id);
+  PutFinalRecord(task.id, queue, State::kDead, DeadReason::kExpired, -1, &record);
+  NotifyWatchers(task.id, State::kDead, record.attempt());
+}
+
+absl::Status Lifecycle::RunNow(TaskId task) {
+  ASSIGN_OR_RETURN(StoredTask stored, Load(task));
+  QueueState* queue = context_.state.FindQueue(stored.lane.queue);
+  records::TaskRecord record;
+  if (stored.record) {
+    switch (static_cast<State>(stored.record->state())) {
+      case State::kDead:
+        Redrive(std::move(stored));
+        return absl::OkStatus();
+      case State::kRetryable:
+        break;
+      default:
+        return absl::FailedPreconditionError("the task is neither scheduled, retryable nor dead");
+    }
+    record = *stored.record;
+  } else {
+    if (stored.extras().run_at <= context_.now.wall) {
+      return absl::FailedPreconditionError("the task is available already");
+    }
+    record.set_queue_id(stored.lane.queue.value());
+    record.set_type_id(stored.lane.type.value());
+    record.set_priority(stored.lane.priority);
+    record.set_create_time(stored.block->create_time());
+  }
+  RETURN_IF_ERROR(LeaveLane(stored));
+  context_.Promise(*queue);
+  Lane* lane = LaneFor(stored.lane);
+  record.set_state(static_cast<uint32_t>(State::kAvailable));
+  record.set_lane_id(lane->id.value());
+  record.set_run_time(context_.now.wall);
+  PutRecord(task, record);
+  timers_.Add(lane, context_.now.wall, task, 1, TimerKind::kReturned);
+  NotifyWatchers(task, State::kAvailable, record.attempt());
+  return absl::OkStatus();
+}
+
+// --- finished tasks ---
+
+void Lifecycle::Redrive(StoredTask task) {
+  records::TaskRecord& record = *task.record;
+  QueueState* queue = context_.state.FindQueue(task.lane.queue);
+  context_.Promise(*queue);
+  context_.commit.Delete(Family::kIndex, context_.keys.Done(queue->id, State::kDead, record.end_time(), task.id));
+  context_.commit.Delete(Family::kIndex, context_.keys.Retention(record.forget_time(), task.id));
+  context_.state.Count(queue, Counter::kDead, -1);
+  Lane* lane = LaneFor(task.lane);
+  record.set_state(static_cast<uint32_t>(State::kAvailable));
+  record.set_lane_id(lane->id.value());
+  record.set_run_time(context_.now.wall);
+  record.set_attempt_base(record.attempt());
+  record.clear_end_time();
+  record.clear_forget_time();
+  record.clear_dead_reason();
+  PutRecord(task.id, record);
+  timers_.Add(lane, context_.now.wall, task.id, 1, TimerKind::kReturned);
+  NotifyWatchers(task.id, State::kAvailable, record.attempt());
+}
+
+void Lifecycle::Forget(TaskId task, const records::TaskRecord& record) {
+  const auto state = static_cast<State>(record.state());
+  const QueueId queue_id(record.queue_id());
+  context_.commit.Delete(Family::kTasks, context_.keys.TaskRecord(task));
+  const uint32_t attempts = record.attempt_records();
+  for (uint32_t i = attempts > kAttemptRecordsMax ? attempts - kAttemptRecordsMax : 0; i < attempts; ++i) {
+    context_.commit.Delete(Family::kTasks, context_.keys.Attempt(task, i));
+  }
+  for (uint32_t i = 0; i < record.log_records(); ++i) {
+    context_.commit.Delete(Family::kTasks, context_.keys.Log(task, i));
+  }
+  if (record.has_result()) context_.commit.Delete(Family::kTasks, context_.keys.Result(task));
+  if (IsFinal(state)) {
+    context_.commit.Delete(Family::kIndex, context_.keys.Done(queue_id, state, record.end_time(), task));
+    context_.commit.Delete(Family::kIndex, context_.keys.Retention(record.forget_time(), task));
+  }
+  QueueState* queue = context_.state.FindQueue(queue_id);
+  if (state == State::kDead && queue != nullptr) context_.state.Count(queue, Counter::kDead, -1);
+  // Completed and cancelled tasks left their slot when they ended.
+  if (state != State::kCompleted && state != State::kCancelled) {
+    if (BlockState* block = TouchBlockOf(task)) FinishSlot(task, {false, true, 0}, block);
+  }
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,98 @@
+#ifndef PENSTOCK_BROKER_CORE_LIFECYCLE_H_
+#define PENSTOCK_BROKER_CORE_LIFECYCLE_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "broker/core/core_context.h"
+#include "broker/core/timers.h"
+#include "broker/core/watchers.h"
+
+namespace penstock::broker {
+
+// Every way a task's state changes after its enqueue and delivery: docs/task_lifecycle.md shows the picture. The plain path (completed at
+// the first attempt) writes nothing of its own: a bit, and a line in the commit's history. Everything else writes a TaskRecord.
+class Lifecycle {
+ public:
+  Lifecycle(CoreContext& context, Timers& timers, Watchers& watchers)
+      : context_(context), timers_(timers), watchers_(watchers) {}
+
+  // A task as the store has it: its block's slot and its record, if it has one.
+  struct StoredTask {
+    TaskId id;
+    std::shared_ptr<const TaskBlock> block;  // null: the block is gone, the record remains
+    std::optional<records::TaskRecord> record;
+    LaneKey lane;
+    const SlotExtras& extras() const { return block->extras(id.slot()); }
+  };
+  // NotFound: unknown, or finished and forgotten, or finished at its first attempt.
+  absl::StatusOr<StoredTask> Load(TaskId task);
+
+  // --- of a running task ---
+  void Complete(Lease* lease, std::string_view worker, std::string_view result, std::string_view content_type);
+  void Fail(Lease* lease, std::string_view worker, const ErrorText& error, std::optional<Span> retry_after, bool reject);
+  void Snooze(Lease* lease, std::string_view worker, Span delay);
+  // Given back by its worker unfinished; not an attempt.
+  void Release(Lease* lease, std::string_view worker);
+  // Its worker is gone: an attempt, if it was started.
+  void Lose(Lease* lease, std::string_view worker);
+  void FinishCancelled(Lease* lease, std::string_view worker);
+  // Keeps log lines with the task, up to its limit.
+  void AddLog(Lease* lease, const LogReport& report);
+
+  // --- of a waiting task ---
+  // FailedPrecondition unless it waits (scheduled, available, retryable).
+  absl::Status CancelWaiting(TaskId task, std::string_view reason);
+  // It was not started in time. `in_lane`: it still counts as waiting in its lane.
+  void Expire(const StoredTask& task, bool in_lane);
+  // Scheduled or retryable, and due now; or dead, and redriven. FailedPrecondition for other states.
+  absl::Status RunNow(TaskId task);
+
+  // --- of a finished task ---
+  void Redrive(StoredTask task);
+  // Deletes the record and all that belongs to it.
+  void Forget(TaskId task, const records::TaskRecord& record);
+
+  // A task's slot needs its block no longer. Deletes the block when it was the last.
+  void FinishSlot(TaskId task, const Ending& ending, BlockState* block);
+  // The state of a task's block, made if need be; null if the block is gone.
+  BlockState* TouchBlockOf(TaskId task);
+
+  // The lane for a key, made if need be.
+  Lane* LaneFor(const LaneKey& key);
+  // Under which lease a task was finished, if it was and that is still known.
+  std::optional<FencingToken> FinishedUnder(TaskId task);
+
+ private:
+  void LoadDetails(Lease* lease);
+  // The record of a running task: the stored one, or a new one.
+  records::TaskRecord RecordOf(const Lease& lease);
+  void AddAttempt(const Lease& lease, std::string_view worker, int outcome, const ErrorText& error,
+                  records::TaskRecord* record);
+  void PutRecord(TaskId task, const records::TaskRecord& record);
+  // A running task goes back to waiting until `due`.
+  void Return(Lease* lease, records::TaskRecord record, Time due, TimerKind kind);
+  // A running task ends in a record: completed (not at the first attempt), cancelled or dead.
+  void EndWithRecord(Lease* lease, records::TaskRecord record, State state, DeadReason reason);
+  // `own_retention`: the task's, or -1 for the queue's.
+  void PutFinalRecord(TaskId task, QueueState* queue, State state, DeadReason reason, Span own_retention,
+                      records::TaskRecord* record);
+  void ReleaseUniqueKey(QueueId queue, TaskId task, std::string_view key, Span window);
+  void ReleaseUniqueKeyOf(const StoredTask& task);
+  void NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result = {},
+                      std::string_view content_type = {});
+  const RetryPolicy& PolicyOf(const QueueState& queue, const StoredTask& task);
+  // Takes a waiting task out of its lane. FailedPrecondition if it doesn't wait.
+  absl::Status LeaveLane(const StoredTask& task);
+
+  CoreContext& context_;
+  Timers& timers_;
+  Watchers& watchers_;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_CORE_LIFECYCLE_H_

@@ -1,0 +1,35 @@
+#ifndef PENSTOCK_BROKER_CORE_QUERIES_H_
+#define PENSTOCK_BROKER_CORE_QUERIES_H_
+
+#include "broker/core/core_context.h"
+#include "broker/core/dispatcher.h"
+#include "broker/core/lifecycle.h"
+#include "broker/core/queue_admin.h"
+#include "broker/core/sessions.h"
+
+namespace penstock::broker {
+
+// Answers from memory what only the core knows; edges join them with the store (rpc/task_reader.h).
+class Queries {
+ public:
+  Queries(CoreContext& context, Lifecycle& lifecycle, Sessions& sessions, Dispatcher& dispatcher, QueueAdmin& queues)
+      : context_(context), lifecycle_(lifecycle), sessions_(sessions), dispatcher_(dispatcher), queues_(queues) {}
+
+  TaskSnapshot Snapshot(TaskId task);
+  void Answer(const ListLanesCommand& command);
+  void Answer(const ListRunningCommand& command);
+  void Answer(const StatusCommand& command, uint64_t epoch);
+
+ private:
+  TaskSnapshot RunningSnapshot(const Lease& lease);
+
+  CoreContext& context_;
+  Lifecycle& lifecycle_;
+  Sessions& sessions_;
+  Dispatcher& dispatcher_;
+  QueueAdmin& queues_;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_CORE_QUERIES_H_

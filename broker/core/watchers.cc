@@ -1,0 +1,42 @@
+#include "broker/core/watchers.h"
+
+#include <utility>
+
+namespace penstock::broker {
+
+void Watchers::Add(Ticket ticket, TaskId task, bool only_end) {
+  tasks_[ticket] = task;
+  watchers_[task].push_back({ticket, only_end});
+}
+
+void Watchers::Remove(Ticket ticket) {
+  auto found = tasks_.find(ticket);
+  if (found == tasks_.end()) return;
+  auto watchers = watchers_.find(found->second);
+  std::erase_if(watchers->second, [&](const Watcher& watcher) { return watcher.ticket == ticket; });
+  if (watchers->second.empty()) watchers_.erase(watchers);
+  tasks_.erase(found);
+}
+
+void Watchers::Notify(const TaskSnapshot& snapshot) {
+  auto found = watchers_.find(snapshot.task);
+  if (found == watchers_.end()) return;
+  const bool final = IsFinal(snapshot.state);
+  for (const Watcher& watcher : found->second) {
+    if (final || !watcher.only_end) context_.effects.watch_events.push_back({watcher.ticket, absl::OkStatus(), snapshot});
+    if (final) tasks_.erase(watcher.ticket);
+  }
+  if (final) watchers_.erase(found);
+}
+
+void Watchers::Fail(TaskId task, const absl::Status& status) {
+  auto found = watchers_.find(task);
+  if (found == watchers_.end()) return;
+  for (const Watcher& watcher : found->second) {
+    context_.effects.watch_events.push_back({watcher.ticket, status, {}});
+    tasks_.erase(watcher.ticket);
+  }
+  watchers_.erase(found);
+}
+
+}  // namespace penstock::broker

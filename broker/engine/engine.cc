@@ -1,0 +1,160 @@
+#include "broker/engine/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/logging.h"
+#include "common/text.h"
+
+namespace penstock::broker {
+namespace {
+
+// A turn of the engine that took longer than this was not the workers' fault: the rest is not counted against their leases.
+constexpr absl::Duration kLostTime = absl::Milliseconds(250);
+// Without anything due the engine still looks around this often: metrics and clocks stay fresh.
+constexpr absl::Duration kIdle = absl::Seconds(10);
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options, Store& store, EffectReceiver& receiver, Clock& clock,
+               std::function<void(absl::Status)> on_failure)
+    : options_(options),
+      store_(store),
+      receiver_(receiver),
+      clock_(clock),
+      mailbox_(options.mailbox_bytes),
+      pipeline_(
+          store, receiver, clock,
+          [this, on_failure = std::move(on_failure)](const absl::Status& status) {
+            mailbox_.Close(OutcomeUnknown(status));
+            mailbox_.Wake();
+            on_failure(status);
+          }) {}
+
+Engine::~Engine() { Stop(); }
+
+absl::Status Engine::Start() {
+  const Now now = clock_.Read();
+  last_elapsed_ = now.elapsed;
+  auto core = BrokerCore::Recover(options_.core, store_, {ToMicros(now.wall), core_elapsed_});
+  if (!core.ok()) return core.status();
+  core_ = *std::move(core);
+  epoch_ = core_->epoch();
+  LogFor("engine").info("recovered partition={} epoch={} took={}", options_.core.partition, core_->epoch(),
+                        ToStd(absl::FormatDuration(clock_.Read().elapsed - now.elapsed)));
+  pipeline_.Start();
+  thread_ = std::thread([this] { Run(); });
+  started_ = true;
+  return absl::OkStatus();
+}
+
+void Engine::StopDispatch() {
+  stop_dispatch_ = true;
+  mailbox_.Wake();
+}
+
+void Engine::Stop() {
+  mailbox_.Close(absl::UnavailableError("the broker is stopping"));
+  stopping_ = true;
+  mailbox_.Wake();
+  if (thread_.joinable()) thread_.join();
+  pipeline_.Stop();
+}
+
+absl::Status Engine::Post(Command&& command, size_t bytes) { return mailbox_.Put(std::move(command), bytes); }
+
+void Engine::WhenRoom(std::function<void()> room) { mailbox_.WhenRoom(std::move(room)); }
+
+CoreNow Engine::ReadClock() {
+  const Now now = clock_.Read();
+  core_elapsed_ += ToMicros(now.elapsed - last_elapsed_);
+  last_elapsed_ = now.elapsed;
+  return {ToMicros(now.wall), core_elapsed_};
+}
+
+absl::Duration Engine::UntilDeadline(const CoreNow& now) const {
+  const CoreNow deadline = core_->next_deadline();
+  Span wait = ToMicros(kIdle);
+  if (deadline.wall != kNever) wait = std::min(wait, deadline.wall - now.wall);
+  if (deadline.elapsed != kNever) wait = std::min(wait, deadline.elapsed - now.elapsed);
+  // Rounded up: a wake-up a moment too early would find nothing due and come again at once.
+  return ToDuration(std::max<Span>(wait, 0)) + (wait > 0 ? absl::Microseconds(100) : absl::ZeroDuration());
+}
+
+void Engine::Run() {
+  bool dispatch_stopped = false;
+  absl::Duration wait;  // the first turn is at once: it records the epoch
+  while (true) {
+    const absl::Duration slept_from = clock_.Read().elapsed;
+    std::vector<Command> commands = mailbox_.Take(wait, options_.batch_bytes);
+    // Sleeping is not lost time; waking up much later than asked is.
+    const absl::Duration overslept = clock_.Read().elapsed - slept_from - wait;
+    if (overslept > kLostTime) last_elapsed_ += overslept - kLostTime;
+    for (int committed = pipeline_.TakeCommitted(); committed > 0; --committed) core_->Committed();
+    if (stop_dispatch_ && !dispatch_stopped) {
+      dispatch_stopped = true;
+      core_->StopDispatch();
+    }
+    const bool last = stopping_;
+    const CoreNow now = ReadClock();
+    CoreBatch batch = core_->Step(absl::MakeSpan(commands), now);
+    LogFacts(batch.effects.facts);
+    batch.effects.facts.clear();
+    if (batch.sequence != 0 || !batch.effects.empty()) {
+      const absl::Duration before = clock_.Read().elapsed;
+      pipeline_.Submit(std::move(batch));
+      // Waiting for a slow disk.
+      const absl::Duration waited = clock_.Read().elapsed - before;
+      if (waited > kLostTime) last_elapsed_ += waited - kLostTime;
+    }
+    if (last && commands.empty()) break;
+    wait = last || pipeline_.failed() ? absl::ZeroDuration() : UntilDeadline(now);
+    if (pipeline_.failed()) {
+      // Nothing can be committed any more; what still comes is answered by the closed mailbox. Answer what is here and end.
+      if (commands.empty()) break;
+    }
+  }
+}
+
+void Engine::LogFacts(const std::vector<LogFact>& facts) {
+  for (const LogFact& fact : facts) {
+    spdlog::logger& log = LogFor("core");
+    switch (fact.kind) {
+      case LogFact::Kind::kSessionOpened:
+        log.info("session opened {}", fact.text);
+        break;
+      case LogFact::Kind::kSessionResumed:
+        log.info("session resumed {}", fact.text);
+        break;
+      case LogFact::Kind::kSessionBroken:
+        log.info("session broken {}", fact.text);
+        break;
+      case LogFact::Kind::kSessionEnded:
+        log.info("session ended {}", fact.text);
+        break;
+      case LogFact::Kind::kTasksReturned:
+        log.info("tasks returned {}", fact.text);
+        break;
+      case LogFact::Kind::kTaskDead:
+        log.warn("task dead {}", fact.text);
+        break;
+      case LogFact::Kind::kQueueCreated:
+        log.info("queue created {}", fact.text);
+        break;
+      case LogFact::Kind::kQueueChanged:
+        log.info("queue changed {}", fact.text);
+        break;
+      case LogFact::Kind::kQueueDeleted:
+        log.info("queue deleted {}", fact.text);
+        break;
+      case LogFact::Kind::kQueuePurged:
+        log.info("queue purged {}", fact.text);
+        break;
+      case LogFact::Kind::kRecordUnreadable:
+        log.error("record unreadable {}", fact.text);
+        break;
+    }
+  }
+}
+
+}  // namespace penstock::broker

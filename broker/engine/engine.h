@@ -1,0 +1,81 @@
+#ifndef PENSTOCK_BROKER_ENGINE_ENGINE_H_
+#define PENSTOCK_BROKER_ENGINE_ENGINE_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "broker/core/broker_core.h"
+#include "broker/engine/commit_pipeline.h"
+#include "broker/engine/door.h"
+#include "broker/engine/mailbox.h"
+#include "broker/storage/store.h"
+#include "common/clock.h"
+
+namespace penstock::broker {
+
+struct EngineOptions {
+  CoreOptions core;
+  size_t mailbox_bytes = 64 << 20;
+  // A batch takes at most about this many bytes of commands; the rest waits for the next.
+  size_t batch_bytes = 1 << 20;
+};
+
+// Drives one partition: takes all that waits in the mailbox, applies it, hands the batch to the commit thread, and while that one syncs,
+// applies the next. No timer: under load the batches grow by themselves. Two threads: the engine's, which owns the core, and
+// the commit pipeline's, which owns writing.
+//
+// When a commit fails, its outcome is unknown: every caller is answered so, and `on_failure` is called once. The owner stops the engine and
+// starts a new one on the store opened anew: the same path as any start.
+class Engine : public CommandDoor {
+ public:
+  Engine(const EngineOptions& options, Store& store, EffectReceiver& receiver, Clock& clock,
+         std::function<void(absl::Status)> on_failure);
+  ~Engine() override;  // stops
+
+  // Recovers the core and starts. DataLoss: see BrokerCore::Recover.
+  absl::Status Start();
+  // Hands out no more tasks; completions and everything else go on. Any thread, any number of times.
+  void StopDispatch();
+  // Takes no more commands, commits what was taken, answers everybody, joins the threads. Safe twice and early.
+  void Stop();
+
+  absl::Status Post(Command&& command, size_t bytes) override;
+  void WhenRoom(std::function<void()> room) override;
+  const Store* store() const override { return &store_; }
+
+  size_t mailbox_bytes() const { return mailbox_.bytes(); }
+  CommitStats commit_stats() const { return pipeline_.stats(); }
+  uint64_t epoch() const { return epoch_; }
+
+ private:
+  void Run();
+  // Elapsed time as the core sees it: what the broker itself lost (stopped, swapped, a slow disk) does not count against anybody's lease.
+  CoreNow ReadClock();
+  absl::Duration UntilDeadline(const CoreNow& now) const;
+  void LogFacts(const std::vector<LogFact>& facts);
+
+  const EngineOptions options_;
+  Store& store_;
+  EffectReceiver& receiver_;
+  Clock& clock_;
+  Mailbox mailbox_;
+  CommitPipeline pipeline_;
+  std::atomic<bool> stop_dispatch_ = false;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<uint64_t> epoch_ = 0;
+  bool started_ = false;
+  std::thread thread_;
+
+  // Of the engine's thread:
+  std::unique_ptr<BrokerCore> core_;
+  absl::Duration last_elapsed_;
+  Span core_elapsed_ = 0;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_ENGINE_ENGINE_H_

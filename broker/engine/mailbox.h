@@ -1,0 +1,55 @@
+#ifndef PENSTOCK_BROKER_ENGINE_MAILBOX_H_
+#define PENSTOCK_BROKER_ENGINE_MAILBOX_H_
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "broker/core/command.h"
+#include "common/mutex.h"
+
+namespace penstock::broker {
+
+// Commands on their way to the engine: many threads put, one takes all at once. Bounded in bytes.
+class Mailbox {
+ public:
+  explicit Mailbox(size_t bytes_max) : bytes_max_(bytes_max) {}
+
+  // ResourceExhausted: full; commands other than enqueues may fill a quarter more. Unavailable: closed. The command is unchanged then.
+  absl::Status Put(Command&& command, size_t bytes);
+  // Calls `room` as soon as the mailbox is not full: at once, or on the engine's thread. When it is closed, too.
+  void WhenRoom(std::function<void()> room);
+
+  // Waits until there are commands, Wake is called or `timeout` has passed; then takes what there is, up to the first command with which
+  // it is `bytes` or more.
+  std::vector<Command> Take(absl::Duration timeout, size_t bytes);
+  // Ends a Take.
+  void Wake();
+  // Takes no more commands. Those that are in it can still be taken.
+  void Close(const absl::Status& reason);
+
+  size_t bytes() const;
+
+ private:
+  // A wake-up costs more than a look: Put signals only when the engine sleeps.
+  const size_t bytes_max_;
+  mutable Mutex mu_;
+  CondVar changed_;
+  struct Item {
+    Command command;
+    size_t bytes;
+  };
+  std::deque<Item> items_ ABSL_GUARDED_BY(mu_);
+  size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool sleeping_ ABSL_GUARDED_BY(mu_) = false;
+  bool woken_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status closed_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::function<void()>> room_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_ENGINE_MAILBOX_H_

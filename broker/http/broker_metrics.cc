@@ -1,0 +1,191 @@
+#include "broker/http/broker_metrics.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "prometheus/metric_type.h"
+
+namespace penstock::broker {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+constexpr char kOther[] = "_other";
+
+// Collects the families in order.
+class Families {
+ public:
+  void Start(std::string name, MetricType type, std::string help) {
+    families_.push_back({std::move(name), std::move(help), type, {}});
+  }
+  void Add(std::vector<ClientMetric::Label> labels, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    if (families_.back().type == MetricType::Counter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+    families_.back().metric.push_back(std::move(metric));
+  }
+  void Gauge(std::string name, std::string help, double value) {
+    Start(std::move(name), MetricType::Gauge, std::move(help));
+    Add({}, value);
+  }
+  void Counter(std::string name, std::string help, double value) {
+    Start(std::move(name), MetricType::Counter, std::move(help));
+    Add({}, value);
+  }
+  void Histogram(std::string name, std::string help, const HistogramMetrics& values) {
+    Start(std::move(name), MetricType::Histogram, std::move(help));
+    ClientMetric metric;
+    uint64_t count = 0;
+    for (size_t i = 0; i < values.counts.size(); ++i) {
+      count += values.counts[i];
+      const double bound =
+          i < values.upper_bounds.size() ? values.upper_bounds[i] : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({count, bound});
+    }
+    metric.histogram.sample_count = count;
+    metric.histogram.sample_sum = values.sum;
+    families_.back().metric.push_back(std::move(metric));
+  }
+  std::vector<MetricFamily> Take() { return std::move(families_); }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+void AddTo(const QueueMetrics& queue, QueueMetrics* sum) {
+  sum->scheduled += queue.scheduled;
+  sum->available += queue.available;
+  sum->running += queue.running;
+  sum->retryable += queue.retryable;
+  sum->dead += queue.dead;
+  sum->enqueued_total += queue.enqueued_total;
+  sum->completed_total += queue.completed_total;
+  sum->failed_total += queue.failed_total;
+  sum->cancelled_total += queue.cancelled_total;
+  sum->dead_total += queue.dead_total;
+  sum->oldest_age = std::max(sum->oldest_age, queue.oldest_age);
+  sum->unhandled_types += queue.unhandled_types;
+}
+
+// At most kQueuesMax queues in the order of their names, and the sum of the rest.
+std::vector<QueueMetrics> Condense(std::vector<QueueMetrics> queues) {
+  QueueMetrics other;
+  other.name = kOther;
+  bool has_other = false;
+  auto fold = [&](const QueueMetrics& queue) {
+    AddTo(queue, &other);
+    has_other = true;
+  };
+  // The choice is by a number that only grows, so that queues seldom change sides: a change looks like a counter's reset.
+  std::sort(queues.begin(), queues.end(), [](const QueueMetrics& a, const QueueMetrics& b) {
+    return std::pair(b.enqueued_total, std::string_view(a.name)) < std::pair(a.enqueued_total, std::string_view(b.name));
+  });
+  while (queues.size() > BrokerMetrics::kQueuesMax) {
+    fold(queues.back());
+    queues.pop_back();
+  }
+  // A queue of that very name must not make a second series.
+  const auto same = std::find_if(queues.begin(), queues.end(), [](const QueueMetrics& q) { return q.name == kOther; });
+  if (same != queues.end()) {
+    fold(*same);
+    queues.erase(same);
+  }
+  std::sort(queues.begin(), queues.end(),
+            [](const QueueMetrics& a, const QueueMetrics& b) { return a.name < b.name; });
+  if (has_other) queues.push_back(std::move(other));
+  return queues;
+}
+
+void AddQueues(const MetricsSnapshot& snapshot, Families* out) {
+  const std::vector<QueueMetrics> queues = Condense(snapshot.queues);
+  out->Gauge("penstock_queues", "Queues that exist.", static_cast<double>(snapshot.queues.size()));
+  auto family = [&](std::string name, MetricType type, std::string help, auto value) {
+    out->Start(std::move(name), type, std::move(help));
+    for (const QueueMetrics& queue : queues) out->Add({{"queue", queue.name}}, static_cast<double>(value(queue)));
+  };
+  using Values = std::vector<std::pair<const char*, uint64_t>>;
+  auto divided = [&](std::string name, MetricType type, std::string help, const char* label, auto values) {
+    out->Start(std::move(name), type, std::move(help));
+    for (const QueueMetrics& queue : queues) {
+      const Values divided_values = values(queue);
+      for (const auto& [word, value] : divided_values) {
+        out->Add({{"queue", queue.name}, {label, word}}, static_cast<double>(value));
+      }
+    }
+  };
+  family("penstock_tasks_enqueued_total", MetricType::Counter, "Tasks enqueued.",
+         [](const QueueMetrics& queue) { return queue.enqueued_total; });
+  divided("penstock_tasks_finished_total", MetricType::Counter, "Tasks finished, by outcome.", "outcome",
+          [](const QueueMetrics& queue) {
+            return Values{{"completed", queue.completed_total},
+                          {"cancelled", queue.cancelled_total},
+                          {"dead", queue.dead_total}};
+          });
+  family("penstock_attempts_failed_total", MetricType::Counter, "Attempts that failed.",
+         [](const QueueMetrics& queue) { return queue.failed_total; });
+  divided("penstock_queue_tasks", MetricType::Gauge, "Tasks that a queue has, by state.", "state",
+          [](const QueueMetrics& queue) {
+            return Values{{"scheduled", queue.scheduled},
+                          {"available", queue.available},
+                          {"running", queue.running},
+                          {"retryable", queue.retryable},
+                          {"dead", queue.dead}};
+          });
+  family("penstock_queue_oldest_age_seconds", MetricType::Gauge, "Age of the task that has been available for longest.",
+         [](const QueueMetrics& queue) { return absl::ToDoubleSeconds(queue.oldest_age); });
+  family("penstock_queue_unhandled_types", MetricType::Gauge,
+         "Types with waiting tasks that no connected worker handles.",
+         [](const QueueMetrics& queue) { return queue.unhandled_types; });
+}
+
+void AddProcess(const ProcessUsage& process, Families* out) {
+  out->Counter("process_cpu_seconds_total", "User and system time since the process began.",
+               absl::ToDoubleSeconds(process.cpu));
+  out->Gauge("process_resident_memory_bytes", "Resident memory.", static_cast<double>(process.resident_bytes));
+  out->Gauge("process_open_fds", "Open file descriptors.", static_cast<double>(process.open_fds));
+  out->Gauge("process_max_fds", "File descriptors that the process may open.", static_cast<double>(process.max_fds));
+}
+
+}  // namespace
+
+std::vector<MetricFamily> BrokerMetrics::Collect() const {
+  const MetricsSnapshot snapshot = read_();
+  Families out;
+  out.Start("penstock_build_info", MetricType::Gauge, "Always 1; the version stands in the label.");
+  out.Add({{"version", snapshot.version}}, 1);
+  out.Gauge("penstock_epoch", "Which start of the data folder this is.", static_cast<double>(snapshot.epoch));
+  out.Gauge("penstock_uptime_seconds", "Since the broker started.", absl::ToDoubleSeconds(snapshot.uptime));
+  AddQueues(snapshot, &out);
+  out.Start("penstock_rejects_total", MetricType::Counter, "Calls that were refused, by reason.");
+  for (const auto& [reason, count] : snapshot.rejects) out.Add({{"reason", reason}}, static_cast<double>(count));
+  out.Counter("penstock_commits_total", "Commits since start.", static_cast<double>(snapshot.commit_count));
+  out.Counter("penstock_syncs_total", "Commits that waited for fsync, since start.",
+              static_cast<double>(snapshot.sync_count));
+  out.Histogram("penstock_commit_seconds", "Write and fsync of a commit.", snapshot.commit_seconds);
+  out.Histogram("penstock_commit_group_tasks", "Tasks that share a commit.", snapshot.commit_group_tasks);
+  out.Gauge("penstock_mailbox_bytes", "Commands waiting in the mailbox.", static_cast<double>(snapshot.mailbox_bytes));
+  out.Gauge("penstock_sessions", "Workers connected, or within their grace.", static_cast<double>(snapshot.sessions));
+  out.Gauge("penstock_disk_free_bytes", "Free on the data folder's disk.",
+            static_cast<double>(snapshot.disk_free_bytes));
+  out.Gauge("penstock_disk_watermark_bytes", "Enqueues are refused while less is free.",
+            static_cast<double>(snapshot.disk_watermark_bytes));
+  out.Gauge("penstock_data_bytes", "Size of the data folder.", static_cast<double>(snapshot.data_bytes));
+  out.Gauge("penstock_enqueues_refused", "1 while enqueues are refused: the disk is below its watermark, or full.",
+            snapshot.enqueues_refused ? 1 : 0);
+  AddProcess(snapshot.process, &out);
+  std::vector<MetricFamily> families = out.Take();
+  // A family without series would be a heading over nothing.
+  families.erase(std::remove_if(families.begin(), families.end(),
+                                [](const MetricFamily& family) { return family.metric.empty(); }),
+                 families.end());
+  return families;
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,79 @@
+#ifndef PENSTOCK_BROKER_HTTP_BROKER_METRICS_H_
+#define PENSTOCK_BROKER_HTTP_BROKER_METRICS_H_
+
+// The broker's state as Prometheus metrics. Counting costs the hot path nothing here: whoever counts keeps plain numbers, and
+// hands out a copy when somebody scrapes.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "broker/http/process_usage.h"
+#include "prometheus/collectable.h"
+#include "prometheus/metric_family.h"
+
+namespace penstock::broker {
+
+// As QueueStats in the API. Counters count since the queue was created.
+struct QueueMetrics {
+  std::string name;
+  uint64_t scheduled = 0;
+  uint64_t available = 0;
+  uint64_t running = 0;
+  uint64_t retryable = 0;
+  uint64_t dead = 0;
+  uint64_t enqueued_total = 0;
+  uint64_t completed_total = 0;
+  uint64_t failed_total = 0;  // attempts
+  uint64_t cancelled_total = 0;
+  uint64_t dead_total = 0;
+  absl::Duration oldest_age;
+  uint64_t unhandled_types = 0;
+};
+
+// counts[i]: values in (upper_bounds[i-1], upper_bounds[i]]; the last count, one more than there are bounds, is of those above.
+struct HistogramMetrics {
+  std::vector<double> upper_bounds;
+  std::vector<uint64_t> counts;
+  double sum = 0;
+};
+
+struct MetricsSnapshot {
+  std::string version;
+  uint64_t epoch = 0;
+  absl::Duration uptime;
+  std::vector<QueueMetrics> queues;  // in any order
+  uint64_t commit_count = 0;
+  uint64_t sync_count = 0;
+  HistogramMetrics commit_seconds;      // write and fsync of a commit
+  HistogramMetrics commit_group_tasks;  // tasks that one commit enqueued or finished
+  uint64_t mailbox_bytes = 0;
+  uint64_t sessions = 0;
+  uint64_t disk_free_bytes = 0;
+  uint64_t disk_watermark_bytes = 0;
+  uint64_t data_bytes = 0;
+  bool enqueues_refused = false;
+  std::map<std::string, uint64_t> rejects;  // by reason: the limit, or a status code
+  ProcessUsage process;
+};
+
+// Makes families of a snapshot. Any thread may collect, if `read` may be called from any.
+class BrokerMetrics : public prometheus::Collectable {
+ public:
+  // Queues with series of their own: those that most tasks were enqueued to. The rest is summed as queue="_other".
+  static constexpr size_t kQueuesMax = 200;
+
+  explicit BrokerMetrics(std::function<MetricsSnapshot()> read) : read_(std::move(read)) {}
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const std::function<MetricsSnapshot()> read_;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_HTTP_BROKER_METRICS_H_

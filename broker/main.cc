@@ -1,0 +1,66 @@
+// penstock-broker: options, signals, a Server, and nothing that a test would miss.
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <iostream>
+#include <thread>
+
+#include "broker/options.h"
+#include "broker/server.h"
+#include "common/config/loader.h"
+#include "common/logging.h"
+#include "common/text.h"
+#include "common/version.h"
+
+int main(int argc, char** argv) {
+  using penstock::broker::Server;
+  penstock::broker::BrokerOptions options;
+  penstock::OptionSet set;
+  penstock::broker::DeclareOptions(&options, &set);
+  const penstock::ProgramText program = {
+      "penstock-broker", penstock::kVersion, "Keeps tasks safe and hands them to workers.",
+      "  penstock-broker                                   listen on 127.0.0.1:7420, data in ./penstock-data\n"
+      "  penstock-broker --data-dir /var/lib/penstock      data elsewhere\n"
+      "  penstock-broker --config broker.yaml --check-config"};
+  if (auto code = penstock::LoadOptions(
+          program, argc, argv, penstock::ReadEnvironment(), [&] { return options.Validate(); }, &set, std::cout,
+          std::cerr)) {
+    return *code;
+  }
+  if (absl::Status status = penstock::SetUpLogging({options.log.level, options.log.format, options.log.file});
+      !status.ok()) {
+    std::cerr << "penstock-broker: " << status.message() << "\n";
+    return penstock::kExitConfig;
+  }
+  // Every thread inherits the mask; one waits for the signals.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  auto server = Server::Start(options);
+  if (!server.ok()) {
+    penstock::LogFor("server").critical("cannot start: {}", penstock::ToStd(server.status().message()));
+    return penstock::broker::ExitCodeOf(server.status());
+  }
+  std::thread([&signals, &server] {
+    int signal_number = 0;
+    sigwait(&signals, &signal_number);
+    penstock::LogFor("server").info("signal {}", signal_number);
+    (*server)->RequestStop();
+    // A second signal does not wait for anything.
+    sigwait(&signals, &signal_number);
+    penstock::LogFor("server").warn("signal {} again: ending at once", signal_number);
+    _exit(128 + signal_number);
+  }).detach();
+  const absl::Status failure = (*server)->Wait();
+  (*server)->Stop();
+  if (!failure.ok()) {
+    penstock::LogFor("server").critical("the storage failed: {}; restart the broker", penstock::ToStd(failure.message()));
+    return penstock::broker::kExitStorage;
+  }
+  return 0;
+}

@@ -1,0 +1,265 @@
+#include "broker/rpc/admin_service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/rpc/convert.h"
+#include "broker/rpc/convert_queue.h"
+#include "broker/rpc/fields.h"
+#include "broker/rpc/page_token.h"
+#include "broker/rpc/unary.h"
+#include "common/status.h"
+
+namespace penstock::broker {
+namespace {
+
+constexpr int32_t kStatusItemsDefault = 20;
+
+// How many queues or workers a status shows.
+absl::StatusOr<size_t> ToCount(std::string_view field, int32_t count, const ApiLimits& limits) {
+  RETURN_IF_ERROR(CheckNumber(FieldPath(field), count, 0, limits.page));
+  return static_cast<size_t>(count == 0 ? kStatusItemsDefault : count);
+}
+
+}  // namespace
+
+AdminService::AdminService(RpcContext& context, StatusFeed& status, const RateMeter& rates, const BrokerFacts& facts,
+                           std::vector<LimitInfo> limits)
+    : context_(context), status_(status), rates_(rates), facts_(facts), limits_(std::move(limits)) {}
+
+grpc::ServerUnaryReactor* AdminService::AnswerFromStatus(grpc::CallbackServerContext* call,
+                                                         std::function<absl::Status(const StatusReply&)> fill) {
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  status_.Get([reactor, fill = std::move(fill)](const StatusFeed::Answer& answer) {
+    FinishWith(reactor, answer.ok() ? fill(**answer) : answer.status());
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* call,
+                                                  const v1::GetStatusRequest* request,
+                                                  v1::GetStatusResponse* response) {
+  const auto queues_max = ToCount("max_queues", request->max_queues(), context_.limits);
+  const auto workers_max = ToCount("max_workers", request->max_workers(), context_.limits);
+  if (!queues_max.ok() || !workers_max.ok()) {
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    FinishWith(reactor, queues_max.ok() ? workers_max.status() : queues_max.status());
+    return reactor;
+  }
+  return AnswerFromStatus(call, [this, response, queues = *queues_max, workers = *workers_max](const StatusReply& status) {
+    FillStatus(status, queues, workers, response);
+    return absl::OkStatus();
+  });
+}
+
+void AdminService::FillStatus(const StatusReply& status, size_t queues_max, size_t workers_max,
+                              v1::GetStatusResponse* out) const {
+  const Time now = context_.WallNow();
+  FillBroker(status, out->mutable_broker());
+  std::vector<const QueueView*> queues;
+  for (const QueueView& queue : status.queues) {
+    queues.push_back(&queue);
+    AddToTotals(queue, now, out->mutable_totals());
+  }
+  const Rates rates = rates_.OfAll();
+  out->mutable_totals()->set_enqueue_rate(rates.enqueue);
+  out->mutable_totals()->set_finish_rate(rates.finish);
+  // Stable: queues without waiting tasks stay in the order of their names.
+  std::stable_sort(queues.begin(), queues.end(), [](const QueueView* a, const QueueView* b) {
+    return a->oldest_available < b->oldest_available;
+  });
+  for (size_t i = 0; i < std::min(queues.size(), queues_max); ++i) FillQueue(*queues[i], now, out->add_queues());
+  out->set_queue_count(static_cast<int32_t>(status.queues.size()));
+  for (size_t i = 0; i < std::min(status.workers.size(), workers_max); ++i) {
+    ToProto(status.workers[i], out->add_workers());
+  }
+  out->set_worker_count(static_cast<int32_t>(status.workers.size()));
+}
+
+void AdminService::FillBroker(const StatusReply& status, v1::BrokerStatus* out) const {
+  const BrokerFigures figures = facts_.Read();
+  out->set_version(figures.version);
+  SetTimestamp(ToMicros(figures.start_time), out->mutable_start_time());
+  for (const std::string& problem : figures.problems) out->add_problems(problem);
+  out->set_enqueues_refused(figures.enqueues_refused);
+  out->set_data_dir(figures.data_dir);
+  out->set_disk_free_bytes(figures.disk_free_bytes);
+  out->set_disk_watermark_bytes(figures.disk_watermark_bytes);
+  out->set_data_bytes(figures.data_bytes);
+  out->set_memory_bytes(figures.memory_bytes);
+  SetDuration(ToMicros(figures.cpu_time), out->mutable_cpu_time());
+  out->set_commit_count(figures.commit_count);
+  out->set_sync_count(figures.sync_count);
+  SetDuration(ToMicros(figures.commit_latency_p50), out->mutable_commit_latency_p50());
+  SetDuration(ToMicros(figures.commit_latency_p99), out->mutable_commit_latency_p99());
+  out->set_epoch(status.epoch);
+  out->set_mailbox_bytes(figures.mailbox_bytes);
+}
+
+void AdminService::FillQueue(const QueueView& queue, Time now, v1::Queue* out) const {
+  ToProto(queue, rates_.OfQueue(queue.id), now, out);
+}
+
+grpc::ServerUnaryReactor* AdminService::GetLimits(grpc::CallbackServerContext* call, const v1::GetLimitsRequest* request,
+                                                  v1::GetLimitsResponse* response) {
+  for (const LimitInfo& limit : limits_) {
+    v1::Limit* out = response->add_limits();
+    out->set_option(limit.option);
+    out->set_value(limit.value);
+    out->set_default_value(limit.default_value);
+    out->set_description(limit.description);
+  }
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  FinishWith(reactor, absl::OkStatus());
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* AdminService::CreateQueue(grpc::CallbackServerContext* call,
+                                                    const v1::CreateQueueRequest* request,
+                                                    v1::CreateQueueResponse* response) {
+  return AskAndAnswer<QueueReply>(
+      context_, call, ToCommand(*request, context_.limits), kSmallCommandBytes,
+      [this, response](QueueReply reply) { FillQueue(reply.queue, context_.WallNow(), response->mutable_queue()); });
+}
+
+grpc::ServerUnaryReactor* AdminService::UpdateQueue(grpc::CallbackServerContext* call,
+                                                    const v1::UpdateQueueRequest* request,
+                                                    v1::UpdateQueueResponse* response) {
+  return AskAndAnswer<QueueReply>(
+      context_, call, ToCommand(*request, context_.limits), kSmallCommandBytes,
+      [this, response](QueueReply reply) { FillQueue(reply.queue, context_.WallNow(), response->mutable_queue()); });
+}
+
+grpc::ServerUnaryReactor* AdminService::GetQueue(grpc::CallbackServerContext* call, const v1::GetQueueRequest* request,
+                                                 v1::GetQueueResponse* response) {
+  const std::string& name = request->name();
+  const absl::Status valid = CheckName(FieldPath("name"), name, context_.limits.name);
+  if (!valid.ok()) {
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    FinishWith(reactor, valid);
+    return reactor;
+  }
+  return AnswerFromStatus(call, [this, name, response](const StatusReply& status) -> absl::Status {
+    auto found = std::find_if(status.queues.begin(), status.queues.end(),
+                              [&](const QueueView& queue) { return queue.name == name; });
+    if (found == status.queues.end()) return absl::NotFoundError("there is no queue " + name);
+    FillQueue(*found, context_.WallNow(), response->mutable_queue());
+    return absl::OkStatus();
+  });
+}
+
+// The page token is the last page's last name: a queue's name is no secret, and new queues find their place.
+grpc::ServerUnaryReactor* AdminService::ListQueues(grpc::CallbackServerContext* call,
+                                                   const v1::ListQueuesRequest* request,
+                                                   v1::ListQueuesResponse* response) {
+  const auto page_size = ToPageSize(request->page_size(), context_.limits);
+  absl::Status valid = page_size.status();
+  if (valid.ok() && !request->page_token().empty()) {
+    valid = CheckName(FieldPath("page_token"), request->page_token(), context_.limits.name);
+  }
+  if (!valid.ok()) {
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    FinishWith(reactor, valid);
+    return reactor;
+  }
+  return AnswerFromStatus(call, [this, response, size = *page_size, after = request->page_token()](
+                                    const StatusReply& status) {
+    const Time now = context_.WallNow();
+    auto next = std::upper_bound(status.queues.begin(), status.queues.end(), after,
+                                 [](const std::string& name, const QueueView& queue) { return name < queue.name; });
+    for (; next != status.queues.end() && response->queues_size() < static_cast<int>(size); ++next) {
+      FillQueue(*next, now, response->add_queues());
+    }
+    if (next != status.queues.end()) response->set_next_page_token(response->queues().rbegin()->name());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::ListWorkers(grpc::CallbackServerContext* call,
+                                                    const v1::ListWorkersRequest* request,
+                                                    v1::ListWorkersResponse* response) {
+  const auto page_size = ToPageSize(request->page_size(), context_.limits);
+  const auto token = PageToken::Parse(request->page_token());
+  if (!page_size.ok() || !token.ok()) {
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    FinishWith(reactor, page_size.ok() ? token.status() : page_size.status());
+    return reactor;
+  }
+  return AnswerFromStatus(call, [response, size = *page_size, after = token->place[0]](const StatusReply& status) {
+    auto next = std::upper_bound(
+        status.workers.begin(), status.workers.end(), after,
+        [](uint64_t number, const WorkerView& worker) { return number < worker.number.value(); });
+    uint64_t last = 0;
+    for (; next != status.workers.end() && response->workers_size() < static_cast<int>(size); ++next) {
+      ToProto(*next, response->add_workers());
+      last = next->number.value();
+    }
+    if (next != status.workers.end()) response->set_next_page_token(PageToken{.phase = 0, .place = {last}}.ToString());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::PauseQueue(grpc::CallbackServerContext* call,
+                                                   const v1::PauseQueueRequest* request,
+                                                   v1::PauseQueueResponse* response) {
+  return AskForStatus(context_, call, ToQueueCommand(QueueVerb::kPause, request->name(), context_.limits));
+}
+
+grpc::ServerUnaryReactor* AdminService::ResumeQueue(grpc::CallbackServerContext* call,
+                                                    const v1::ResumeQueueRequest* request,
+                                                    v1::ResumeQueueResponse* response) {
+  return AskForStatus(context_, call, ToQueueCommand(QueueVerb::kResume, request->name(), context_.limits));
+}
+
+grpc::ServerUnaryReactor* AdminService::DrainQueue(grpc::CallbackServerContext* call,
+                                                   const v1::DrainQueueRequest* request,
+                                                   v1::DrainQueueResponse* response) {
+  return AskForStatus(context_, call, ToQueueCommand(QueueVerb::kDrain, request->name(), context_.limits));
+}
+
+grpc::ServerUnaryReactor* AdminService::PurgeQueue(grpc::CallbackServerContext* call,
+                                                   const v1::PurgeQueueRequest* request,
+                                                   v1::PurgeQueueResponse* response) {
+  return AskAndAnswer<QueueReply>(context_, call,
+                                  ToQueueCommand(QueueVerb::kPurge, request->name(), context_.limits),
+                                  kSmallCommandBytes,
+                                  [response](QueueReply reply) { response->set_purged(reply.purged); });
+}
+
+grpc::ServerUnaryReactor* AdminService::DeleteQueue(grpc::CallbackServerContext* call,
+                                                    const v1::DeleteQueueRequest* request,
+                                                    v1::DeleteQueueResponse* response) {
+  auto command = ToQueueCommand(QueueVerb::kDelete, request->name(), context_.limits);
+  if (command.ok()) command->force = request->force();
+  return AskForStatus(context_, call, std::move(command));
+}
+
+grpc::ServerUnaryReactor* AdminService::DrainWorker(grpc::CallbackServerContext* call,
+                                                    const v1::DrainWorkerRequest* request,
+                                                    v1::DrainWorkerResponse* response) {
+  return AskForStatus(context_, call, ToCommand(*request, context_.limits));
+}
+
+grpc::ServerUnaryReactor* AdminService::RedriveDeadTasks(grpc::CallbackServerContext* call,
+                                                         const v1::RedriveDeadTasksRequest* request,
+                                                         v1::RedriveDeadTasksResponse* response) {
+  return AskAndAnswer<DeadTasksReply>(context_, call, ToCommand(*request, context_.limits), kSmallCommandBytes,
+                                      [response](DeadTasksReply reply) {
+                                        response->set_redriven(reply.changed);
+                                        response->set_remaining(reply.remaining);
+                                        response->set_exhausted(reply.exhausted);
+                                      });
+}
+
+grpc::ServerUnaryReactor* AdminService::PurgeDeadTasks(grpc::CallbackServerContext* call,
+                                                       const v1::PurgeDeadTasksRequest* request,
+                                                       v1::PurgeDeadTasksResponse* response) {
+  return AskAndAnswer<DeadTasksReply>(context_, call, ToCommand(*request, context_.limits), kSmallCommandBytes,
+                                      [response](DeadTasksReply reply) {
+                                        response->set_purged(reply.changed);
+                                        response->set_remaining(reply.remaining);
+                                        response->set_exhausted(reply.exhausted);
+                                      });
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,268 @@
+#include "broker/rpc/convert.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "broker/rpc/fields.h"
+#include "common/coding.h"
+#include "common/status.h"
+#include "common/status_grpc.h"
+#include "fmt/format.h"
+#include "xxhash.h"
+
+namespace penstock::broker {
+namespace {
+
+using google::protobuf::RepeatedPtrField;
+
+// Request ids of unary calls and of frames are apart: the first byte says which.
+RequestId HashId(std::string_view bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return {hash.high64, hash.low64};
+}
+
+absl::StatusOr<RequestId> CallId(const std::string& request_id, const ApiLimits& limits) {
+  RETURN_IF_ERROR(CheckSize(FieldPath("request_id"), request_id, 0, limits.request_id));
+  return request_id.empty() ? RequestId{} : HashId("u" + request_id);
+}
+
+RequestId FrameId(std::string_view producer_id, uint64_t frame_number) {
+  std::string bytes = "s";
+  bytes += producer_id;
+  PutBig64(&bytes, frame_number);
+  return HashId(bytes);
+}
+
+absl::Status CheckHeaders(const FieldPath& field, const v1::TaskSpec& spec, const ApiLimits& limits) {
+  size_t size = 0;
+  for (const auto& [key, value] : spec.headers()) {
+    if (key.empty()) return BadField(field, "has an empty key");
+    if (key.size() > limits.key) {
+      return BadField(field, fmt::format("keys must be at most {} bytes, one is {}", limits.key, key.size()));
+    }
+    size += key.size() + value.size();
+  }
+  if (size <= limits.headers) return absl::OkStatus();
+  return BadField(field, fmt::format("must be at most {} bytes together, are {}", limits.headers, size));
+}
+
+absl::Status ConvertStart(const FieldPath& at, const v1::TaskSpec& spec, const ApiLimits& limits, Time now,
+                          NewTask* task) {
+  if (spec.has_delay()) {
+    ASSIGN_OR_RETURN(task->delay, CheckSpan(FieldPath(at, "delay"), spec.delay(), 0, limits.start_max));
+  }
+  if (spec.has_run_at()) {
+    const FieldPath field(at, "run_at");
+    ASSIGN_OR_RETURN(const Time run_at, CheckTime(field, spec.run_at()));
+    if (run_at > now + limits.start_max) return BadField(field, "is more than 100 years ahead");
+    task->run_at = std::max<Time>(run_at, 0);
+  }
+  if (spec.has_expire_at()) {
+    const FieldPath field(at, "expire_at");
+    ASSIGN_OR_RETURN(task->expire_at, CheckTime(field, spec.expire_at()));
+    if (spec.has_run_at() && task->expire_at <= task->run_at) return BadField(field, "must be after run_at");
+    // 1970 and before is as far past as any time that has passed; the core's times are not negative.
+    task->expire_at = std::max<Time>(task->expire_at, 1);
+  }
+  return absl::OkStatus();
+}
+
+// Everything but the texts, which ConvertTasks places.
+absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const ApiLimits& limits, Time now,
+                         NewTask* task) {
+  RETURN_IF_ERROR(CheckName(FieldPath(at, "queue"), spec.queue(), limits.name));
+  RETURN_IF_ERROR(CheckName(FieldPath(at, "type"), spec.type(), limits.name));
+  RETURN_IF_ERROR(CheckSize(FieldPath(at, "payload"), spec.payload(), 0, limits.payload));
+  RETURN_IF_ERROR(CheckSize(FieldPath(at, "content_type"), spec.content_type(), 0, limits.content_type));
+  if (!spec.headers().empty()) RETURN_IF_ERROR(CheckHeaders(FieldPath(at, "headers"), spec, limits));
+  if (spec.has_priority()) {
+    RETURN_IF_ERROR(CheckNumber(FieldPath(at, "priority"), spec.priority(), 0, 9));
+    task->priority = static_cast<uint8_t>(spec.priority());
+  }
+  RETURN_IF_ERROR(ConvertStart(at, spec, limits, now, task));
+  if (spec.has_run_timeout()) {
+    ASSIGN_OR_RETURN(task->run_timeout, CheckSpan(FieldPath(at, "run_timeout"), spec.run_timeout(), kMilli,
+                                                  limits.run_timeout_max));
+  }
+  if (spec.has_retry_policy()) {
+    ASSIGN_OR_RETURN(task->retry_policy, ToRetryPolicy(FieldPath(at, "retry_policy"), spec.retry_policy(), limits));
+  }
+  if (spec.has_unique_key()) {
+    const FieldPath field(at, "unique_key");
+    RETURN_IF_ERROR(CheckSize(FieldPath(field, "key"), spec.unique_key().key(), 1, limits.key));
+    if (spec.unique_key().has_window()) {
+      ASSIGN_OR_RETURN(task->unique_window,
+                       CheckSpan(FieldPath(field, "window"), spec.unique_key().window(), 0, limits.postpone_max));
+    }
+  }
+  if (spec.has_result_retention()) {
+    ASSIGN_OR_RETURN(task->result_retention, CheckSpan(FieldPath(at, "result_retention"), spec.result_retention(), 0,
+                                                       limits.postpone_max));
+  }
+  if (static_cast<size_t>(spec.tags_size()) > limits.tags) {
+    return BadField(FieldPath(at, "tags"), fmt::format("must be at most {}, are {}", limits.tags, spec.tags_size()));
+  }
+  for (int i = 0; i < spec.tags_size(); ++i) {
+    RETURN_IF_ERROR(CheckSize(FieldPath(at, "tags", i), spec.tags(i), 1, limits.tag));
+  }
+  return absl::OkStatus();
+}
+
+// Lays texts one behind the other into a buffer that was made large enough.
+class TextBuffer {
+ public:
+  explicit TextBuffer(size_t size) : bytes_(std::make_shared_for_overwrite<char[]>(size)), next_(bytes_.get()) {}
+
+  std::string_view Copy(std::string_view text) {
+    char* begin = Take(text.size());
+    std::memcpy(begin, text.data(), text.size());
+    return {begin, text.size()};
+  }
+  // REQUIRES: ByteSizeLong was called since the last change.
+  std::string_view Serialize(const v1::TaskSpec& spec) {
+    const size_t size = static_cast<size_t>(spec.GetCachedSize());
+    char* begin = Take(size);
+    spec.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(begin));
+    return {begin, size};
+  }
+  std::shared_ptr<const void> keepalive() const { return bytes_; }
+
+ private:
+  char* Take(size_t size) {
+    char* begin = next_;
+    next_ += size;
+    return begin;
+  }
+
+  std::shared_ptr<char[]> bytes_;
+  char* next_;
+};
+
+template <class PathOf>
+absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskSpec* const* specs, PathOf path_of,
+                                                   const ApiLimits& limits, Time now) {
+  Sized<EnqueueCommand> sized;
+  std::vector<NewTask>& tasks = sized.command.tasks;
+  tasks.resize(count);
+  size_t size = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const v1::TaskSpec& spec = *specs[i];
+    RETURN_IF_ERROR(ConvertTask(path_of(i), spec, limits, now, &tasks[i]));
+    size += spec.ByteSizeLong() + spec.queue().size() + spec.type().size() + spec.unique_key().key().size();
+  }
+  TextBuffer buffer(size);
+  for (size_t i = 0; i < count; ++i) {
+    const v1::TaskSpec& spec = *specs[i];
+    NewTask& task = tasks[i];
+    // Neighbours mostly agree: one copy serves them all.
+    const NewTask* before = i == 0 ? nullptr : &tasks[i - 1];
+    task.queue = before != nullptr && before->queue == spec.queue() ? before->queue : buffer.Copy(spec.queue());
+    task.type = before != nullptr && before->type == spec.type() ? before->type : buffer.Copy(spec.type());
+    task.unique_key = buffer.Copy(spec.unique_key().key());
+    task.spec = buffer.Serialize(spec);
+  }
+  sized.command.keepalive = buffer.keepalive();
+  sized.bytes = sizeof(EnqueueCommand) + count * sizeof(NewTask) + size;
+  return sized;
+}
+
+absl::StatusOr<Sized<EnqueueCommand>> ConvertMany(const RepeatedPtrField<v1::TaskSpec>& tasks, const ApiLimits& limits,
+                                                  Time now) {
+  if (tasks.empty()) return BadField(FieldPath("tasks"), "is required");
+  if (static_cast<size_t>(tasks.size()) > limits.tasks_per_call) {
+    return BadField(FieldPath("tasks"), fmt::format("must be 1 to {}, are {}", limits.tasks_per_call, tasks.size()));
+  }
+  auto path_of = [](size_t i) { return FieldPath("tasks", static_cast<int>(i)); };
+  return ConvertTasks(static_cast<size_t>(tasks.size()), tasks.data(), path_of, limits, now);
+}
+
+}  // namespace
+
+absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueRequest& request, const ApiLimits& limits, Time now) {
+  ASSIGN_OR_RETURN(const RequestId request_id, CallId(request.request_id(), limits));
+  if (!request.has_task()) return BadField(FieldPath("task"), "is required");
+  const v1::TaskSpec* spec = &request.task();
+  ASSIGN_OR_RETURN(Sized<EnqueueCommand> sized,
+                   ConvertTasks(1, &spec, [](size_t) { return FieldPath("task"); }, limits, now));
+  sized.command.request_id = request_id;
+  return sized;
+}
+
+absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueManyRequest& request, const ApiLimits& limits,
+                                                Time now) {
+  ASSIGN_OR_RETURN(const RequestId request_id, CallId(request.request_id(), limits));
+  ASSIGN_OR_RETURN(Sized<EnqueueCommand> sized, ConvertMany(request.tasks(), limits, now));
+  sized.command.request_id = request_id;
+  return sized;
+}
+
+absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueStreamRequest& request, std::string_view producer_id,
+                                                const ApiLimits& limits, Time now) {
+  if (request.frame_number() == 0) return BadField(FieldPath("frame_number"), "is required and counts from 1");
+  ASSIGN_OR_RETURN(Sized<EnqueueCommand> sized, ConvertMany(request.tasks(), limits, now));
+  sized.command.request_id = FrameId(producer_id, request.frame_number());
+  return sized;
+}
+
+absl::StatusOr<CancelTaskCommand> ToCommand(const v1::CancelTaskRequest& request, const ApiLimits& limits) {
+  CancelTaskCommand command;
+  ASSIGN_OR_RETURN(command.task, CheckTaskId(FieldPath("task_id"), request.task_id()));
+  RETURN_IF_ERROR(CheckSize(FieldPath("reason"), request.reason(), 0, limits.text));
+  command.reason = request.reason();
+  return command;
+}
+
+absl::StatusOr<RetryTaskCommand> ToCommand(const v1::RetryTaskRequest& request) {
+  RetryTaskCommand command;
+  ASSIGN_OR_RETURN(command.task, CheckTaskId(FieldPath("task_id"), request.task_id()));
+  return command;
+}
+
+absl::StatusOr<RetryPolicy> ToRetryPolicy(const FieldPath& at, const v1::RetryPolicy& policy, const ApiLimits& limits) {
+  RetryPolicy result;
+  if (policy.max_attempts() != 0) {
+    RETURN_IF_ERROR(CheckNumber(FieldPath(at, "max_attempts"), policy.max_attempts(), 1, limits.attempts));
+    result.max_attempts = static_cast<uint32_t>(policy.max_attempts());
+  }
+  if (policy.has_initial_backoff()) {
+    ASSIGN_OR_RETURN(result.initial_backoff, CheckSpan(FieldPath(at, "initial_backoff"), policy.initial_backoff(),
+                                                       kMilli, limits.initial_backoff_max));
+  }
+  if (policy.multiplier() != 0) {
+    RETURN_IF_ERROR(CheckReal(FieldPath(at, "multiplier"), policy.multiplier(), 1, 100));
+    result.multiplier = policy.multiplier();
+  }
+  if (policy.has_max_backoff()) {
+    ASSIGN_OR_RETURN(result.max_backoff, CheckSpan(FieldPath(at, "max_backoff"), policy.max_backoff(),
+                                                   result.initial_backoff, limits.postpone_max));
+  } else {
+    result.max_backoff = std::max(result.max_backoff, result.initial_backoff);
+  }
+  if (policy.has_jitter()) {
+    RETURN_IF_ERROR(CheckReal(FieldPath(at, "jitter"), policy.jitter(), 0, 1));
+    result.jitter = policy.jitter();
+  }
+  return result;
+}
+
+void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out) {
+  out->set_max_attempts(static_cast<int32_t>(policy.max_attempts));
+  SetDuration(policy.initial_backoff, out->mutable_initial_backoff());
+  out->set_multiplier(policy.multiplier);
+  SetDuration(policy.max_backoff, out->mutable_max_backoff());
+  out->set_jitter(policy.jitter);
+}
+
+void ToProto(const EnqueueResult& result, v1::EnqueueResult* out) {
+  out->set_task_id(result.task.ToString());
+  out->set_duplicate(result.duplicate);
+}
+
+absl::StatusOr<uint32_t> ToPageSize(int32_t page_size, const ApiLimits& limits) {
+  if (page_size == 0) return limits.page_default;
+  RETURN_IF_ERROR(CheckNumber(FieldPath("page_size"), page_size, 1, limits.page));
+  return static_cast<uint32_t>(page_size);
+}
+
+}  // namespace penstock::broker

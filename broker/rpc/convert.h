@@ -1,0 +1,53 @@
+#ifndef PENSTOCK_BROKER_RPC_CONVERT_H_
+#define PENSTOCK_BROKER_RPC_CONVERT_H_
+
+// What services call, in the core's words and back: TaskService. Every field of a request is checked here and nowhere else.
+// convert_worker.h does the same for WorkerService, convert_queue.h for AdminService.
+
+#include <cstddef>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "broker/core/command.h"
+#include "broker/core/effects.h"
+#include "broker/rpc/api_limits.h"
+#include "penstock/v1/task.pb.h"
+#include "penstock/v1/task_service.pb.h"
+
+namespace penstock::broker {
+
+class FieldPath;
+
+// A command and about what it holds in memory, for the mailbox's limit.
+template <class CommandType>
+struct Sized {
+  CommandType command;
+  size_t bytes = 0;
+};
+
+// The views of the command point into one buffer, which it keeps alive; the request may be used again at once. `now` is wall time.
+absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueRequest& request, const ApiLimits& limits, Time now);
+absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueManyRequest& request, const ApiLimits& limits,
+                                                Time now);
+// A frame of the producer with this id.
+absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueStreamRequest& request, std::string_view producer_id,
+                                                const ApiLimits& limits, Time now);
+
+inline constexpr size_t kProducerIdBytes = 16;
+
+absl::StatusOr<CancelTaskCommand> ToCommand(const v1::CancelTaskRequest& request, const ApiLimits& limits);
+absl::StatusOr<RetryTaskCommand> ToCommand(const v1::RetryTaskRequest& request);
+
+absl::StatusOr<RetryPolicy> ToRetryPolicy(const FieldPath& field, const v1::RetryPolicy& policy,
+                                          const ApiLimits& limits);
+void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out);
+
+void ToProto(const EnqueueResult& result, v1::EnqueueResult* out);
+inline v1::TaskState ToProto(State state) { return static_cast<v1::TaskState>(state); }
+
+// page_size as it counts: the default for 0.
+absl::StatusOr<uint32_t> ToPageSize(int32_t page_size, const ApiLimits& limits);
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_RPC_CONVERT_H_

@@ -1,0 +1,71 @@
+#ifndef PENSTOCK_BROKER_RPC_GRPC_SERVER_H_
+#define PENSTOCK_BROKER_RPC_GRPC_SERVER_H_
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace grpc {
+class Server;
+class Service;
+}  // namespace grpc
+
+namespace penstock::broker {
+
+// Files in PEM; read again when they change (replace the whole folder at once, by a symbolic link, so that key and certificate fit).
+struct TlsOptions {
+  std::string certificate_file;
+  std::string key_file;
+  // Clients must show a certificate signed by one of these. Empty: clients show none.
+  std::string client_ca_file;
+  absl::Duration refresh_interval = absl::Seconds(10);
+};
+
+struct GrpcServerOptions {
+  // host:port; port 0: any free one.
+  std::string address = "127.0.0.1:7420";
+  // Absent: plain text. The caller sees to it that this is on loopback or explicitly allowed.
+  std::optional<TlsOptions> tls;
+  // Lets tools ask which services there are.
+  bool reflection = false;
+  size_t receive_message_bytes_max = 4 << 20;
+  size_t metadata_bytes_max = 16 << 10;
+  // What gRPC may hold for buffers of calls before it reads no more from connections.
+  size_t buffer_bytes_max = 256 << 20;
+  int streams_per_connection_max = 1'000;
+};
+
+// The listening gRPC server: any services, grpc.health.v1, and reflection if wanted. Owned by RpcEdge. Start and Stop come from one thread.
+class GrpcServer {
+ public:
+  // The services outlive the server. InvalidArgument: the address or the TLS files are no good. Unavailable: the address cannot be listened on,
+  // and why.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
+                                                           const std::vector<grpc::Service*>& services,
+                                                           std::vector<std::string> service_names);
+  ~GrpcServer();
+
+  int port() const { return port_; }
+  // What grpc.health.v1 says for every service and for "".
+  void SetServing(bool serving);
+  // Takes no more calls; waits until those under way have ended, after `grace` by cancelling them. Safe twice.
+  void Stop(absl::Duration grace);
+
+ private:
+  GrpcServer(std::unique_ptr<grpc::Server> server, int port, std::vector<std::string> service_names);
+
+  const std::unique_ptr<grpc::Server> server_;
+  const int port_;
+  const std::vector<std::string> service_names_;
+  bool stopped_ = false;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_RPC_GRPC_SERVER_H_

@@ -1,0 +1,72 @@
+#include "broker/rpc/rpc_edge.h"
+
+#include <utility>
+
+#include "broker/rpc/admin_service.h"
+#include "broker/rpc/open_calls.h"
+#include "broker/rpc/read_pool.h"
+#include "broker/rpc/rpc_context.h"
+#include "broker/rpc/task_service.h"
+#include "broker/rpc/worker_service.h"
+#include "common/status.h"
+
+namespace penstock::broker {
+
+// In the order in which they depend on each other.
+struct RpcEdge::Parts {
+  Parts(Options options, CommandDoor& door, TicketTable& tickets, const BrokerFacts& facts, const Clock& clock)
+      : context{door, tickets, calls, reads, clock, options.limits, options.version, options.partition},
+        status(door, tickets),
+        task_service(context),
+        worker_service(context),
+        admin_service(context, status, rates, facts, std::move(options.limit_infos)) {}
+
+  OpenCalls calls;
+  ReadPool reads;
+  RpcContext context;
+  RateMeter rates;
+  StatusFeed status;
+  TaskService task_service;
+  WorkerService worker_service;
+  AdminService admin_service;
+  std::unique_ptr<GrpcServer> server;
+};
+
+absl::StatusOr<std::unique_ptr<RpcEdge>> RpcEdge::Start(Options options, CommandDoor& door, TicketTable& tickets,
+                                                        const BrokerFacts& facts, const Clock& clock) {
+  const GrpcServerOptions server_options = options.server;
+  auto parts = std::make_unique<Parts>(std::move(options), door, tickets, facts, clock);
+  const std::vector<grpc::Service*> services = {&parts->task_service, &parts->worker_service, &parts->admin_service};
+  ASSIGN_OR_RETURN(parts->server, GrpcServer::Start(server_options, services,
+                                                    {v1::TaskService::service_full_name(),
+                                                     v1::WorkerService::service_full_name(),
+                                                     v1::AdminService::service_full_name()}));
+  return std::unique_ptr<RpcEdge>(new RpcEdge(std::move(parts)));
+}
+
+RpcEdge::RpcEdge(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+RpcEdge::~RpcEdge() { Stop(absl::ZeroDuration()); }
+
+int RpcEdge::port() const { return parts_->server->port(); }
+
+void RpcEdge::SetServing(bool serving) { parts_->server->SetServing(serving); }
+
+StatusFeed& RpcEdge::status() { return parts_->status; }
+
+const RateMeter& RpcEdge::rates() const { return parts_->rates; }
+
+void RpcEdge::SampleRates() {
+  parts_->status.Get([parts = parts_.get()](const StatusFeed::Answer& answer) {
+    if (answer.ok()) parts->rates.Sample(**answer, parts->context.clock.Read());
+  });
+}
+
+void RpcEdge::Stop(absl::Duration grace) {
+  parts_->server->SetServing(false);
+  parts_->calls.StopAll();
+  parts_->server->Stop(grace);
+  parts_->reads.Stop();
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,60 @@
+#ifndef PENSTOCK_BROKER_RPC_RPC_EDGE_H_
+#define PENSTOCK_BROKER_RPC_RPC_EDGE_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "broker/engine/door.h"
+#include "broker/rpc/api_limits.h"
+#include "broker/rpc/broker_facts.h"
+#include "broker/rpc/grpc_server.h"
+#include "broker/rpc/rate_meter.h"
+#include "broker/rpc/status_feed.h"
+#include "broker/rpc/ticket_table.h"
+#include "common/clock.h"
+
+namespace penstock::broker {
+
+// The gRPC edge as a whole: the three services, what they share, and the server that listens. Owned by the broker's server, which makes the
+// ticket table first, then the engine that releases to it, then this; and destroys them in reverse. Stop before the engine stops, so that
+// calls get their answers.
+class RpcEdge {
+ public:
+  struct Options {
+    GrpcServerOptions server;
+    ApiLimits limits;
+    std::vector<LimitInfo> limit_infos;  // what GetLimits shows
+    std::string version;
+    uint8_t partition = 0;
+  };
+
+  // All references outlive the edge. Errors as GrpcServer::Start.
+  static absl::StatusOr<std::unique_ptr<RpcEdge>> Start(Options options, CommandDoor& door, TicketTable& tickets,
+                                                        const BrokerFacts& facts, const Clock& clock);
+  ~RpcEdge();
+
+  int port() const;
+  // What grpc.health.v1 says.
+  void SetServing(bool serving);
+  // Any thread; shared with the HTTP side.
+  StatusFeed& status();
+  const RateMeter& rates() const;
+  // Asks for the status and shows it to the rate meter. The server calls it once a second.
+  void SampleRates();
+
+  // Ends streams and waits with UNAVAILABLE, takes no more calls, and waits for the answers of those under way, at most for `grace`. Safe twice.
+  void Stop(absl::Duration grace);
+
+ private:
+  struct Parts;
+  explicit RpcEdge(std::unique_ptr<Parts> parts);
+
+  const std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_RPC_RPC_EDGE_H_

@@ -1,0 +1,151 @@
+#include "broker/rpc/task_service.h"
+
+#include <utility>
+
+#include "broker/rpc/convert.h"
+#include "broker/rpc/enqueue_stream.h"
+#include "broker/rpc/fields.h"
+#include "broker/rpc/list_tasks_call.h"
+#include "broker/rpc/task_reader.h"
+#include "broker/rpc/unary.h"
+#include "broker/rpc/wait_call.h"
+#include "broker/rpc/watch_stream.h"
+#include "common/status.h"
+
+namespace penstock::broker {
+namespace {
+
+// A stream that ends before it began.
+class RefusedWatch final : public grpc::ServerWriteReactor<v1::WatchTaskResponse> {
+ public:
+  explicit RefusedWatch(const absl::Status& status) { Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+template <class Fill>
+grpc::ServerUnaryReactor* EnqueueAndAnswer(RpcContext& context, grpc::CallbackServerContext* call,
+                                           absl::StatusOr<Sized<EnqueueCommand>> sized, Fill fill) {
+  const size_t bytes = sized.ok() ? sized->bytes : 0;
+  absl::StatusOr<EnqueueCommand> command = sized.status();
+  if (sized.ok()) command = std::move(sized->command);
+  return AskAndAnswer<EnqueueReply>(context, call, std::move(command), bytes, std::move(fill));
+}
+
+// Asks the core for a task, then calls `read` in the pool with what it said and a reader of the store as it then was.
+template <class Read>
+grpc::ServerUnaryReactor* ReadTask(RpcContext& context, grpc::CallbackServerContext* call, const std::string& task_id,
+                                   Read read) {
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  GetTaskCommand command;
+  auto task = CheckTaskId(FieldPath("task_id"), task_id);
+  if (!task.ok()) {
+    FinishWith(reactor, task.status());
+    return reactor;
+  }
+  command.task = *task;
+  Ask(context.door, context.tickets, command, kSmallCommandBytes, [&context, reactor, read](Reply reply) {
+    auto* answer = std::get_if<TaskReply>(&reply.value);
+    if (answer == nullptr) return FinishWith(reactor, reply.status);
+    const absl::Status status =
+        context.reads.Submit([&context, reactor, read, snapshot = std::move(answer->snapshot)] {
+          const Store* store = context.door.store();
+          if (store == nullptr) return FinishWith(reactor, StoppingError());
+          TaskReader reader(store->Snapshot(), context.partition, context.WallNow());
+          FinishWith(reactor, read(snapshot, &reader));
+        });
+    if (!status.ok()) FinishWith(reactor, status);
+  });
+  return reactor;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* TaskService::Enqueue(grpc::CallbackServerContext* call, const v1::EnqueueRequest* request,
+                                               v1::EnqueueResponse* response) {
+  return EnqueueAndAnswer(context_, call, ToCommand(*request, context_.limits, context_.WallNow()),
+                          [response](EnqueueReply reply) {
+                            for (const EnqueueResult& result : reply.results) ToProto(result, response->mutable_result());
+                          });
+}
+
+grpc::ServerUnaryReactor* TaskService::EnqueueMany(grpc::CallbackServerContext* call,
+                                                   const v1::EnqueueManyRequest* request,
+                                                   v1::EnqueueManyResponse* response) {
+  return EnqueueAndAnswer(context_, call, ToCommand(*request, context_.limits, context_.WallNow()),
+                          [response](EnqueueReply reply) {
+                            for (const EnqueueResult& result : reply.results) ToProto(result, response->add_results());
+                          });
+}
+
+grpc::ServerBidiReactor<v1::EnqueueStreamRequest, v1::EnqueueStreamResponse>* TaskService::EnqueueStream(
+    grpc::CallbackServerContext* call) {
+  return broker::EnqueueStream::Start(context_);
+}
+
+grpc::ServerUnaryReactor* TaskService::GetTask(grpc::CallbackServerContext* call, const v1::GetTaskRequest* request,
+                                               v1::GetTaskResponse* response) {
+  const TaskParts parts = {.payload = request->include_payload(), .attempts = true, .result = true};
+  return ReadTask(context_, call, request->task_id(),
+                  [response, parts](const TaskSnapshot& snapshot, TaskReader* reader) {
+                    return reader->Read(snapshot, parts, response->mutable_task());
+                  });
+}
+
+grpc::ServerUnaryReactor* TaskService::ListTasks(grpc::CallbackServerContext* call,
+                                                 const v1::ListTasksRequest* request,
+                                                 v1::ListTasksResponse* response) {
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  ListTasksCall::Start(context_, *request, response, reactor);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* TaskService::WaitTask(grpc::CallbackServerContext* call, const v1::WaitTaskRequest* request,
+                                                v1::WaitTaskResponse* response) {
+  absl::StatusOr<Span> timeout = context_.limits.wait_max;
+  if (request->has_timeout()) {
+    timeout = CheckSpan(FieldPath("timeout"), request->timeout(), 0, context_.limits.wait_max);
+  }
+  const auto task = CheckTaskId(FieldPath("task_id"), request->task_id());
+  if (!task.ok() || !timeout.ok()) {
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    FinishWith(reactor, task.ok() ? timeout.status() : task.status());
+    return reactor;
+  }
+  return WaitCall::Start(context_, *task, ToDuration(*timeout), response);
+}
+
+grpc::ServerWriteReactor<v1::WatchTaskResponse>* TaskService::WatchTask(grpc::CallbackServerContext* call,
+                                                                        const v1::WatchTaskRequest* request) {
+  const auto task = CheckTaskId(FieldPath("task_id"), request->task_id());
+  if (!task.ok()) return new RefusedWatch(task.status());
+  return WatchStream::Start(context_, *task);
+}
+
+grpc::ServerUnaryReactor* TaskService::ListTaskLogLines(grpc::CallbackServerContext* call,
+                                                        const v1::ListTaskLogLinesRequest* request,
+                                                        v1::ListTaskLogLinesResponse* response) {
+  const uint64_t after_position = request->after_position();
+  return ReadTask(context_, call, request->task_id(),
+                  [response, after_position](const TaskSnapshot& snapshot, TaskReader* reader) {
+                    v1::Task task;  // only whether there is one
+                    RETURN_IF_ERROR(reader->Read(snapshot, {}, &task));
+                    return reader->ReadLog(snapshot.task, after_position, response);
+                  });
+}
+
+grpc::ServerUnaryReactor* TaskService::CancelTask(grpc::CallbackServerContext* call,
+                                                  const v1::CancelTaskRequest* request,
+                                                  v1::CancelTaskResponse* response) {
+  return AskAndAnswer<CancelReply>(context_, call, ToCommand(*request, context_.limits), kSmallCommandBytes,
+                                   [response](CancelReply reply) { response->set_state(ToProto(reply.state)); });
+}
+
+grpc::ServerUnaryReactor* TaskService::RetryTask(grpc::CallbackServerContext* call,
+                                                 const v1::RetryTaskRequest* request,
+                                                 v1::RetryTaskResponse* response) {
+  return AskAndAnswer<RetryReply>(context_, call, ToCommand(*request), kSmallCommandBytes, [response](RetryReply reply) {
+    SetTimestamp(reply.run_time, response->mutable_run_time());
+  });
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,264 @@
+#include "broker/rpc/work_stream.h"
+
+#include <utility>
+
+#include "broker/rpc/convert_worker.h"
+#include "broker/rpc/fields.h"
+#include "common/logging.h"
+#include "common/random.h"
+#include "common/status.h"
+#include "common/status_grpc.h"
+
+namespace penstock::broker {
+namespace {
+
+// A message that was larger gives its memory back, so that an idle stream costs little.
+constexpr int kResponseBytesKept = 64 << 10;
+
+}  // namespace
+
+WorkStream* WorkStream::Start(RpcContext& context) {
+  auto stream = std::make_shared<WorkStream>(context);
+  stream->self_ = stream;
+  stream->ticket_ = context.tickets.AddLasting(stream);
+  context.calls.Add(stream);
+  stream->Pump();
+  return stream.get();
+}
+
+void WorkStream::OnReadDone(bool ok) {
+  bool take = false;
+  bool leave = false;
+  {
+    MutexLock lock(mu_);
+    reading_ = false;
+    take = ok && !end_ && !broken_;
+    taking_ = take;
+    if (!ok) {
+      half_closed_ = true;
+      // After its goodbye a worker may close its side and wait for the broker's.
+      if (!goodbye_ && !end_) {
+        leave = true;
+        end_ = session_ == Session::kNone
+                   ? BadField(FieldPath("hello"), "is required in the first request")
+                   : absl::CancelledError("the worker closed its stream without a goodbye");
+      }
+    }
+  }
+  if (leave) LeaveSession();
+  if (take) TakeRequest();
+  Pump();
+}
+
+void WorkStream::TakeRequest() {
+  bool first = false;
+  {
+    MutexLock lock(mu_);
+    first = session_ == Session::kNone;
+  }
+  absl::Status status;
+  if (first) {
+    status = TakeHello();
+  } else if (request_->has_hello()) {
+    status = BadField(FieldPath("hello"), "belongs into the first request only");
+  }
+  // An empty request is a sign of life, which the core wants to see. A hello is one already.
+  if (status.ok() && (!first || HasInput(*request_))) status = TakeInput();
+  if (!status.ok()) {
+    LeaveSession();
+    End(status);
+  }
+  MutexLock lock(mu_);
+  taking_ = false;
+}
+
+absl::Status WorkStream::TakeHello() {
+  if (!request_->has_hello()) return BadField(FieldPath("hello"), "is required in the first request");
+  ASSIGN_OR_RETURN(Sized<OpenSessionCommand> sized, ToCommand(request_->hello(), context_.limits));
+  // Both parts of the first request are checked before either counts.
+  if (HasInput(*request_)) RETURN_IF_ERROR(ToInput(request_, context_.limits, 0).status());
+  sized.command.stream = ticket_;
+  if (!sized.command.resume) sized.command.session_id = RandomHexId();
+  {
+    MutexLock lock(mu_);
+    if (session_ != Session::kNone) return absl::OkStatus();  // cut or stopped meanwhile
+    session_ = Session::kOpen;
+  }
+  Post(std::move(sized.command), sized.bytes);
+  return absl::OkStatus();
+}
+
+absl::Status WorkStream::TakeInput() {
+  ASSIGN_OR_RETURN(ConvertedWork work, ToInput(request_, context_.limits, context_.WallNow()));
+  work.input.stream = ticket_;
+  {
+    MutexLock lock(mu_);
+    if (session_ != Session::kOpen) return absl::OkStatus();
+    goodbye_ |= work.input.goodbye;
+    outbox_.AddInvalid(std::move(work.refusals));
+  }
+  Post(std::move(work.input), work.bytes);
+  return absl::OkStatus();
+}
+
+void WorkStream::Post(Command command, size_t bytes) {
+  {
+    MutexLock lock(mu_);
+    posting_ = true;
+  }
+  poster_.Post(std::move(command), bytes, shared_from_this());
+}
+
+void WorkStream::OnAllPosted() {
+  {
+    MutexLock lock(mu_);
+    posting_ = false;
+  }
+  Pump();
+}
+
+void WorkStream::OnCommandRefused(const absl::Status& status) {
+  {
+    MutexLock lock(mu_);
+    session_ = Session::kOver;
+  }
+  End(status);
+}
+
+void WorkStream::OnSessionMessage(SessionMessage message) {
+  {
+    MutexLock lock(mu_);
+    if (end_ || broken_) return;
+    if (message.end) session_ = Session::kOver;
+    outbox_.Add(std::move(message));
+  }
+  Pump();
+}
+
+void WorkStream::OnReply(Reply reply) {
+  {
+    MutexLock lock(mu_);
+    session_ = Session::kOver;
+  }
+  End(reply.status);
+}
+
+void WorkStream::OnWriteDone(bool ok) {
+  if (response_.GetCachedSize() > kResponseBytesKept) response_ = v1::WorkResponse();
+  {
+    MutexLock lock(mu_);
+    writing_ = false;
+    if (!ok) broken_ = true;
+  }
+  if (!ok) LeaveSession();
+  Pump();
+}
+
+void WorkStream::OnCancel() {
+  {
+    MutexLock lock(mu_);
+    broken_ = true;
+  }
+  LeaveSession();
+  Pump();
+}
+
+void WorkStream::Stop() {
+  {
+    MutexLock lock(mu_);
+    session_ = Session::kOver;
+  }
+  End(StoppingError());
+}
+
+void WorkStream::End(const absl::Status& status) {
+  {
+    MutexLock lock(mu_);
+    if (!end_) end_ = status;
+    outbox_.Clear();
+  }
+  Pump();
+}
+
+void WorkStream::LeaveSession() {
+  {
+    MutexLock lock(mu_);
+    const bool open = session_ == Session::kOpen;
+    session_ = Session::kOver;
+    if (!open) return;
+  }
+  Post(SessionBroken{ticket_}, kSmallCommandBytes);
+}
+
+bool WorkStream::MayReadLocked() const {
+  return !reading_ && !taking_ && !posting_ && !half_closed_ && !end_ && !broken_ && !outbox_.full();
+}
+
+void WorkStream::Pump() {
+  std::optional<WorkStreamOutbox::Frame> frame;
+  std::optional<grpc::Status> finish;
+  {
+    MutexLock lock(mu_);
+    if (finished_) return;
+    if (!writing_) {
+      if (!broken_ && !outbox_.empty()) {
+        frame = outbox_.Take();
+        if (frame->message.end && !end_) end_ = frame->message.end;
+      }
+      if (frame && !frame->empty()) {
+        writing_ = true;
+      } else if (broken_) {
+        finish = grpc::Status::CANCELLED;
+      } else if (end_) {
+        finish = ToGrpc(*end_);
+      }
+    }
+    if (finish) finished_ = true;
+    if (!finish && MayReadLocked()) {
+      reading_ = true;
+      request_ = std::make_shared<v1::WorkRequest>();
+      StartRead(request_.get());
+    }
+  }
+  if (frame && !frame->empty()) {
+    FillResponse(*frame);
+    StartWrite(&response_);
+  }
+  if (finish) Finish(*finish);
+}
+
+void WorkStream::FillResponse(const WorkStreamOutbox::Frame& frame) {
+  const SessionMessage& message = frame.message;
+  response_.Clear();
+  if (message.welcome) ToProto(*message.welcome, context_.limits, context_.version, response_.mutable_welcome());
+  for (const Delivery& delivery : message.deliveries) {
+    if (FillDelivery(delivery, response_.add_deliveries())) continue;
+    response_.mutable_deliveries()->RemoveLast();
+    RejectUnreadable(delivery);
+  }
+  response_.set_acknowledged_frame(message.acknowledged_frame);
+  for (const Refusal& refusal : message.refusals) ToProto(refusal, response_.add_refusals());
+  for (const v1::Refusal& refusal : frame.invalid) *response_.add_refusals() = refusal;
+  for (TaskId task : message.cancelled_tasks) response_.add_cancelled_task_ids(task.ToString());
+  response_.set_drain(message.drain);
+}
+
+void WorkStream::RejectUnreadable(const Delivery& delivery) {
+  LogFor("rpc").error("stored task is unreadable task={}", delivery.task.ToString());
+  SessionInput input;
+  input.stream = ticket_;
+  TaskOutcome& outcome = input.outcomes.emplace_back();
+  outcome.task = delivery.task;
+  outcome.token = delivery.token;
+  outcome.kind = OutcomeKind::kRejected;
+  outcome.error = {"DATA_LOSS", "the stored task cannot be read", {}};
+  poster_.Post(std::move(input), kSmallCommandBytes, shared_from_this());
+}
+
+void WorkStream::OnDone() {
+  context_.tickets.Remove(ticket_);
+  context_.calls.Remove(this);
+  self_.reset();  // may destroy this
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,450 @@
+#include "broker/server.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "broker/engine/engine.h"
+#include "broker/engine_slot.h"
+#include "broker/http/broker_metrics.h"
+#include "broker/http/http_server.h"
+#include "broker/http/process_usage.h"
+#include "broker/listen_address.h"
+#include "broker/rpc/rpc_edge.h"
+#include "broker/storage/data_dir.h"
+#include "broker/storage/rocksdb_store.h"
+#include "common/logging.h"
+#include "common/status.h"
+#include "common/status_details.h"
+#include "common/units.h"
+#include "common/version.h"
+#include "fmt/format.h"
+
+namespace penstock::broker {
+namespace {
+
+// How often disk space, storage and rates are looked at.
+constexpr absl::Duration kHousekeeping = absl::Seconds(1);
+// How long a scrape waits for the core's status.
+constexpr absl::Duration kStatusWait = absl::Seconds(2);
+
+RetryPolicy DefaultPolicy(const BrokerOptions& options) {
+  RetryPolicy policy;
+  policy.max_attempts = options.retry.max_attempts;
+  policy.initial_backoff = ToMicros(options.retry.initial_backoff);
+  policy.multiplier = options.retry.multiplier;
+  policy.max_backoff = ToMicros(options.retry.max_backoff);
+  policy.jitter = options.retry.jitter;
+  return policy;
+}
+
+EngineOptions MakeEngineOptions(const BrokerOptions& options) {
+  EngineOptions engine;
+  engine.mailbox_bytes = options.limits.mailbox;
+  CoreOptions& core = engine.core;
+  core.lease = ToMicros(options.sessions.lease_default);
+  core.session_grace = ToMicros(options.sessions.grace);
+  core.reclaim_window = ToMicros(options.sessions.reclaim_window);
+  core.queue_defaults.retry_policy = DefaultPolicy(options);
+  core.queue_defaults.result_retention = ToMicros(options.retention.completed);
+  core.queue_defaults.dead_retention = ToMicros(options.retention.dead);
+  core.queue_defaults.run_timeout = ToMicros(options.run_timeout);
+  core.max_queues = options.limits.queues;
+  core.max_types = options.limits.types;
+  core.max_sessions = options.limits.sessions;
+  core.max_tasks_per_worker = options.limits.tasks_per_worker;
+  core.max_watchers = options.limits.watchers;
+  core.max_log_bytes_per_task = options.limits.log_bytes_per_task;
+  return engine;
+}
+
+RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
+  RpcEdge::Options rpc;
+  rpc.server.address = options.grpc.address;
+  if (options.UsesTls()) {
+    rpc.server.tls = TlsOptions{options.tls.cert, options.tls.key, options.tls.client_ca};
+  }
+  rpc.server.reflection = options.ServesReflection();
+  rpc.server.receive_message_bytes_max = options.limits.message;
+  // Half of what the broker may use: the rest is the mailbox's, the store's and the core's.
+  rpc.server.buffer_bytes_max = options.limits.memory / 2;
+  rpc.limits.payload = options.limits.payload;
+  rpc.limits.result = options.limits.result;
+  rpc.limits.headers = options.limits.headers;
+  rpc.limits.error_text = options.limits.error_text;
+  rpc.limits.log_line = options.limits.log_line;
+  rpc.limits.tasks_per_call = options.limits.tasks_per_call;
+  rpc.limits.concurrency = options.limits.tasks_per_worker;
+  rpc.limits.name = options.limits.name;
+  rpc.limits.key = options.limits.key;
+  rpc.limits.lease_max = ToMicros(options.sessions.lease_max);
+  rpc.limit_infos = ListLimits(options);
+  rpc.version = kVersion;
+  return rpc;
+}
+
+}  // namespace
+
+struct Server::Parts : public BrokerFacts, public HealthSource {
+  explicit Parts(const BrokerOptions& broker_options) : options(broker_options) {}
+
+  absl::Status OpenStore();
+  absl::Status StartEngine();
+  absl::Status Start();
+  void Stop();
+  void Housekeep();
+  void LookAtDisk();
+  void OnEngineFailure(const absl::Status& status);
+  MetricsSnapshot ReadMetrics() const;
+
+  BrokerFigures Read() const override;
+  Health GetHealth() const override;
+
+  const BrokerOptions options;
+  Clock* clock = &SystemClock();
+  Store* store = nullptr;
+  absl::Time start_time;
+
+  std::unique_ptr<DataDir> data_dir;  // null on a store of the caller's
+  std::unique_ptr<Store> own_store;
+  TicketTable tickets;
+  EngineSlot slot;
+  std::unique_ptr<RpcEdge> rpc;
+  std::shared_ptr<BrokerMetrics> metrics;
+  std::unique_ptr<HttpServer> http;
+  std::thread housekeeper;
+
+  mutable Mutex mu;
+  CondVar changed;
+  bool stop_requested ABSL_GUARDED_BY(mu) = false;
+  bool stopping ABSL_GUARDED_BY(mu) = false;
+  absl::Status engine_failure ABSL_GUARDED_BY(mu);  // to be handled by the housekeeper
+  absl::Status fatal ABSL_GUARDED_BY(mu);
+  DiskSpace disk ABSL_GUARDED_BY(mu);
+  Store::Health storage ABSL_GUARDED_BY(mu);
+  absl::Status enqueues_refused ABSL_GUARDED_BY(mu);
+  bool stopped = false;
+};
+
+absl::Status Server::Parts::OpenStore() {
+  ASSIGN_OR_RETURN(data_dir, DataDir::Open(options.data_dir));
+  RocksDbStoreOptions store_options;
+  store_options.path = data_dir->db_path();
+  store_options.block_cache_bytes = options.storage.block_cache;
+  store_options.memtable_bytes = options.storage.memtables;
+  OpenReport report;
+  ASSIGN_OR_RETURN(own_store, OpenRocksDbStore(store_options, &report));
+  store = own_store.get();
+  auto& log = LogFor("storage");
+  log.info("opened data_dir={} instance={} wal_bytes={}", data_dir->path(), data_dir->instance(), report.wal_bytes);
+  if (report.dropped_bytes > 0) {
+    log.warn("dropped unacknowledged bytes={} from={}", report.dropped_bytes, report.dropped_from);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::StartEngine() {
+  auto engine = std::make_shared<Engine>(MakeEngineOptions(options), *store, tickets, *clock,
+                                         [this](const absl::Status& status) { OnEngineFailure(status); });
+  RETURN_IF_ERROR(engine->Start());
+  slot.Set(std::move(engine), absl::OkStatus());
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::Start() {
+  start_time = absl::Now();
+  LookAtDisk();
+  RETURN_IF_ERROR(StartEngine());
+  ASSIGN_OR_RETURN(rpc, RpcEdge::Start(MakeRpcOptions(options), slot, tickets, *this, *clock));
+  if (!options.http.address.empty()) {
+    metrics = std::make_shared<BrokerMetrics>([this] { return ReadMetrics(); });
+    HttpOptions http_options;
+    http_options.address = options.http.address;
+    http = std::make_unique<HttpServer>(http_options, *this,
+                                        std::vector<std::weak_ptr<prometheus::Collectable>>{metrics});
+    RETURN_IF_ERROR(http->Start());
+  }
+  rpc->SetServing(true);
+  housekeeper = std::thread([this] { Housekeep(); });
+  LogFor("server").info("ready grpc={} http={} version={}", rpc->port(), http ? http->port() : 0, kVersion);
+  return absl::OkStatus();
+}
+
+void Server::Parts::Stop() {
+  if (std::exchange(stopped, true)) return;
+  LogFor("server").info("stopping");
+  {
+    MutexLock lock(mu);
+    stopping = true;
+    stop_requested = true;
+  }
+  changed.SignalAll();
+  if (housekeeper.joinable()) housekeeper.join();
+  if (std::shared_ptr<Engine> engine = slot.Get()) engine->StopDispatch();
+  if (rpc != nullptr) {
+    rpc->SetServing(false);
+    rpc->Stop(options.shutdown_grace);
+  }
+  if (http != nullptr) http->Stop();
+  if (std::shared_ptr<Engine> engine = slot.Get()) {
+    engine->Stop();
+    slot.Set(nullptr, absl::UnavailableError("the broker is stopping"));
+  }
+  rpc.reset();
+  own_store.reset();
+  data_dir.reset();
+  LogFor("server").info("stopped");
+}
+
+void Server::Parts::OnEngineFailure(const absl::Status& status) {
+  {
+    MutexLock lock(mu);
+    engine_failure = status;
+  }
+  changed.SignalAll();
+}
+
+// Refuses enqueues below the watermark, so that completions still find room.
+void Server::Parts::LookAtDisk() {
+  const Store::Health health = store->GetHealth();
+  DiskSpace space;
+  absl::Status refuse;
+  if (data_dir != nullptr) {
+    if (auto read = GetDiskSpace(data_dir->path()); read.ok()) space = *read;
+    const uint64_t watermark = options.DiskWatermark(space.total);
+    if (space.total > 0 && space.free < watermark) {
+      refuse = LimitReached("disk.watermark",
+                            fmt::format("the disk of {} has {} free, less than the watermark of {}; free some space",
+                                        data_dir->path(), FormatSize(space.free), FormatSize(watermark)),
+                            absl::Seconds(30));
+    } else if (absl::IsResourceExhausted(health.status)) {
+      refuse = LimitReached("disk.watermark", "the disk is full; free some space", absl::Seconds(30));
+    }
+  }
+  bool turned;
+  {
+    MutexLock lock(mu);
+    turned = refuse.ok() != enqueues_refused.ok();
+    disk = space;
+    storage = health;
+    enqueues_refused = refuse;
+  }
+  slot.RefuseEnqueues(refuse);
+  if (turned && !refuse.ok()) LogFor("server").error("enqueues refused reason=\"{}\"", ToStd(refuse.message()));
+  if (turned && refuse.ok()) LogFor("server").info("enqueues accepted again free={}", FormatSize(space.free));
+}
+
+void Server::Parts::Housekeep() {
+  absl::Duration retry = kHousekeeping;
+  while (true) {
+    absl::Status failure;
+    {
+      MutexLock lock(mu);
+      if (!stopping && engine_failure.ok()) changed.WaitFor(mu, kHousekeeping);
+      if (stopping) return;
+      failure = std::exchange(engine_failure, absl::OkStatus());
+    }
+    if (failure.ok()) {
+      LookAtDisk();
+      if (slot.Get() != nullptr) rpc->SampleRates();
+      retry = kHousekeeping;
+      if (slot.Get() != nullptr) continue;
+    }
+    // The engine failed. A full disk heals by itself: start a new engine, the same way as at any start. Anything else needs a new process.
+    if (std::shared_ptr<Engine> engine = slot.Get()) {
+      slot.Set(nullptr, OutcomeUnknown(failure));
+      engine->Stop();
+    }
+    if (!failure.ok() && !absl::IsResourceExhausted(failure)) {
+      MutexLock lock(mu);
+      fatal = failure;
+      stop_requested = true;
+      changed.SignalAll();
+      return;
+    }
+    if (absl::Status status = StartEngine(); !status.ok()) {
+      LogFor("server").error("engine not started error=\"{}\"", ToStd(status.message()));
+      MutexLock lock(mu);
+      if (!stopping) changed.WaitFor(mu, retry);
+      retry = std::min(retry * 2, absl::Seconds(30));
+    }
+  }
+}
+
+BrokerFigures Server::Parts::Read() const {
+  BrokerFigures figures;
+  figures.version = kVersion;
+  figures.start_time = start_time;
+  figures.data_dir = data_dir != nullptr ? data_dir->path() : "(memory)";
+  const ProcessUsage usage = ReadProcessUsage();
+  figures.memory_bytes = usage.resident_bytes;
+  figures.cpu_time = usage.cpu;
+  if (std::shared_ptr<Engine> engine = slot.Get()) {
+    const CommitStats stats = engine->commit_stats();
+    figures.commit_count = stats.commits;
+    figures.sync_count = stats.syncs;
+    figures.commit_latency_p50 = stats.latency_p50;
+    figures.commit_latency_p99 = stats.latency_p99;
+    figures.mailbox_bytes = engine->mailbox_bytes();
+  } else {
+    figures.problems.push_back("the storage refuses writes; see the broker's log");
+  }
+  MutexLock lock(mu);
+  figures.disk_free_bytes = disk.free;
+  figures.disk_watermark_bytes = data_dir != nullptr ? options.DiskWatermark(disk.total) : 0;
+  figures.data_bytes = storage.data_bytes;
+  figures.enqueues_refused = !enqueues_refused.ok();
+  if (!enqueues_refused.ok()) {
+    figures.problems.push_back("enqueues are refused: " + std::string(enqueues_refused.message()));
+  }
+  if (storage.stalled) {
+    figures.problems.push_back("the disk is too slow: writes wait for compaction; move the data folder to a faster disk or enqueue less");
+  }
+  return figures;
+}
+
+Health Server::Parts::GetHealth() const {
+  Health health;
+  if (slot.Get() == nullptr) {
+    health.ready = false;
+    health.reason = "the storage refuses writes";
+    return health;
+  }
+  MutexLock lock(mu);
+  if (!enqueues_refused.ok()) {
+    health.ready = false;
+    health.reason = std::string(enqueues_refused.message());
+  } else if (stopping) {
+    health.ready = false;
+    health.reason = "the broker is stopping";
+  }
+  return health;
+}
+
+MetricsSnapshot Server::Parts::ReadMetrics() const {
+  struct Asked {
+    Mutex mu;
+    CondVar done;
+    bool answered ABSL_GUARDED_BY(mu) = false;
+    std::shared_ptr<const StatusReply> reply ABSL_GUARDED_BY(mu);
+  };
+  auto asked = std::make_shared<Asked>();
+  rpc->status().Get([asked](const StatusFeed::Answer& answer) {
+    MutexLock lock(asked->mu);
+    asked->answered = true;
+    if (answer.ok()) asked->reply = *answer;
+    asked->done.SignalAll();
+  });
+  std::shared_ptr<const StatusReply> reply;
+  {
+    MutexLock lock(asked->mu);
+    const absl::Time limit = absl::Now() + kStatusWait;
+    while (!asked->answered && asked->done.WaitFor(asked->mu, limit - absl::Now()) && absl::Now() < limit) {
+    }
+    reply = asked->reply;
+  }
+  const BrokerFigures figures = Read();
+  MetricsSnapshot snapshot;
+  snapshot.version = figures.version;
+  snapshot.uptime = absl::Now() - start_time;
+  snapshot.commit_count = figures.commit_count;
+  snapshot.sync_count = figures.sync_count;
+  snapshot.mailbox_bytes = figures.mailbox_bytes;
+  snapshot.disk_free_bytes = figures.disk_free_bytes;
+  snapshot.disk_watermark_bytes = figures.disk_watermark_bytes;
+  snapshot.data_bytes = figures.data_bytes;
+  snapshot.enqueues_refused = figures.enqueues_refused;
+  snapshot.rejects = slot.rejects();
+  snapshot.process = ReadProcessUsage();
+  if (std::shared_ptr<Engine> engine = slot.Get()) {
+    const CommitStats stats = engine->commit_stats();
+    snapshot.epoch = engine->epoch();
+    for (int64_t bound : kCommitLatencyBounds) {
+      snapshot.commit_seconds.upper_bounds.push_back(static_cast<double>(bound) / 1e6);
+    }
+    snapshot.commit_seconds.counts.assign(stats.latency_counts.begin(), stats.latency_counts.end());
+    snapshot.commit_seconds.sum = static_cast<double>(stats.latency_micros_sum) / 1e6;
+  }
+  if (reply == nullptr) return snapshot;
+  snapshot.sessions = reply->workers.size();
+  const Time now = ToMicros(clock->Read().wall);
+  for (const QueueView& queue : reply->queues) {
+    QueueMetrics row;
+    row.name = queue.name;
+    row.scheduled = queue.counters.scheduled;
+    row.available = queue.counters.available;
+    row.running = queue.counters.running;
+    row.retryable = queue.counters.retryable;
+    row.dead = queue.counters.dead;
+    row.enqueued_total = queue.counters.enqueued_total;
+    row.completed_total = queue.counters.completed_total;
+    row.failed_total = queue.counters.failed_total;
+    row.cancelled_total = queue.counters.cancelled_total;
+    row.dead_total = queue.counters.dead_total;
+    if (queue.oldest_available != kNever) row.oldest_age = ToDuration(std::max<Span>(now - queue.oldest_available, 0));
+    row.unhandled_types = queue.unhandled_types.size();
+    snapshot.queues.push_back(std::move(row));
+  }
+  return snapshot;
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const BrokerOptions& options) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(options)));
+  RETURN_IF_ERROR(server->parts_->OpenStore());
+  RETURN_IF_ERROR(server->parts_->Start());
+  return server;
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::StartOn(const BrokerOptions& options, Store& store, Clock& clock) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(options)));
+  server->parts_->store = &store;
+  server->parts_->clock = &clock;
+  RETURN_IF_ERROR(server->parts_->Start());
+  return server;
+}
+
+int Server::grpc_port() const { return parts_->rpc->port(); }
+
+int Server::http_port() const { return parts_->http ? parts_->http->port() : 0; }
+
+absl::Status Server::Wait() {
+  MutexLock lock(parts_->mu);
+  while (!parts_->stop_requested) parts_->changed.Wait(parts_->mu);
+  return parts_->fatal;
+}
+
+void Server::RequestStop() {
+  {
+    MutexLock lock(parts_->mu);
+    parts_->stop_requested = true;
+  }
+  parts_->changed.SignalAll();
+}
+
+void Server::Stop() { parts_->Stop(); }
+
+int ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return 0;
+    case absl::StatusCode::kAlreadyExists:
+      return kExitLocked;
+    case absl::StatusCode::kUnavailable:
+      return kExitUnavailable;
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kPermissionDenied:
+      return 78;
+    default:
+      return kExitStorage;
+  }
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,205 @@
+#include "broker/storage/data_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <string_view>
+
+#include "absl/strings/numbers.h"
+#include "common/random.h"
+#include "common/status.h"
+#include "fmt/format.h"
+
+namespace penstock::broker {
+namespace {
+
+constexpr uint64_t kFormat = 1;
+constexpr std::string_view kFormatFile = "FORMAT";
+constexpr std::string_view kNewFormatFile = "FORMAT.new";
+constexpr std::string_view kLockFile = "LOCK.penstock";
+
+absl::Status ErrnoError(int error, std::string_view what) {
+  const std::string text = fmt::format("{}: {}", what, std::strerror(error));
+  switch (error) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(fmt::format("{}; give the broker's user a folder that it may write to", text));
+    case ENOTDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return absl::InvalidArgumentError(text);
+    case ENOSPC:
+    case EDQUOT:
+      return absl::ResourceExhaustedError(fmt::format("{}; free some space and start again", text));
+    default:
+      return absl::UnavailableError(text);
+  }
+}
+
+std::string Join(const std::string& folder, std::string_view name) { return fmt::format("{}/{}", folder, name); }
+
+absl::Status SyncFolder(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return ErrnoError(errno, fmt::format("cannot open folder {}", path));
+  const int error = fsync(fd) == 0 ? 0 : errno;
+  close(fd);
+  return error == 0 ? absl::OkStatus() : ErrnoError(error, fmt::format("cannot sync folder {}", path));
+}
+
+absl::Status WriteSynced(int fd, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    const ssize_t written = write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return ErrnoError(errno, fmt::format("cannot write {}", path));
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  return fsync(fd) == 0 ? absl::OkStatus() : ErrnoError(errno, fmt::format("cannot sync {}", path));
+}
+
+absl::Status MakeFolder(const std::string& path) {
+  struct stat found;
+  if (stat(path.c_str(), &found) == 0) {
+    if (!S_ISDIR(found.st_mode)) return absl::InvalidArgumentError(fmt::format("{} is a file, not a folder", path));
+    return absl::OkStatus();
+  }
+  if (errno != ENOENT) return ErrnoError(errno, fmt::format("cannot use {} as data folder", path));
+  std::error_code error;
+  const std::filesystem::path parent = std::filesystem::absolute(path, error).parent_path();
+  if (!error) std::filesystem::create_directories(parent, error);
+  if (error) return ErrnoError(error.value(), fmt::format("cannot create folder {}", parent.string()));
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return ErrnoError(errno, fmt::format("cannot create folder {}", path));
+  }
+  return SyncFolder(parent.string());
+}
+
+// Refuses a folder with somebody else's files in it: a wrong path in the configuration must not be mixed with our data.
+absl::Status CheckOurs(const std::string& path) {
+  std::error_code error;
+  std::optional<std::string> foreign;
+  for (std::filesystem::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name == kFormatFile) return absl::OkStatus();
+    // What a start that was cut short leaves behind, and what a fresh file system contains.
+    if (name == kLockFile || name == kNewFormatFile || name == "lost+found") continue;
+    foreign = name;
+  }
+  if (error) return ErrnoError(error.value(), fmt::format("cannot list folder {}", path));
+  if (!foreign) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{} is not a Penstock data folder: it contains {} and has no file FORMAT; name an empty or new folder", path,
+      *foreign));
+}
+
+// The lock's file descriptor.
+absl::StatusOr<int> Lock(const std::string& path) {
+  const std::string file = Join(path, kLockFile);
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoError(errno, fmt::format("cannot write to data folder {}", path));
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    char pid[16] = {};
+    const ssize_t size = pread(fd, pid, sizeof(pid) - 1, 0);
+    close(fd);
+    if (error != EWOULDBLOCK) return ErrnoError(error, fmt::format("cannot lock {}", file));
+    return absl::AlreadyExistsError(
+        fmt::format("another broker (pid {}) uses data folder {}: stop it, or name another folder",
+                    size > 0 ? pid : "unknown", path));
+  }
+  const std::string pid = std::to_string(getpid());
+  absl::Status written = ftruncate(fd, 0) == 0 ? WriteSynced(fd, pid, file) : ErrnoError(errno, file);
+  if (!written.ok()) {
+    close(fd);
+    return written;
+  }
+  return fd;
+}
+
+struct Format {
+  uint64_t format = 0;
+  uint64_t min_reader = 0;
+  std::string instance;
+};
+
+absl::StatusOr<Format> ParseFormat(const std::string& text, const std::string& file) {
+  Format result;
+  std::istringstream lines(text);
+  std::string line;
+  while (std::getline(lines, line)) {
+    const size_t equals = line.find('=');
+    if (equals == std::string::npos) continue;
+    const std::string key = line.substr(0, equals);
+    const std::string value = line.substr(equals + 1);
+    if (key == "instance") result.instance = value;
+    uint64_t* const number = key == "format" ? &result.format : key == "min_reader" ? &result.min_reader : nullptr;
+    if (number != nullptr && !absl::SimpleAtoi(value, number)) *number = 0;
+  }
+  if (result.format == 0 || result.min_reader == 0 || result.instance.empty()) {
+    return absl::DataLossError(fmt::format("{} is damaged: restore it from a backup", file));
+  }
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& given_path) {
+  if (given_path.empty()) return absl::InvalidArgumentError("the data folder's path is empty");
+  std::string path = given_path;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  RETURN_IF_ERROR(MakeFolder(path));
+  RETURN_IF_ERROR(CheckOurs(path));
+  ASSIGN_OR_RETURN(const int lock_fd, Lock(path));
+  std::unique_ptr<DataDir> dir(new DataDir(path, lock_fd));
+  RETURN_IF_ERROR(dir->ReadOrWriteFormat());
+  return dir;
+}
+
+DataDir::~DataDir() { close(lock_fd_); }
+
+absl::Status DataDir::ReadOrWriteFormat() {
+  const std::string file = Join(path_, kFormatFile);
+  if (access(file.c_str(), F_OK) == 0) {
+    std::ifstream in(file);
+    std::stringstream text;
+    text << in.rdbuf();
+    if (!in) return absl::PermissionDeniedError(fmt::format("cannot read {}", file));
+    ASSIGN_OR_RETURN(Format found, ParseFormat(text.str(), file));
+    if (found.min_reader > kFormat) {
+      return absl::FailedPreconditionError(
+          fmt::format("a newer Penstock wrote {}: it takes one that reads storage format {}, this one reads format {}",
+                      path_, found.min_reader, kFormat));
+    }
+    instance_ = std::move(found.instance);
+    return absl::OkStatus();
+  }
+  instance_ = RandomHexId();
+  const std::string new_file = Join(path_, kNewFormatFile);
+  const int fd = open(new_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoError(errno, fmt::format("cannot write {}", new_file));
+  const absl::Status written =
+      WriteSynced(fd, fmt::format("format={}\nmin_reader={}\ninstance={}\n", kFormat, kFormat, instance_), new_file);
+  close(fd);
+  RETURN_IF_ERROR(written);
+  if (rename(new_file.c_str(), file.c_str()) != 0) return ErrnoError(errno, fmt::format("cannot write {}", file));
+  return SyncFolder(path_);
+}
+
+absl::StatusOr<DiskSpace> GetDiskSpace(const std::string& path) {
+  struct statvfs info;
+  if (statvfs(path.c_str(), &info) != 0) {
+    return ErrnoError(errno, fmt::format("cannot ask for the free space of {}", path));
+  }
+  return DiskSpace{.free = uint64_t{info.f_bavail} * info.f_frsize, .total = uint64_t{info.f_blocks} * info.f_frsize};
+}
+
+}  // namespace penstock::broker

@@ -1,0 +1,61 @@
+#ifndef PENSTOCK_BROKER_STORAGE_HISTORY_H_
+#define PENSTOCK_BROKER_STORAGE_HISTORY_H_
+
+// History: the tasks that one commit completed at their first attempt, with their results; one record for each retention bucket.
+//
+//   history = signed(commit time) varint(workers) bytes(worker)* entry*
+//   entry   = varint(task) varint(queue) varint(type) priority:1 varint(token) varint(worker)
+//             signed(create - commit time) signed(start - commit time) bytes(content type) bytes(result)
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "broker/core/core_types.h"
+#include "broker/core/effects.h"
+
+namespace penstock::broker {
+
+struct FinishedTask {
+  TaskId task;
+  QueueId queue;
+  TypeId type;
+  uint8_t priority = 0;
+  FencingToken token;
+  std::string_view worker;
+  Time create_time = 0;
+  Time start_time = 0;
+  Time end_time = 0;
+  std::string_view content_type;
+  std::string_view result;
+};
+
+class HistoryBuilder {
+ public:
+  bool empty() const { return entries_.empty(); }
+  size_t bytes() const { return entries_.size(); }
+  // `end_time` of a task is the commit time.
+  void Add(const FinishedTask& task, Time commit_time);
+  // The record's body; the builder is empty again.
+  std::string Finish(Time commit_time);
+
+ private:
+  std::vector<std::string> workers_;
+  std::string entries_;
+};
+
+// Visits the tasks of a record until `visit` returns false; views point into `body`. DataLoss if it is broken.
+absl::Status VisitHistory(std::string_view body, absl::FunctionRef<bool(const FinishedTask&)> visit);
+
+// The value of a Finishes key: where the history of a finished block's tasks stands.
+std::string EncodeAddresses(const std::vector<HistoryAddress>& addresses);
+absl::StatusOr<std::vector<HistoryAddress>> DecodeAddresses(std::string_view body);
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_STORAGE_HISTORY_H_

@@ -1,0 +1,45 @@
+#ifndef PENSTOCK_BROKER_STORAGE_RECORDS_H_
+#define PENSTOCK_BROKER_STORAGE_RECORDS_H_
+
+// Small records (penstock.internal.v1) in and out of a store, in their envelopes. Unknown fields survive a read and a write.
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "broker/storage/envelope.h"
+#include "broker/storage/store.h"
+#include "common/status.h"
+#include "penstock/internal/v1/records.pb.h"
+
+namespace penstock::broker {
+
+namespace records = ::penstock::internal::v1;
+
+template <class Record>
+std::string SealRecord(std::string_view key, const Record& record) {
+  return SealValue(key, record.SerializeAsString());
+}
+
+// DataLoss if it is broken.
+template <class Record>
+absl::StatusOr<Record> OpenRecord(std::string_view key, std::string_view value) {
+  ASSIGN_OR_RETURN(std::string_view body, OpenValue(key, value));
+  Record record;
+  if (!record.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+    return absl::DataLossError("a stored " + Record::descriptor()->full_name() + " is broken");
+  }
+  return record;
+}
+
+// `reader` is a StoreReader or a CommitBuilder. NotFound, or DataLoss.
+template <class Record, class Reader>
+absl::StatusOr<Record> GetRecord(const Reader& reader, Family family, const std::string& key) {
+  ASSIGN_OR_RETURN(std::string value, reader.Get(family, key));
+  return OpenRecord<Record>(key, value);
+}
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_STORAGE_RECORDS_H_

@@ -1,0 +1,71 @@
+#include "broker/storage/rocksdb_watch.h"
+
+#include "broker/storage/rocksdb_options.h"
+#include "common/logging.h"
+#include "common/text.h"
+#include "fmt/format.h"
+
+namespace penstock::broker {
+
+absl::Status RocksDbWatch::fatal() const {
+  MutexLock lock(mu_);
+  return fatal_;
+}
+
+absl::Status RocksDbWatch::health() const {
+  MutexLock lock(mu_);
+  return fatal_.ok() ? disk_full_ : fatal_;
+}
+
+absl::Status RocksDbWatch::CommitFailed(const absl::Status& status) {
+  if (!absl::IsResourceExhausted(status)) return Condemn(status);
+  MutexLock lock(mu_);
+  if (disk_full_.ok()) disk_full_ = status;
+  return status;
+}
+
+absl::Status RocksDbWatch::Condemn(const absl::Status& status) {
+  MutexLock lock(mu_);
+  if (fatal_.ok()) {
+    const std::string text = fmt::format("the store failed and must be opened anew: {}", ToStd(status.message()));
+    fatal_ = absl::UnavailableError(text);
+    LogFor("store").error("{}", text);
+  }
+  return fatal_;
+}
+
+void RocksDbWatch::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) {
+  const absl::Status status = ToStatus(*error);
+  LogFor("store").error("background error reason={} severity={} error=\"{}\"", static_cast<int>(reason),
+                        static_cast<int>(error->severity()), ToStd(status.message()));
+  // Below "fatal" RocksDB retries by itself. If that does not help, commits fail and say so.
+  if (error->severity() >= rocksdb::Status::Severity::kFatalError) {
+    Condemn(status).IgnoreError();
+  } else if (absl::IsResourceExhausted(status)) {
+    MutexLock lock(mu_);
+    disk_full_ = status;
+  }
+}
+
+void RocksDbWatch::OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) {
+  if (!info.new_bg_error.ok()) return;
+  {
+    MutexLock lock(mu_);
+    disk_full_ = absl::OkStatus();
+  }
+  LogFor("store").info("recovered from error=\"{}\"", info.old_bg_error.ToString());
+}
+
+void RocksDbWatch::OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) {
+  static constexpr auto name = [](rocksdb::WriteStallCondition condition) {
+    return condition == rocksdb::WriteStallCondition::kNormal    ? "none"
+           : condition == rocksdb::WriteStallCondition::kDelayed ? "delayed"
+                                                                 : "stopped";
+  };
+  LogFor("store").warn("write stall changed family={} from={} to={}", info.cf_name, name(info.condition.prev),
+                       name(info.condition.cur));
+}
+
+void RocksDbWatch::OnMemTableSealed(const rocksdb::MemTableInfo&) { wal_switched_.store(true); }
+
+}  // namespace penstock::broker

@@ -1,0 +1,39 @@
+#ifndef PENSTOCK_BROKER_STORAGE_WAL_RECOVERY_H_
+#define PENSTOCK_BROKER_STORAGE_WAL_RECOVERY_H_
+
+// What happens before RocksDB opens its database. None of RocksDB's own recovery modes will do: the default one loses
+// confirmed commits without a word when a bit of the log has rotted, and the strict ones refuse to start after an
+// ordinary power cut, whose unsynced last pages read as zeros or garbage (both measured); and kSkipAnyCorruptedRecords,
+// which would show what stands behind a damage, may read for ever in 7.8, when a damaged byte looks like the type of a
+// recycled record (our power cuts found that). So, in three steps:
+//
+//   1. Scan the log files (wal_scan.h). If all are whole: open.
+//   2. If not, ask RocksDB, read-only, from which file on it needs them. If those are whole: open.
+//   3. If not, judge the first damage. Two rules of RocksDbStore make that possible: every record carries the last
+//   sequence
+//      number known to be on disk when it was written, and the first record of a file is on disk before a second one is
+//      written anywhere. So if a record behind the damage proves that what was damaged had been on disk: refuse
+//      (DataLoss). Otherwise the damage is a torn tail that nobody was promised: cut it off, and open.
+//
+// RocksDB then opens with kTolerateCorruptedTailRecords, which refuses any damage that we should have missed.
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "broker/storage/rocksdb_store.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace penstock::broker {
+
+// Makes the log files of the RocksDB folder `db_path` fit to be opened; fills `report`. A folder that does not exist or
+// is empty is fine. DataLoss if confirmed commits are lost; the folder is unchanged then. REQUIRES: nobody has the
+// database open.
+absl::Status RecoverWal(const std::string& db_path, rocksdb::Env* env, OpenReport* report);
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_STORAGE_WAL_RECOVERY_H_

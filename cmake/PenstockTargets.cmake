@@ -1,0 +1,60 @@
+# How every target of this project is compiled. Nothing here leaks into a project that includes Penstock.
+add_library(penstock_options INTERFACE)
+target_compile_features(penstock_options INTERFACE cxx_std_20)
+target_compile_options(penstock_options INTERFACE -Wall -Wextra -Wshadow -Wno-unused-parameter
+                                                  -fno-omit-frame-pointer -fstack-protector-strong)
+if(PENSTOCK_WERROR)
+  target_compile_options(penstock_options INTERFACE -Werror)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(penstock_options INTERFACE -Wthread-safety)
+else()
+  # GCC 12 reports copies of std::string at -O2 that cannot happen (GCC bug 105329).
+  target_compile_options(penstock_options INTERFACE -Wno-restrict)
+endif()
+if(PENSTOCK_SANITIZE)
+  target_compile_options(penstock_options INTERFACE -fsanitize=${PENSTOCK_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(penstock_options INTERFACE -fsanitize=${PENSTOCK_SANITIZE})
+endif()
+find_program(PENSTOCK_LLD ld.lld)
+if(PENSTOCK_LLD)
+  target_link_options(penstock_options INTERFACE -fuse-ld=lld)
+endif()
+
+# penstock_library(NAME SOURCES... DEPENDS...): a static library of this project; includes are written from the project's root.
+function(penstock_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_link_libraries(${name} PUBLIC ${ARG_DEPENDS} PRIVATE $<BUILD_INTERFACE:penstock_options> ${ARG_PRIVATE_DEPENDS})
+endfunction()
+
+# penstock_program(NAME SOURCES... DEPENDS...): a program in ${CMAKE_BINARY_DIR}/bin.
+function(penstock_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  target_link_libraries(${name} PRIVATE penstock_options ${ARG_DEPENDS})
+endfunction()
+
+# penstock_test(NAME SOURCES... DEPENDS... LABELS...): a GoogleTest program. Label "quick" tests also run under sanitizers.
+function(penstock_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)  # Not a pass/fail limit for speed: only so that a hung test ends.
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(${name} PRIVATE PENSTOCK_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                                             PENSTOCK_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  target_link_libraries(${name} PRIVATE penstock_options ${ARG_DEPENDS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  foreach(label quick tsan)
+    if(label IN_LIST ARG_LABELS)
+      add_dependencies(${label}_tests ${name})
+    endif()
+  endforeach()
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()

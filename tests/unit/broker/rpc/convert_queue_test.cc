@@ -1,0 +1,142 @@
+#include "broker/rpc/convert_queue.h"
+
+#include "broker/rpc/fields.h"
+#include "common/status_details.h"
+#include "gtest/gtest.h"
+
+namespace penstock::broker {
+namespace {
+
+const ApiLimits kLimits;
+
+v1::UpdateQueueRequest Update() {
+  v1::UpdateQueueRequest request;
+  request.mutable_queue()->set_name("mail");
+  return request;
+}
+
+TEST(ConvertQueueTest, CreateTakesTheSettingsThatAreSet) {
+  v1::CreateQueueRequest request;
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.name");
+  request.mutable_queue()->set_name("mail");
+  request.mutable_queue()->mutable_settings()->set_durability(v1::DURABILITY_RELAXED);
+  request.mutable_queue()->mutable_settings()->mutable_dead_retention()->set_seconds(5);
+  const QueueCommand command = *ToCommand(request, kLimits);
+  EXPECT_EQ(command.verb, QueueVerb::kCreate);
+  EXPECT_EQ(command.queue, "mail");
+  EXPECT_EQ(command.settings.relaxed, std::optional<bool>(true));
+  EXPECT_EQ(command.settings.dead_retention, std::optional<Span>(5 * kSecond));
+  EXPECT_FALSE(command.settings.result_retention || command.settings.run_timeout || command.settings.retry_policy);
+}
+
+TEST(ConvertQueueTest, SettingsAreTakenInsideAndRefusedOutsideTheirLimits) {
+  struct Case {
+    const char* field;
+    google::protobuf::Duration* (v1::QueueSettings::*mutable_field)();
+    int64_t seconds_max;
+  };
+  const Case cases[] = {
+      {"result_retention", &v1::QueueSettings::mutable_result_retention, 365 * 86'400},
+      {"dead_retention", &v1::QueueSettings::mutable_dead_retention, 3'650 * 86'400},
+      {"run_timeout", &v1::QueueSettings::mutable_run_timeout, 30 * 86'400},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.field);
+    v1::UpdateQueueRequest request = Update();
+    auto* duration = (request.mutable_queue()->mutable_settings()->*one.mutable_field)();
+    duration->set_seconds(one.seconds_max);
+    EXPECT_TRUE(ToCommand(request, kLimits).ok());
+    duration->set_seconds(one.seconds_max + 1);
+    EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), std::string("queue.settings.") + one.field);
+    duration->set_seconds(-1);
+    EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), std::string("queue.settings.") + one.field);
+  }
+  v1::UpdateQueueRequest request = Update();
+  request.mutable_queue()->mutable_settings()->mutable_retry_policy()->set_max_attempts(1'001);
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.settings.retry_policy.max_attempts");
+  request = Update();
+  request.mutable_queue()->mutable_settings()->set_durability(static_cast<v1::Durability>(9));
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.settings.durability");
+}
+
+TEST(ConvertQueueTest, MaskChoosesTheSettings) {
+  v1::UpdateQueueRequest request = Update();
+  request.mutable_queue()->mutable_settings()->mutable_run_timeout()->set_seconds(60);
+  request.mutable_queue()->mutable_settings()->mutable_dead_retention()->set_seconds(70);
+  request.mutable_update_mask()->add_paths("settings.run_timeout");
+  request.mutable_update_mask()->add_paths("settings.result_retention");
+  const QueueSettingsChange change = ToCommand(request, kLimits)->settings;
+  EXPECT_EQ(change.run_timeout, std::optional<Span>(60 * kSecond));
+  EXPECT_EQ(change.result_retention, std::optional<Span>(QueueSettings().result_retention));  // absent: the default again
+  EXPECT_FALSE(change.dead_retention.has_value());
+}
+
+TEST(ConvertQueueTest, MaskOfAllSettingsSetsAll) {
+  v1::UpdateQueueRequest request = Update();
+  request.mutable_update_mask()->add_paths("settings");
+  const QueueSettingsChange change = ToCommand(request, kLimits)->settings;
+  EXPECT_TRUE(change.relaxed && change.retry_policy && change.result_retention && change.dead_retention &&
+              change.run_timeout);
+}
+
+TEST(ConvertQueueTest, UnknownPathOfAMaskIsNamed) {
+  for (const char* path : {"settings.colour", "name", "paused", "settings.retry_policy.jitter", ""}) {
+    v1::UpdateQueueRequest request = Update();
+    request.mutable_update_mask()->add_paths("settings.run_timeout");
+    request.mutable_update_mask()->add_paths(path);
+    EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "update_mask.paths[1]") << path;
+  }
+}
+
+TEST(ConvertQueueTest, DeadTasksAreLimited) {
+  v1::RedriveDeadTasksRequest request;
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue");
+  request.set_queue("mail");
+  EXPECT_EQ(ToCommand(request, kLimits)->limit, 1'000u);
+  request.set_limit(10'000);
+  EXPECT_EQ(ToCommand(request, kLimits)->limit, 10'000u);
+  request.set_limit(10'001);
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "limit");
+  request.set_limit(1);
+  request.set_type("no name");
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "type");
+  EXPECT_EQ(FieldOf(ToCommand(v1::DrainWorkerRequest(), kLimits).status()), "worker");
+}
+
+TEST(ConvertQueueTest, TotalsAddUpAndKeepTheOldestAge) {
+  QueueView a;
+  a.counters.available = 2;
+  a.oldest_available = 90 * kSecond;
+  QueueView b;
+  b.counters.available = 3;
+  b.oldest_available = 40 * kSecond;
+  QueueView empty;
+  v1::QueueStats totals;
+  for (const QueueView& queue : {a, b, empty}) AddToTotals(queue, 100 * kSecond, &totals);
+  EXPECT_EQ(totals.available(), 5u);
+  EXPECT_EQ(totals.oldest_age().seconds(), 60);
+}
+
+TEST(FieldsTest, TimesBefore1970KeepTheirNanosPositive) {
+  google::protobuf::Timestamp timestamp;
+  SetTimestamp(-1, &timestamp);
+  EXPECT_EQ(timestamp.seconds(), -1);
+  EXPECT_EQ(timestamp.nanos(), 999'999'000);
+}
+
+TEST(FieldsTest, CutTextKeepsWholeCharactersAndItsLimit) {
+  const std::string text = "\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC";  // three times three bytes
+  EXPECT_EQ(CutEnd(text, 8).size(), 6u);
+  EXPECT_EQ(CutEnd(text, 9), text);
+  std::string longer;
+  for (int i = 0; i < 1'000; ++i) longer += text;
+  for (size_t size_max = 40; size_max < 80; ++size_max) {
+    const std::string cut = CutMiddle(longer, size_max);
+    EXPECT_LE(cut.size(), size_max);
+    EXPECT_NE(cut.find("bytes cut"), std::string::npos);
+    EXPECT_EQ(static_cast<unsigned char>(cut[0]), 0xE2);
+  }
+}
+
+}  // namespace
+}  // namespace penstock::broker
