@@ -18,8 +18,8 @@ bool ListenAddress::IsLoopback() const {
 }
 
 absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
-  const absl::Status invalid = absl::InvalidArgumentError(
-      fmt::format("'{}' is no address; write host:port, for instance 127.0.0.1:7420, [::1]:7420 or 0.0.0.0:7420", text));
+  const absl::Status invalid = absl::InvalidArgumentError(fmt::format(
+      "'{}' is no address; write host:port, for instance 127.0.0.1:7420, [::1]:7420 or 0.0.0.0:7420", text));
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return invalid;
   std::string_view host = text.substr(0, colon);

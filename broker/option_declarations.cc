@@ -13,29 +13,32 @@ constexpr uint64_t kTiB = uint64_t{1} << 40;
 absl::Duration Days(int count) { return absl::Hours(24 * count); }
 
 void DeclareServing(BrokerOptions* o, OptionSet* set) {
-  set->Text({.path = "data_dir",
-             .what = "Folder that keeps the tasks; made if it does not exist, used by one broker at a time.",
-             .why = "Put it on a disk with fast fsync, and not on a network share. The systemd unit sets /var/lib/penstock."},
-            &o->data_dir);
+  set->Text(
+      {.path = "data_dir",
+       .what = "Folder that keeps the tasks; made if it does not exist, used by one broker at a time.",
+       .why = "Put it on a disk with fast fsync, and not on a network share. The systemd unit sets /var/lib/penstock."},
+      &o->data_dir);
   set->Bool({.path = "insecure_allow_plaintext",
              .what = "Listen on addresses that other machines reach, without TLS.",
              .why = "Only for a network in which everybody may read, change and run every task."},
             &o->insecure_allow_plaintext);
-  set->Duration({.path = "shutdown_grace",
-                 .what = "How long calls in progress may take to end after SIGTERM; what is left is cut off.",
-                 .why = "Raise it if clients wait for answers over slow links; keep it below the service manager's stop timeout."},
-                &o->shutdown_grace, absl::ZeroDuration(), absl::Minutes(10));
+  set->Duration(
+      {.path = "shutdown_grace",
+       .what = "How long calls in progress may take to end after SIGTERM; what is left is cut off.",
+       .why =
+           "Raise it if clients wait for answers over slow links; keep it below the service manager's stop timeout."},
+      &o->shutdown_grace, absl::ZeroDuration(), absl::Minutes(10));
 
   set->Section("grpc", "The API for services, workers and operators.");
   set->Text({.path = "grpc.address",
              .what = "Address of the API, as host:port; port 0 takes any that is free.",
              .why = "Another than a loopback address needs TLS, or insecure_allow_plaintext."},
             &o->grpc.address);
-  set->Choice({.path = "grpc.reflection",
-               .what = "Whether gRPC tools may ask for the API's description; auto: only on a loopback address.",
-               .why = "Turn it on for debugging with ordinary gRPC tools from elsewhere, off to show strangers nothing."},
-              &o->grpc.reflection,
-              {{Reflection::kAuto, "auto"}, {Reflection::kOn, "on"}, {Reflection::kOff, "off"}});
+  set->Choice(
+      {.path = "grpc.reflection",
+       .what = "Whether gRPC tools may ask for the API's description; auto: only on a loopback address.",
+       .why = "Turn it on for debugging with ordinary gRPC tools from elsewhere, off to show strangers nothing."},
+      &o->grpc.reflection, {{Reflection::kAuto, "auto"}, {Reflection::kOn, "on"}, {Reflection::kOff, "off"}});
 
   set->Section("http", "Metrics for Prometheus (/metrics) and health for probes (/healthz, /readyz), unencrypted.");
   set->Text({.path = "http.address",
@@ -74,26 +77,30 @@ void DeclareServing(BrokerOptions* o, OptionSet* set) {
 
 void DeclareTasks(BrokerOptions* o, OptionSet* set) {
   set->Section("sessions", "How long a silent worker keeps its tasks.");
-  set->Duration({.path = "sessions.lease_default",
-                 .what = "A worker that is not heard of for this long loses its tasks to others, unless it asks for another time.",
-                 .why = "Shorter: tasks of a dead machine run again sooner. Longer: less renewal, more tolerance of pauses.",
-                 .limit = true},
-                &o->sessions.lease_default, absl::Seconds(2), absl::Hours(12));
+  set->Duration(
+      {.path = "sessions.lease_default",
+       .what =
+           "A worker that is not heard of for this long loses its tasks to others, unless it asks for another time.",
+       .why = "Shorter: tasks of a dead machine run again sooner. Longer: less renewal, more tolerance of pauses.",
+       .limit = true},
+      &o->sessions.lease_default, absl::Seconds(2), absl::Hours(12));
   set->Duration({.path = "sessions.lease_max",
                  .what = "Longest lease that a worker may ask for, and longest single extension.",
                  .why = "Lower it so that no worker can hold tasks for hours after it died.",
                  .limit = true},
                 &o->sessions.lease_max, absl::Seconds(2), absl::Hours(12));
-  set->Duration({.path = "sessions.grace",
-                 .what = "A worker whose connection broke may resume its session within this time; then its tasks go to others.",
-                 .why = "0 hands them on at once. Raise it on networks that drop connections.",
-                 .limit = true},
-                &o->sessions.grace, absl::ZeroDuration(), absl::Hours(1));
-  set->Duration({.path = "sessions.reclaim_window",
-                 .what = "After a restart, how long running tasks wait for their workers to come back before they run again.",
-                 .why = "Raise it if workers need longer to reconnect; lower it if a second run does no harm.",
-                 .limit = true},
-                &o->sessions.reclaim_window, absl::ZeroDuration(), absl::Hours(1));
+  set->Duration(
+      {.path = "sessions.grace",
+       .what = "A worker whose connection broke may resume its session within this time; then its tasks go to others.",
+       .why = "0 hands them on at once. Raise it on networks that drop connections.",
+       .limit = true},
+      &o->sessions.grace, absl::ZeroDuration(), absl::Hours(1));
+  set->Duration(
+      {.path = "sessions.reclaim_window",
+       .what = "After a restart, how long running tasks wait for their workers to come back before they run again.",
+       .why = "Raise it if workers need longer to reconnect; lower it if a second run does no harm.",
+       .limit = true},
+      &o->sessions.reclaim_window, absl::ZeroDuration(), absl::Hours(1));
 
   set->Section("retry", "How failed attempts are repeated, for tasks and queues that have no policy of their own.");
   set->Integer({.path = "retry.max_attempts",
@@ -142,16 +149,20 @@ void DeclareTasks(BrokerOptions* o, OptionSet* set) {
 
 void DeclareLimits(BrokerOptions* o, OptionSet* set) {
   BrokerOptions::Limits& limits = o->limits;
-  set->Section("limits", "Everything has a limit. Reaching one gives RESOURCE_EXHAUSTED (or INVALID_ARGUMENT for a field) and its name.");
+  set->Section(
+      "limits",
+      "Everything has a limit. Reaching one gives RESOURCE_EXHAUSTED (or INVALID_ARGUMENT for a field) and its name.");
   auto size = [set](std::string name, uint64_t* value, uint64_t min, uint64_t max, std::string what, std::string why) {
-    set->Size({.path = "limits." + name, .what = std::move(what), .why = std::move(why), .limit = true}, value, min, max);
+    set->Size({.path = "limits." + name, .what = std::move(what), .why = std::move(why), .limit = true}, value, min,
+              max);
   };
   auto count = [set](std::string name, uint32_t* value, int64_t min, int64_t max, std::string what, std::string why) {
     set->Integer({.path = "limits." + name, .what = std::move(what), .why = std::move(why), .limit = true}, value, min,
                  max);
   };
   size("payload", &limits.payload, 1, 16 * kMiB, "Largest payload of a task.",
-       "A queue is no file store: put large data elsewhere and its address into the task. Raise limits.message with it.");
+       "A queue is no file store: put large data elsewhere and its address into the task. Raise limits.message with "
+       "it.");
   size("result", &limits.result, 1, 16 * kMiB, "Largest result of a task.",
        "Results are kept until their retention ends. Raise limits.message with it.");
   size("headers", &limits.headers, 0, kMiB, "Keys and values of a task's headers together.",
@@ -171,7 +182,8 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
        "A batch of tasks is one message. At least limits.payload, its headers and 64 KiB.");
   count("tasks_per_call", &limits.tasks_per_call, 1, 10'000, "Tasks of one enqueue call, which are stored all or none.",
         "Lower it to keep single commits short.");
-  count("tasks_per_worker", &limits.tasks_per_worker, 1, 100'000, "Tasks that one worker may hold, started or prefetched.",
+  count("tasks_per_worker", &limits.tasks_per_worker, 1, 10'000,
+        "Tasks that one worker may hold, started or prefetched.",
         "Raise it for workers with very many small tasks; what a dead worker holds runs again.");
   count("queues", &limits.queues, 1, 1'000'000, "Queues. They appear on first use, so a slip in a name makes one.",
         "Raise it if you use a queue per customer; each costs memory and a series of every metric.");
@@ -187,14 +199,16 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
         "Reaching it means that the disk is too slow for the questions asked.");
   size("mailbox", &limits.mailbox, kMiB, 16 * kGiB, "Commands received and not yet applied.",
        "Larger takes in longer bursts; smaller tells callers sooner to slow down.");
-  size("memory", &limits.memory, 128 * kMiB, kTiB, "Memory of the whole broker; gRPC's buffers get what the parts below leave.",
+  size("memory", &limits.memory, 128 * kMiB, kTiB,
+       "Memory of the whole broker; gRPC's buffers get what the parts below leave.",
        "Set it below what the machine or the container grants.");
 }
 
 void DeclareStorage(BrokerOptions* o, OptionSet* set) {
   set->Section("disk", "What happens before the disk is full.");
   set->Size({.path = "disk.watermark",
-             .what = "Enqueues are refused while less than this is free; completions go on. auto: 1 GB or 5 % of the disk, whichever is more.",
+             .what = "Enqueues are refused while less than this is free; completions go on. auto: 1 GB or 5 % of the "
+                     "disk, whichever is more.",
              .why = "Raise it if others fill the same disk quickly.",
              .limit = true},
             &o->disk.watermark, 0, 1'024 * kTiB, "auto");

@@ -41,7 +41,8 @@ class Validator {
     if (!grpc.ok()) Add("grpc.address", std::string(grpc.status().message()));
     if (grpc.ok() && !grpc->IsLoopback() && !options_.UsesTls() && !options_.insecure_allow_plaintext) {
       Add("grpc.address",
-          fmt::format("{} can be reached from other machines, and TLS is not set up: anybody there could read and run tasks. Set "
+          fmt::format("{} can be reached from other machines, and TLS is not set up: anybody there could read and run "
+                      "tasks. Set "
                       "tls.cert and tls.key, or listen on 127.0.0.1, or, if the network is trusted, pass "
                       "--insecure-allow-plaintext",
                       options_.grpc.address));
@@ -53,10 +54,10 @@ class Validator {
       return;
     }
     if (!http->IsLoopback() && !options_.insecure_allow_plaintext) {
-      Add("http.address",
-          fmt::format("{} can be reached from other machines, and metrics and health are served without TLS or a login. Listen on "
-                      "127.0.0.1, or, if the network is trusted, pass --insecure-allow-plaintext",
-                      options_.http.address));
+      Add("http.address", fmt::format("{} can be reached from other machines, and metrics and health are served "
+                                      "without TLS or a login. Listen on "
+                                      "127.0.0.1, or, if the network is trusted, pass --insecure-allow-plaintext",
+                                      options_.http.address));
     }
     if (grpc.ok() && grpc->port == http->port && grpc->port != 0 && grpc->host == http->host) {
       Add("http.address", fmt::format("{} is grpc.address too; choose another port", options_.http.address));
@@ -100,8 +101,8 @@ class Validator {
 
   void AtMost(std::string option, absl::Duration value, std::string_view other, absl::Duration other_value) {
     if (value <= other_value) return;
-    Add(std::move(option), fmt::format("{} is longer than {} ({}); shorten it, or raise {}", ExactDuration(value), other,
-                                       ExactDuration(other_value), other));
+    Add(std::move(option), fmt::format("{} is longer than {} ({}); shorten it, or raise {}", ExactDuration(value),
+                                       other, ExactDuration(other_value), other));
   }
 
   void Sizes() {
@@ -120,9 +121,10 @@ class Validator {
     const uint64_t needed = limits.mailbox + storage.block_cache + storage.memtables;
     if (limits.memory < needed) {
       Add("limits.memory",
-          fmt::format("{} is less than limits.mailbox, storage.block_cache and storage.memtables together ({}); raise it, or "
-                      "lower those",
-                      ExactSize(limits.memory), ExactSize(needed)));
+          fmt::format(
+              "{} is less than limits.mailbox, storage.block_cache and storage.memtables together ({}); raise it, or "
+              "lower those",
+              ExactSize(limits.memory), ExactSize(needed)));
     }
     if (storage.memtables > storage.block_cache) {
       Add("storage.memtables", fmt::format("{} is more than storage.block_cache ({}), to which memtables are charged; "

@@ -1,8 +1,8 @@
 #ifndef PENSTOCK_BROKER_OPTIONS_H_
 #define PENSTOCK_BROKER_OPTIONS_H_
 
-// The broker's options: plain values with their defaults. What each does, why one would change it and its bounds stand in
-// option_declarations.cc, once; help, the commented deploy/broker.yaml and `penstock limits` are made from there.
+// The broker's options: plain values with their defaults. What each does, why one would change it and its bounds stand
+// in option_declarations.cc, once; help, the commented deploy/broker.yaml and `penstock limits` are made from there.
 //
 // Read once in main, validated, then passed down as constants.
 

@@ -83,9 +83,11 @@ std::vector<QueueMetrics> Condense(std::vector<QueueMetrics> queues) {
     AddTo(queue, &other);
     has_other = true;
   };
-  // The choice is by a number that only grows, so that queues seldom change sides: a change looks like a counter's reset.
+  // The choice is by a number that only grows, so that queues seldom change sides: a change looks like a counter's
+  // reset.
   std::sort(queues.begin(), queues.end(), [](const QueueMetrics& a, const QueueMetrics& b) {
-    return std::pair(b.enqueued_total, std::string_view(a.name)) < std::pair(a.enqueued_total, std::string_view(b.name));
+    return std::pair(b.enqueued_total, std::string_view(a.name)) <
+           std::pair(a.enqueued_total, std::string_view(b.name));
   });
   while (queues.size() > BrokerMetrics::kQueuesMax) {
     fold(queues.back());
@@ -97,8 +99,7 @@ std::vector<QueueMetrics> Condense(std::vector<QueueMetrics> queues) {
     fold(*same);
     queues.erase(same);
   }
-  std::sort(queues.begin(), queues.end(),
-            [](const QueueMetrics& a, const QueueMetrics& b) { return a.name < b.name; });
+  std::sort(queues.begin(), queues.end(), [](const QueueMetrics& a, const QueueMetrics& b) { return a.name < b.name; });
   if (has_other) queues.push_back(std::move(other));
   return queues;
 }
@@ -124,9 +125,8 @@ void AddQueues(const MetricsSnapshot& snapshot, Families* out) {
          [](const QueueMetrics& queue) { return queue.enqueued_total; });
   divided("penstock_tasks_finished_total", MetricType::Counter, "Tasks finished, by outcome.", "outcome",
           [](const QueueMetrics& queue) {
-            return Values{{"completed", queue.completed_total},
-                          {"cancelled", queue.cancelled_total},
-                          {"dead", queue.dead_total}};
+            return Values{
+                {"completed", queue.completed_total}, {"cancelled", queue.cancelled_total}, {"dead", queue.dead_total}};
           });
   family("penstock_attempts_failed_total", MetricType::Counter, "Attempts that failed.",
          [](const QueueMetrics& queue) { return queue.failed_total; });

@@ -1,8 +1,8 @@
 #ifndef PENSTOCK_BROKER_HTTP_BROKER_METRICS_H_
 #define PENSTOCK_BROKER_HTTP_BROKER_METRICS_H_
 
-// The broker's state as Prometheus metrics. Counting costs the hot path nothing here: whoever counts keeps plain numbers, and
-// hands out a copy when somebody scrapes.
+// The broker's state as Prometheus metrics. Counting costs the hot path nothing here: whoever counts keeps plain
+// numbers, and hands out a copy when somebody scrapes.
 
 #include <cstdint>
 #include <functional>
@@ -34,7 +34,8 @@ struct QueueMetrics {
   uint64_t unhandled_types = 0;
 };
 
-// counts[i]: values in (upper_bounds[i-1], upper_bounds[i]]; the last count, one more than there are bounds, is of those above.
+// counts[i]: values in (upper_bounds[i-1], upper_bounds[i]]; the last count, one more than there are bounds, is of
+// those above.
 struct HistogramMetrics {
   std::vector<double> upper_bounds;
   std::vector<uint64_t> counts;

@@ -27,8 +27,9 @@ constexpr char kText[] = "text/plain; charset=utf-8";
 
 absl::Duration Elapsed() { return SystemClock().Read().elapsed; }
 
-// A connection whose reads and writes end at a deadline. cpp-httplib's own streams limit each read alone, so a client that sends
-// a byte now and then holds a thread for hours; and they use select(), which cannot wait for descriptors above 1,023.
+// A connection whose reads and writes end at a deadline. cpp-httplib's own streams limit each read alone, so a client
+// that sends a byte now and then holds a thread for hours; and they use select(), which cannot wait for descriptors
+// above 1,023.
 class TimedStream : public httplib::Stream {
  public:
   TimedStream(int fd, absl::Duration response_time) : fd_(fd), response_time_(response_time) {}
@@ -42,14 +43,19 @@ class TimedStream : public httplib::Stream {
     return true;
   }
 
+  // Nothing more came in time: what was read is no whole request, and the connection is of no more use.
+  bool broken() const { return broken_; }
+
   bool is_readable() const override { return used_ < filled_ || Wait(POLLIN); }
   bool is_writable() const override { return Wait(POLLOUT); }
 
   ssize_t read(char* to, size_t size) override {
     if (used_ == filled_) {
-      if (!Wait(POLLIN)) return -1;
-      const ssize_t got = recv(fd_, buffer_, sizeof(buffer_), 0);
-      if (got <= 0) return got;
+      const ssize_t got = Wait(POLLIN) ? recv(fd_, buffer_, sizeof(buffer_), 0) : -1;
+      if (got <= 0) {
+        broken_ = true;
+        return got;
+      }
       used_ = 0;
       filled_ = static_cast<size_t>(got);
     }
@@ -86,6 +92,7 @@ class TimedStream : public httplib::Stream {
   const absl::Duration response_time_;
   absl::Duration deadline_;
   bool writing_ = false;
+  bool broken_ = false;
   size_t used_ = 0;
   size_t filled_ = 0;
   char buffer_[4'096];
@@ -101,7 +108,7 @@ class Router : public httplib::Server {
       const bool first = left == options.requests_max;
       if (!stream.AwaitRequest(first ? options.request_time : options.idle_time, options.request_time)) return;
       bool closed = false;
-      if (!process_request(stream, left == 1, closed, nullptr) || closed) return;
+      if (!process_request(stream, left == 1, closed, nullptr) || closed || stream.broken()) return;
     }
   }
 };

@@ -7,8 +7,8 @@
 //   /readyz   200 while enqueues are accepted (readiness), else 503 and why
 //   /         one line: the version and these paths
 //
-// Owns one thread that accepts and a fixed pool that answers (TcpListener). A request has to arrive whole within its time, so that
-// slow or silent clients hold a thread for a bounded time.
+// Owns one thread that accepts and a fixed pool that answers (TcpListener). A request has to arrive whole within its
+// time, so that slow or silent clients hold a thread for a bounded time.
 //
 // No TLS and no login: for loopback and trusted networks (see insecure_allow_plaintext).
 
@@ -42,12 +42,12 @@ class HealthSource {
 struct HttpOptions {
   std::string address = "127.0.0.1:7421";  // port 0: any that is free
   size_t threads = 4;
-  size_t waiting_max = 64;                          // connections accepted that wait for a thread
-  size_t body_max = 64 << 10;                       // bytes of a request's body
-  size_t requests_max = 100;                        // on one connection
-  absl::Duration request_time = absl::Seconds(5);   // for a whole request to arrive
+  size_t waiting_max = 64;                           // connections accepted that wait for a thread
+  size_t body_max = 64 << 10;                        // bytes of a request's body
+  size_t requests_max = 100;                         // on one connection
+  absl::Duration request_time = absl::Seconds(5);    // for a whole request to arrive
   absl::Duration response_time = absl::Seconds(10);  // for a whole response to be taken
-  absl::Duration idle_time = absl::Seconds(1);      // between requests of a connection
+  absl::Duration idle_time = absl::Seconds(1);       // between requests of a connection
 };
 
 class HttpServer {

@@ -14,13 +14,13 @@
 
 namespace penstock::broker {
 
-// Accepts connections and hands each to a thread of a fixed pool. What the pool cannot take waits in a bounded line; while that is
-// full nothing is accepted, so that the rest waits in the kernel. (cpp-httplib's own loop has an unbounded line, a backlog of 5, shares its
-// port by SO_REUSEPORT, and ends at the first error of accept.)
+// Accepts connections and hands each to a thread of a fixed pool. What the pool cannot take waits in a bounded line;
+// while that is full nothing is accepted, so that the rest waits in the kernel. (cpp-httplib's own loop has an
+// unbounded line, a backlog of 5, shares its port by SO_REUSEPORT, and ends at the first error of accept.)
 class TcpListener {
  public:
-  // `serve` answers one connection on a pool thread. The socket does not block; the listener closes it afterwards. Stop shuts
-  // sockets down, at which `serve` must return soon.
+  // `serve` answers one connection on a pool thread. The socket does not block; the listener closes it afterwards. Stop
+  // shuts sockets down, at which `serve` must return soon.
   TcpListener(size_t threads, size_t waiting_max, std::function<void(int fd)> serve)
       : thread_count_(threads), waiting_max_(waiting_max), serve_(std::move(serve)) {}
   ~TcpListener() { Stop(); }

@@ -46,10 +46,11 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
     FinishWith(reactor, queues_max.ok() ? workers_max.status() : queues_max.status());
     return reactor;
   }
-  return AnswerFromStatus(call, [this, response, queues = *queues_max, workers = *workers_max](const StatusReply& status) {
-    FillStatus(status, queues, workers, response);
-    return absl::OkStatus();
-  });
+  return AnswerFromStatus(call,
+                          [this, response, queues = *queues_max, workers = *workers_max](const StatusReply& status) {
+                            FillStatus(status, queues, workers, response);
+                            return absl::OkStatus();
+                          });
 }
 
 void AdminService::FillStatus(const StatusReply& status, size_t queues_max, size_t workers_max,
@@ -65,9 +66,8 @@ void AdminService::FillStatus(const StatusReply& status, size_t queues_max, size
   out->mutable_totals()->set_enqueue_rate(rates.enqueue);
   out->mutable_totals()->set_finish_rate(rates.finish);
   // Stable: queues without waiting tasks stay in the order of their names.
-  std::stable_sort(queues.begin(), queues.end(), [](const QueueView* a, const QueueView* b) {
-    return a->oldest_available < b->oldest_available;
-  });
+  std::stable_sort(queues.begin(), queues.end(),
+                   [](const QueueView* a, const QueueView* b) { return a->oldest_available < b->oldest_available; });
   for (size_t i = 0; i < std::min(queues.size(), queues_max); ++i) FillQueue(*queues[i], now, out->add_queues());
   out->set_queue_count(static_cast<int32_t>(status.queues.size()));
   for (size_t i = 0; i < std::min(status.workers.size(), workers_max); ++i) {
@@ -100,7 +100,8 @@ void AdminService::FillQueue(const QueueView& queue, Time now, v1::Queue* out) c
   ToProto(queue, rates_.OfQueue(queue.id), now, out);
 }
 
-grpc::ServerUnaryReactor* AdminService::GetLimits(grpc::CallbackServerContext* call, const v1::GetLimitsRequest* request,
+grpc::ServerUnaryReactor* AdminService::GetLimits(grpc::CallbackServerContext* call,
+                                                  const v1::GetLimitsRequest* request,
                                                   v1::GetLimitsResponse* response) {
   for (const LimitInfo& limit : limits_) {
     v1::Limit* out = response->add_limits();
@@ -162,17 +163,17 @@ grpc::ServerUnaryReactor* AdminService::ListQueues(grpc::CallbackServerContext* 
     FinishWith(reactor, valid);
     return reactor;
   }
-  return AnswerFromStatus(call, [this, response, size = *page_size, after = request->page_token()](
-                                    const StatusReply& status) {
-    const Time now = context_.WallNow();
-    auto next = std::upper_bound(status.queues.begin(), status.queues.end(), after,
-                                 [](const std::string& name, const QueueView& queue) { return name < queue.name; });
-    for (; next != status.queues.end() && response->queues_size() < static_cast<int>(size); ++next) {
-      FillQueue(*next, now, response->add_queues());
-    }
-    if (next != status.queues.end()) response->set_next_page_token(response->queues().rbegin()->name());
-    return absl::OkStatus();
-  });
+  return AnswerFromStatus(
+      call, [this, response, size = *page_size, after = request->page_token()](const StatusReply& status) {
+        const Time now = context_.WallNow();
+        auto next = std::upper_bound(status.queues.begin(), status.queues.end(), after,
+                                     [](const std::string& name, const QueueView& queue) { return name < queue.name; });
+        for (; next != status.queues.end() && response->queues_size() < static_cast<int>(size); ++next) {
+          FillQueue(*next, now, response->add_queues());
+        }
+        if (next != status.queues.end()) response->set_next_page_token(response->queues().rbegin()->name());
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* AdminService::ListWorkers(grpc::CallbackServerContext* call,
@@ -186,9 +187,9 @@ grpc::ServerUnaryReactor* AdminService::ListWorkers(grpc::CallbackServerContext*
     return reactor;
   }
   return AnswerFromStatus(call, [response, size = *page_size, after = token->place[0]](const StatusReply& status) {
-    auto next = std::upper_bound(
-        status.workers.begin(), status.workers.end(), after,
-        [](uint64_t number, const WorkerView& worker) { return number < worker.number.value(); });
+    auto next =
+        std::upper_bound(status.workers.begin(), status.workers.end(), after,
+                         [](uint64_t number, const WorkerView& worker) { return number < worker.number.value(); });
     uint64_t last = 0;
     for (; next != status.workers.end() && response->workers_size() < static_cast<int>(size); ++next) {
       ToProto(*next, response->add_workers());
@@ -220,8 +221,7 @@ grpc::ServerUnaryReactor* AdminService::DrainQueue(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* AdminService::PurgeQueue(grpc::CallbackServerContext* call,
                                                    const v1::PurgeQueueRequest* request,
                                                    v1::PurgeQueueResponse* response) {
-  return AskAndAnswer<QueueReply>(context_, call,
-                                  ToQueueCommand(QueueVerb::kPurge, request->name(), context_.limits),
+  return AskAndAnswer<QueueReply>(context_, call, ToQueueCommand(QueueVerb::kPurge, request->name(), context_.limits),
                                   kSmallCommandBytes,
                                   [response](QueueReply reply) { response->set_purged(reply.purged); });
 }

@@ -12,28 +12,28 @@ inline constexpr Span kMilli = 1'000;
 inline constexpr Span kHour = 60 * kMinute;
 inline constexpr Span kDay = 24 * kHour;
 
-// What a field of the API may hold. Sizes are bytes. The first group can be configured, the rest is part of the contract
-// (proto/penstock/v1).
+// What a field of the API may hold. Sizes are bytes. The first group can be configured, the rest is part of the
+// contract (proto/penstock/v1).
 struct ApiLimits {
   size_t payload = 1 << 20;
   size_t result = 1 << 20;
-  size_t headers = 8 << 10;     // keys and values of one task together
+  size_t headers = 8 << 10;      // keys and values of one task together
   size_t error_text = 16 << 10;  // message and detail together; longer text is cut
-  size_t log_line = 4 << 10;    // longer lines are cut
+  size_t log_line = 4 << 10;     // longer lines are cut
   size_t tasks_per_call = 10'000;
   uint32_t concurrency = 1'000;
 
-  size_t name = 128;             // of a queue or type
-  size_t key = 256;              // unique keys, header keys
-  size_t label = 256;            // a worker's name, host and version; an error's type
+  size_t name = 128;   // of a queue or type
+  size_t key = 256;    // unique keys, header keys
+  size_t label = 256;  // a worker's name, host and version; an error's type
   size_t content_type = 128;
-  size_t text = 1 << 10;         // progress (longer is cut), reason of a cancellation
+  size_t text = 1 << 10;  // progress (longer is cut), reason of a cancellation
   size_t tags = 16;
   size_t tag = 128;
   size_t request_id = 64;
-  size_t worker_names = 1'000;   // queues of a worker; types of a worker
+  size_t worker_names = 1'000;  // queues of a worker; types of a worker
   size_t held_tasks = 10'000;
-  uint32_t credit = 10'000;      // of one request
+  uint32_t credit = 10'000;  // of one request
   uint32_t attempts = 1'000;
   uint32_t page = 1'000;
   uint32_t page_default = 100;

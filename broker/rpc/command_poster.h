@@ -12,8 +12,8 @@
 
 namespace penstock::broker {
 
-// Posts the commands of one stream in their order and, where a unary call would be refused because the mailbox is full, waits
-// for room: none is lost. The stream reads on when all have been taken. Owned by the stream; any thread.
+// Posts the commands of one stream in their order and, where a unary call would be refused because the mailbox is full,
+// waits for room: none is lost. The stream reads on when all have been taken. Owned by the stream; any thread.
 class CommandPoster {
  public:
   // Called without a lock held, from the posting thread or whichever makes room.

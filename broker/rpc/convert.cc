@@ -82,8 +82,8 @@ absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const Ap
   }
   RETURN_IF_ERROR(ConvertStart(at, spec, limits, now, task));
   if (spec.has_run_timeout()) {
-    ASSIGN_OR_RETURN(task->run_timeout, CheckSpan(FieldPath(at, "run_timeout"), spec.run_timeout(), kMilli,
-                                                  limits.run_timeout_max));
+    ASSIGN_OR_RETURN(task->run_timeout,
+                     CheckSpan(FieldPath(at, "run_timeout"), spec.run_timeout(), kMilli, limits.run_timeout_max));
   }
   if (spec.has_retry_policy()) {
     ASSIGN_OR_RETURN(task->retry_policy, ToRetryPolicy(FieldPath(at, "retry_policy"), spec.retry_policy(), limits));
@@ -97,8 +97,8 @@ absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const Ap
     }
   }
   if (spec.has_result_retention()) {
-    ASSIGN_OR_RETURN(task->result_retention, CheckSpan(FieldPath(at, "result_retention"), spec.result_retention(), 0,
-                                                       limits.postpone_max));
+    ASSIGN_OR_RETURN(task->result_retention,
+                     CheckSpan(FieldPath(at, "result_retention"), spec.result_retention(), 0, limits.postpone_max));
   }
   if (static_cast<size_t>(spec.tags_size()) > limits.tags) {
     return BadField(FieldPath(at, "tags"), fmt::format("must be at most {}, are {}", limits.tags, spec.tags_size()));
@@ -183,8 +183,8 @@ absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueRequest& reques
   ASSIGN_OR_RETURN(const RequestId request_id, CallId(request.request_id(), limits));
   if (!request.has_task()) return BadField(FieldPath("task"), "is required");
   const v1::TaskSpec* spec = &request.task();
-  ASSIGN_OR_RETURN(Sized<EnqueueCommand> sized,
-                   ConvertTasks(1, &spec, [](size_t) { return FieldPath("task"); }, limits, now));
+  ASSIGN_OR_RETURN(Sized<EnqueueCommand> sized, ConvertTasks(
+                                                    1, &spec, [](size_t) { return FieldPath("task"); }, limits, now));
   sized.command.request_id = request_id;
   return sized;
 }

@@ -1,8 +1,8 @@
 #ifndef PENSTOCK_BROKER_RPC_CONVERT_H_
 #define PENSTOCK_BROKER_RPC_CONVERT_H_
 
-// What services call, in the core's words and back: TaskService. Every field of a request is checked here and nowhere else.
-// convert_worker.h does the same for WorkerService, convert_queue.h for AdminService.
+// What services call, in the core's words and back: TaskService. Every field of a request is checked here and nowhere
+// else. convert_worker.h does the same for WorkerService, convert_queue.h for AdminService.
 
 #include <cstddef>
 #include <string_view>
@@ -25,7 +25,8 @@ struct Sized {
   size_t bytes = 0;
 };
 
-// The views of the command point into one buffer, which it keeps alive; the request may be used again at once. `now` is wall time.
+// The views of the command point into one buffer, which it keeps alive; the request may be used again at once. `now` is
+// wall time.
 absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueRequest& request, const ApiLimits& limits, Time now);
 absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueManyRequest& request, const ApiLimits& limits,
                                                 Time now);

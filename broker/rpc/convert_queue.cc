@@ -29,7 +29,8 @@ class SettingsReader {
 
   absl::Status ReadPath(const FieldPath& field, std::string_view path) {
     if (path == "settings") {
-      for (std::string_view part : {"durability", "retry_policy", "result_retention", "dead_retention", "run_timeout"}) {
+      for (std::string_view part :
+           {"durability", "retry_policy", "result_retention", "dead_retention", "run_timeout"}) {
         RETURN_IF_ERROR(ReadPath(field, fmt::format("settings.{}", part)));
       }
       return absl::OkStatus();
@@ -39,9 +40,10 @@ class SettingsReader {
     if (path == "settings.result_retention") return ReadResultRetention();
     if (path == "settings.dead_retention") return ReadDeadRetention();
     if (path == "settings.run_timeout") return ReadRunTimeout();
-    return BadField(field, fmt::format("'{}' is no setting; settings, settings.durability, settings.retry_policy, "
-                                       "settings.result_retention, settings.dead_retention and settings.run_timeout are",
-                                       CutEnd(path, 128)));
+    return BadField(field,
+                    fmt::format("'{}' is no setting; settings, settings.durability, settings.retry_policy, "
+                                "settings.result_retention, settings.dead_retention and settings.run_timeout are",
+                                CutEnd(path, 128)));
   }
 
  private:
@@ -67,8 +69,8 @@ class SettingsReader {
                     limits_.dead_retention_max, defaults_.dead_retention, &change_.dead_retention);
   }
   absl::Status ReadRunTimeout() {
-    return ReadSpan("run_timeout", settings_.has_run_timeout(), settings_.run_timeout(), kMilli, limits_.run_timeout_max,
-                    defaults_.run_timeout, &change_.run_timeout);
+    return ReadSpan("run_timeout", settings_.has_run_timeout(), settings_.run_timeout(), kMilli,
+                    limits_.run_timeout_max, defaults_.run_timeout, &change_.run_timeout);
   }
   absl::Status ReadSpan(std::string_view name, bool has, const google::protobuf::Duration& value, Span min, Span max,
                         Span otherwise, std::optional<Span>* out) {

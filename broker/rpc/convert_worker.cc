@@ -28,7 +28,8 @@ absl::Status ConvertNames(const v1::Hello& hello, const FieldPath& at, const Api
   for (int i = 0; i < hello.queues_size(); ++i) {
     const FieldPath field(at, "queues", i);
     RETURN_IF_ERROR(CheckName(field, hello.queues(i), limits.name));
-    if (!seen.insert(hello.queues(i)).second) return BadField(field, fmt::format("'{}' is given twice", hello.queues(i)));
+    if (!seen.insert(hello.queues(i)).second)
+      return BadField(field, fmt::format("'{}' is given twice", hello.queues(i)));
     command->queues.push_back(hello.queues(i));
   }
   seen.clear();

@@ -26,8 +26,8 @@ struct ConvertedWork {
   size_t bytes = 0;
 };
 
-// Everything but the hello. Texts that are too long are cut in place; the views of the input point into the request, which it keeps
-// alive. An error (a field of the session itself is wrong) ends the stream. `now` is wall time.
+// Everything but the hello. Texts that are too long are cut in place; the views of the input point into the request,
+// which it keeps alive. An error (a field of the session itself is wrong) ends the stream. `now` is wall time.
 absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& request, const ApiLimits& limits,
                                       Time now);
 // The request, its hello aside, says something.

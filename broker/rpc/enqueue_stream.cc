@@ -10,8 +10,8 @@
 namespace penstock::broker {
 namespace {
 
-// Frames, and tasks in them, that may be under way on one stream: enough to fill many commits, little enough that a client which
-// does not read its answers holds little memory.
+// Frames, and tasks in them, that may be under way on one stream: enough to fill many commits, little enough that a
+// client which does not read its answers holds little memory.
 constexpr size_t kFramesMax = 256;
 constexpr size_t kTasksMax = 65'536;
 // A request that was larger gives its memory back, so that an idle stream costs little.
@@ -159,7 +159,6 @@ bool EnqueueStream::MayReadLocked() const {
 
 void EnqueueStream::Pump() {
   const v1::EnqueueStreamResponse* response = nullptr;
-  grpc::WriteOptions options;
   std::optional<grpc::Status> finish;
   {
     MutexLock lock(mu_);
@@ -170,8 +169,6 @@ void EnqueueStream::Pump() {
       } else if (!frames_.empty() && frames_.front().answered) {
         writing_ = true;
         response = &frames_.front().response;
-        // Another answer follows at once: both travel together.
-        if (frames_.size() > 1 && frames_[1].answered) options.set_buffer_hint();
       } else if (frames_.empty() && !taking_ && end_) {
         finish = ToGrpc(*end_);
       }
@@ -182,7 +179,7 @@ void EnqueueStream::Pump() {
       StartRead(&request_);
     }
   }
-  if (response != nullptr) StartWrite(response, options);
+  if (response != nullptr) StartWrite(response);
   if (finish) Finish(*finish);
 }
 

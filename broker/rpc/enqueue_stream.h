@@ -15,12 +15,13 @@
 
 namespace penstock::broker {
 
-// One EnqueueStream call: frames in, one answer for each out, in order. It reads while the mailbox has room and not too many
-// answers are outstanding.
+// One EnqueueStream call: frames in, one answer for each out, in order. It reads while the mailbox has room and not too
+// many answers are outstanding.
 //
-// Owns itself until OnDone; the ticket table shares it. Reactions and the commit thread come at the same time: what they change stands
-// under mu_. StartRead is called with mu_ held (gRPC runs reactions on threads of its own, never inside Start...), so that none comes after
-// Finish; StartWrite and Finish, which take longer, are called without it by whoever set writing_ or finished_.
+// Owns itself until OnDone; the ticket table shares it. Reactions and the commit thread come at the same time: what
+// they change stands under mu_. StartRead is called with mu_ held (gRPC runs reactions on threads of its own, never
+// inside Start...), so that none comes after Finish; StartWrite and Finish, which take longer, are called without it by
+// whoever set writing_ or finished_.
 class EnqueueStream final : public grpc::ServerBidiReactor<v1::EnqueueStreamRequest, v1::EnqueueStreamResponse>,
                             public Waiter,
                             public OpenCall,

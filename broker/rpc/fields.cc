@@ -85,8 +85,7 @@ absl::Status CheckReal(const FieldPath& field, double number, double min, double
   return BadField(field, fmt::format("must be {} to {}, is {}", min, max, number));
 }
 
-absl::StatusOr<Span> CheckSpan(const FieldPath& field, const google::protobuf::Duration& duration, Span min,
-                               Span max) {
+absl::StatusOr<Span> CheckSpan(const FieldPath& field, const google::protobuf::Duration& duration, Span min, Span max) {
   const int64_t seconds = duration.seconds();
   const int32_t nanos = duration.nanos();
   if (seconds < -kDurationSecondsMax || seconds > kDurationSecondsMax || nanos <= -kNanosPerSecond ||

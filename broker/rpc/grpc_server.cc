@@ -34,7 +34,8 @@ class WithoutReflection : public grpc::ServerBuilderOption {
   }
 };
 
-// gRPC reports what it cannot return (a connection that failed its handshake, for instance) through a function of its own.
+// gRPC reports what it cannot return (a connection that failed its handshake, for instance) through a function of its
+// own.
 void LogForGrpc(gpr_log_func_args* args) {
   spdlog::logger& logger = LogFor("grpc");
   switch (args->severity) {
@@ -65,8 +66,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const s
   namespace experimental = grpc::experimental;
   const bool mutual = !tls->client_ca_file.empty();
   if (mutual) RETURN_IF_ERROR(CheckReadable("the TLS client CA", tls->client_ca_file));
-  auto provider = std::make_shared<experimental::FileWatcherCertificateProvider>(
-      tls->key_file, tls->certificate_file, tls->client_ca_file, refresh);
+  auto provider = std::make_shared<experimental::FileWatcherCertificateProvider>(tls->key_file, tls->certificate_file,
+                                                                                 tls->client_ca_file, refresh);
   experimental::TlsServerCredentialsOptions options(provider);
   options.watch_identity_key_cert_pairs();
   if (mutual) {

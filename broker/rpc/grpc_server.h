@@ -18,7 +18,8 @@ class Service;
 
 namespace penstock::broker {
 
-// Files in PEM; read again when they change (replace the whole folder at once, by a symbolic link, so that key and certificate fit).
+// Files in PEM; read again when they change (replace the whole folder at once, by a symbolic link, so that key and
+// certificate fit).
 struct TlsOptions {
   std::string certificate_file;
   std::string key_file;
@@ -31,7 +32,7 @@ struct GrpcServerOptions {
   // host:port; port 0: any free one.
   std::string address = "127.0.0.1:7420";
   // Absent: plain text. The caller sees to it that this is on loopback or explicitly allowed.
-  std::optional<TlsOptions> tls;
+  std::optional<TlsOptions> tls = std::nullopt;
   // Lets tools ask which services there are.
   bool reflection = false;
   size_t receive_message_bytes_max = 4 << 20;
@@ -41,11 +42,12 @@ struct GrpcServerOptions {
   int streams_per_connection_max = 1'000;
 };
 
-// The listening gRPC server: any services, grpc.health.v1, and reflection if wanted. Owned by RpcEdge. Start and Stop come from one thread.
+// The listening gRPC server: any services, grpc.health.v1, and reflection if wanted. Owned by RpcEdge. Start and Stop
+// come from one thread.
 class GrpcServer {
  public:
-  // The services outlive the server. InvalidArgument: the address or the TLS files are no good. Unavailable: the address cannot be listened on,
-  // and why.
+  // The services outlive the server. InvalidArgument: the address or the TLS files are no good. Unavailable: the
+  // address cannot be listened on, and why.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
                                                            const std::vector<grpc::Service*>& services,
                                                            std::vector<std::string> service_names);

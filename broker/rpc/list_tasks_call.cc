@@ -186,8 +186,7 @@ void ListTasksCall::Finish(const absl::Status& status) {
 absl::Status ListTasksCall::VisitLanes(const LanesReply& lanes) {
   if (token_.phase == kTimers) {
     const LaneId lane(static_cast<uint32_t>(token_.place[0]));
-    ASSIGN_OR_RETURN(const bool done,
-                     VisitTimers(lane, static_cast<Time>(token_.place[1]), TaskId(token_.place[2])));
+    ASSIGN_OR_RETURN(const bool done, VisitTimers(lane, static_cast<Time>(token_.place[1]), TaskId(token_.place[2])));
     if (done) MoveTo(kWaiting, uint64_t{lane.value()} + 1);
     return absl::OkStatus();
   }
@@ -256,17 +255,17 @@ absl::StatusOr<bool> ListTasksCall::VisitTimers(LaneId lane, Time from_due, Task
   const Keys& keys = reader_->keys();
   // A run is stored under its first task, which may be one before the place to go on from.
   const TaskId first(context_.partition, from_task.block(), 0);
-  RETURN_IF_ERROR(reader_->store().Scan(
-      Family::kIndex, keys.Timer(lane, from_due, first), keys.PastLane('T', lane),
-      [&](std::string_view key, std::string_view value) {
-        Run run{ParseTimerKey(key), 0};
-        TimerKind kind{};
-        auto body = OpenValue(key, value);
-        broken = body.status();
-        if (body.ok() && !DecodeTimer(*body, &run.count, &kind)) broken = absl::DataLossError("a timer is broken");
-        if (broken.ok()) runs.push_back(run);
-        return broken.ok() && runs.size() < kVisitsMax;
-      }));
+  RETURN_IF_ERROR(reader_->store().Scan(Family::kIndex, keys.Timer(lane, from_due, first), keys.PastLane('T', lane),
+                                        [&](std::string_view key, std::string_view value) {
+                                          Run run{ParseTimerKey(key), 0};
+                                          TimerKind kind{};
+                                          auto body = OpenValue(key, value);
+                                          broken = body.status();
+                                          if (body.ok() && !DecodeTimer(*body, &run.count, &kind))
+                                            broken = absl::DataLossError("a timer is broken");
+                                          if (broken.ok()) runs.push_back(run);
+                                          return broken.ok() && runs.size() < kVisitsMax;
+                                        }));
   RETURN_IF_ERROR(broken);
   for (const Run& run : runs) {
     for (uint32_t i = 0; i < run.count; ++i) {
@@ -297,10 +296,9 @@ absl::Status ListTasksCall::VisitRunning(const RunningReply& running) {
 
 absl::Status ListTasksCall::VisitDone(QueueId queue, State state) {
   const Keys& keys = reader_->keys();
-  const std::string end =
-      token_.place[1] == 0
-          ? keys.DonePrefix(queue, static_cast<State>(static_cast<uint8_t>(state) + 1))
-          : keys.Done(queue, state, static_cast<Time>(token_.place[0]), TaskId(token_.place[1]));
+  const std::string end = token_.place[1] == 0
+                              ? keys.DonePrefix(queue, static_cast<State>(static_cast<uint8_t>(state) + 1))
+                              : keys.Done(queue, state, static_cast<Time>(token_.place[0]), TaskId(token_.place[1]));
   std::vector<DoneKey> found;
   const size_t found_max = page_size_;
   RETURN_IF_ERROR(reader_->store().ScanBackward(Family::kIndex, keys.DonePrefix(queue, state), end,
@@ -329,11 +327,11 @@ absl::Status ListTasksCall::VisitHistoryRecords(QueueId queue) {
     end.push_back('\0');  // that record is visited again, for the entries not yet seen
   }
   std::vector<std::pair<std::string, std::string>> found;
-  RETURN_IF_ERROR(reader_->store().ScanBackward(Family::kHistory, begin, end,
-                                                [&](std::string_view key, std::string_view value) {
-                                                  found.emplace_back(key, value);
-                                                  return found.size() < kHistoryRecordsMax;
-                                                }));
+  RETURN_IF_ERROR(
+      reader_->store().ScanBackward(Family::kHistory, begin, end, [&](std::string_view key, std::string_view value) {
+        found.emplace_back(key, value);
+        return found.size() < kHistoryRecordsMax;
+      }));
   for (const auto& [key, value] : found) {
     Decoder decoder(key);
     decoder.Raw(1);
@@ -387,7 +385,8 @@ absl::Status ListTasksCall::Visit(const TaskSnapshot& snapshot) {
 }
 
 void ListTasksCall::AddIfWanted(v1::Task task) {
-  // Tasks move while they are read: whatever is found in a phase counts only in a state of that phase, lest it be seen twice.
+  // Tasks move while they are read: whatever is found in a phase counts only in a state of that phase, lest it be seen
+  // twice.
   const bool waiting_phase = token_.phase == kWaiting || token_.phase == kTimers;
   if (!Wants(task.state()) || waiting_phase != Waits(task.state())) return;
   if (!request_.type().empty() && task.spec().type() != request_.type()) return;

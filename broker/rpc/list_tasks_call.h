@@ -14,9 +14,9 @@
 
 namespace penstock::broker {
 
-// One ListTasks call. It goes through the phases in which the asked-for states are found, and in each alternates between asking the core
-// and reading in the pool, until the page is full, nothing is left, or it has looked at enough. One step runs at a time; the steps share
-// ownership.
+// One ListTasks call. It goes through the phases in which the asked-for states are found, and in each alternates
+// between asking the core and reading in the pool, until the page is full, nothing is left, or it has looked at enough.
+// One step runs at a time; the steps share ownership.
 class ListTasksCall final : public std::enable_shared_from_this<ListTasksCall> {
  public:
   static void Start(RpcContext& context, const v1::ListTasksRequest& request, v1::ListTasksResponse* response,

@@ -10,7 +10,8 @@
 
 namespace penstock::broker {
 
-// Where the next page of a list begins: opaque to callers, hexadecimal digits. A forged one shows no more than a list shows anyway.
+// Where the next page of a list begins: opaque to callers, hexadecimal digits. A forged one shows no more than a list
+// shows anyway.
 struct PageToken {
   uint8_t phase = 0;
   std::array<uint64_t, 3> place{};  // what the phase makes of it

@@ -12,8 +12,8 @@
 
 namespace penstock::broker {
 
-// The few threads that read from the store for callers, so that neither reactions nor the engine wait for a disk. Owned by the edge;
-// any thread may submit.
+// The few threads that read from the store for callers, so that neither reactions nor the engine wait for a disk. Owned
+// by the edge; any thread may submit.
 class ReadPool {
  public:
   explicit ReadPool(size_t thread_count = 2, size_t queue_max = 1'000);
@@ -21,7 +21,8 @@ class ReadPool {
   ReadPool(const ReadPool&) = delete;
   ReadPool& operator=(const ReadPool&) = delete;
 
-  // Runs `read` soon, once, even if the pool is stopped meanwhile. ResourceExhausted if too many wait, Unavailable after Stop: then it does not.
+  // Runs `read` soon, once, even if the pool is stopped meanwhile. ResourceExhausted if too many wait, Unavailable
+  // after Stop: then it does not.
   absl::Status Submit(std::function<void()> read);
 
   // Runs what was submitted, then ends the threads. Safe twice.

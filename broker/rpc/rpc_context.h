@@ -21,7 +21,7 @@ struct RpcContext {
   ReadPool& reads;
   const Clock& clock;
   const ApiLimits limits;
-  const std::string version;     // the broker's
+  const std::string version;  // the broker's
   const uint8_t partition = 0;
 
   Time WallNow() const { return ToMicros(clock.Read().wall); }

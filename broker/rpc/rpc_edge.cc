@@ -37,10 +37,10 @@ absl::StatusOr<std::unique_ptr<RpcEdge>> RpcEdge::Start(Options options, Command
   const GrpcServerOptions server_options = options.server;
   auto parts = std::make_unique<Parts>(std::move(options), door, tickets, facts, clock);
   const std::vector<grpc::Service*> services = {&parts->task_service, &parts->worker_service, &parts->admin_service};
-  ASSIGN_OR_RETURN(parts->server, GrpcServer::Start(server_options, services,
-                                                    {v1::TaskService::service_full_name(),
-                                                     v1::WorkerService::service_full_name(),
-                                                     v1::AdminService::service_full_name()}));
+  ASSIGN_OR_RETURN(parts->server,
+                   GrpcServer::Start(server_options, services,
+                                     {v1::TaskService::service_full_name(), v1::WorkerService::service_full_name(),
+                                      v1::AdminService::service_full_name()}));
   return std::unique_ptr<RpcEdge>(new RpcEdge(std::move(parts)));
 }
 

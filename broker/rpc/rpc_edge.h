@@ -18,9 +18,9 @@
 
 namespace penstock::broker {
 
-// The gRPC edge as a whole: the three services, what they share, and the server that listens. Owned by the broker's server, which makes the
-// ticket table first, then the engine that releases to it, then this; and destroys them in reverse. Stop before the engine stops, so that
-// calls get their answers.
+// The gRPC edge as a whole: the three services, what they share, and the server that listens. Owned by the broker's
+// server, which makes the ticket table first, then the engine that releases to it, then this; and destroys them in
+// reverse. Stop before the engine stops, so that calls get their answers.
 class RpcEdge {
  public:
   struct Options {
@@ -45,7 +45,8 @@ class RpcEdge {
   // Asks for the status and shows it to the rate meter. The server calls it once a second.
   void SampleRates();
 
-  // Ends streams and waits with UNAVAILABLE, takes no more calls, and waits for the answers of those under way, at most for `grace`. Safe twice.
+  // Ends streams and waits with UNAVAILABLE, takes no more calls, and waits for the answers of those under way, at most
+  // for `grace`. Safe twice.
   void Stop(absl::Duration grace);
 
  private:

@@ -23,11 +23,11 @@ void StatusFeed::AskNow() {
 
 void StatusFeed::OnReply(Reply reply) {
   auto* status = std::get_if<StatusReply>(&reply.value);
-  Answer answer = reply.status;
-  if (status != nullptr) {
+  Answer answer = absl::InternalError("the core gave another answer");
+  if (!reply.status.ok()) {
+    answer = reply.status;
+  } else if (status != nullptr) {
     answer = std::make_shared<const StatusReply>(std::move(*status));
-  } else if (reply.status.ok()) {
-    answer = absl::InternalError("the core gave another answer");
   }
   std::vector<Done> asked;
   bool again = false;

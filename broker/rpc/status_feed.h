@@ -13,8 +13,9 @@
 
 namespace penstock::broker {
 
-// Asks the core for its status on behalf of many: at most one question is under way, and whoever comes meanwhile shares the next. So an
-// answer is never older than its question, and a hundred dashboards cost the core as much as one. Any thread.
+// Asks the core for its status on behalf of many: at most one question is under way, and whoever comes meanwhile shares
+// the next. So an answer is never older than its question, and a hundred dashboards cost the core as much as one. Any
+// thread.
 class StatusFeed {
  public:
   using Answer = absl::StatusOr<std::shared_ptr<const StatusReply>>;

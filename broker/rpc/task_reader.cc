@@ -14,7 +14,8 @@ absl::Status NoSuchTask(TaskId task) {
   return absl::NotFoundError("there is no task " + task.ToString() + ", or it is finished and forgotten");
 }
 
-// Being due is a comparison, not a write: what the store has as scheduled or retryable is available once its time has come.
+// Being due is a comparison, not a write: what the store has as scheduled or retryable is available once its time has
+// come.
 State StateAt(State stored, Time run_time, Time now) {
   const bool waits_for_time = stored == State::kScheduled || stored == State::kRetryable;
   return waits_for_time && run_time <= now ? State::kAvailable : stored;

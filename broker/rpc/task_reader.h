@@ -27,8 +27,8 @@ struct TaskParts {
   bool result = false;
 };
 
-// Puts tasks together from what the core said of them and one snapshot of the store, taken after the core's answer was committed. Made
-// for one job, used by one thread of the read pool. Nothing here changes anything.
+// Puts tasks together from what the core said of them and one snapshot of the store, taken after the core's answer was
+// committed. Made for one job, used by one thread of the read pool. Nothing here changes anything.
 class TaskReader {
  public:
   // `now` is wall time. REQUIRES: store is not null.

@@ -25,9 +25,9 @@ class RefusedWatch final : public grpc::ServerWriteReactor<v1::WatchTaskResponse
 template <class Fill>
 grpc::ServerUnaryReactor* EnqueueAndAnswer(RpcContext& context, grpc::CallbackServerContext* call,
                                            absl::StatusOr<Sized<EnqueueCommand>> sized, Fill fill) {
+  using Command = absl::StatusOr<EnqueueCommand>;
   const size_t bytes = sized.ok() ? sized->bytes : 0;
-  absl::StatusOr<EnqueueCommand> command = sized.status();
-  if (sized.ok()) command = std::move(sized->command);
+  Command command = sized.ok() ? Command(std::move(sized->command)) : Command(sized.status());
   return AskAndAnswer<EnqueueReply>(context, call, std::move(command), bytes, std::move(fill));
 }
 
@@ -46,13 +46,12 @@ grpc::ServerUnaryReactor* ReadTask(RpcContext& context, grpc::CallbackServerCont
   Ask(context.door, context.tickets, command, kSmallCommandBytes, [&context, reactor, read](Reply reply) {
     auto* answer = std::get_if<TaskReply>(&reply.value);
     if (answer == nullptr) return FinishWith(reactor, reply.status);
-    const absl::Status status =
-        context.reads.Submit([&context, reactor, read, snapshot = std::move(answer->snapshot)] {
-          const Store* store = context.door.store();
-          if (store == nullptr) return FinishWith(reactor, StoppingError());
-          TaskReader reader(store->Snapshot(), context.partition, context.WallNow());
-          FinishWith(reactor, read(snapshot, &reader));
-        });
+    const absl::Status status = context.reads.Submit([&context, reactor, read, snapshot = std::move(answer->snapshot)] {
+      const Store* store = context.door.store();
+      if (store == nullptr) return FinishWith(reactor, StoppingError());
+      TaskReader reader(store->Snapshot(), context.partition, context.WallNow());
+      FinishWith(reactor, read(snapshot, &reader));
+    });
     if (!status.ok()) FinishWith(reactor, status);
   });
   return reactor;
@@ -64,7 +63,8 @@ grpc::ServerUnaryReactor* TaskService::Enqueue(grpc::CallbackServerContext* call
                                                v1::EnqueueResponse* response) {
   return EnqueueAndAnswer(context_, call, ToCommand(*request, context_.limits, context_.WallNow()),
                           [response](EnqueueReply reply) {
-                            for (const EnqueueResult& result : reply.results) ToProto(result, response->mutable_result());
+                            for (const EnqueueResult& result : reply.results)
+                              ToProto(result, response->mutable_result());
                           });
 }
 
@@ -91,8 +91,7 @@ grpc::ServerUnaryReactor* TaskService::GetTask(grpc::CallbackServerContext* call
                   });
 }
 
-grpc::ServerUnaryReactor* TaskService::ListTasks(grpc::CallbackServerContext* call,
-                                                 const v1::ListTasksRequest* request,
+grpc::ServerUnaryReactor* TaskService::ListTasks(grpc::CallbackServerContext* call, const v1::ListTasksRequest* request,
                                                  v1::ListTasksResponse* response) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
   ListTasksCall::Start(context_, *request, response, reactor);
@@ -140,12 +139,11 @@ grpc::ServerUnaryReactor* TaskService::CancelTask(grpc::CallbackServerContext* c
                                    [response](CancelReply reply) { response->set_state(ToProto(reply.state)); });
 }
 
-grpc::ServerUnaryReactor* TaskService::RetryTask(grpc::CallbackServerContext* call,
-                                                 const v1::RetryTaskRequest* request,
+grpc::ServerUnaryReactor* TaskService::RetryTask(grpc::CallbackServerContext* call, const v1::RetryTaskRequest* request,
                                                  v1::RetryTaskResponse* response) {
-  return AskAndAnswer<RetryReply>(context_, call, ToCommand(*request), kSmallCommandBytes, [response](RetryReply reply) {
-    SetTimestamp(reply.run_time, response->mutable_run_time());
-  });
+  return AskAndAnswer<RetryReply>(
+      context_, call, ToCommand(*request), kSmallCommandBytes,
+      [response](RetryReply reply) { SetTimestamp(reply.run_time, response->mutable_run_time()); });
 }
 
 }  // namespace penstock::broker

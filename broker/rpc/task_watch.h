@@ -11,15 +11,13 @@
 
 namespace penstock::broker {
 
-// Follows one task for WaitTask and WatchTask: hears of its changes from the core and reads it in the pool. Only the newest change counts: one
-// that comes while an earlier one is being read, or not yet asked for, replaces it. Any thread; shared by its call, the ticket table and
-// the pool.
-class TaskWatch final : public Waiter,
-                        private CommandPoster::Owner,
-                        public std::enable_shared_from_this<TaskWatch> {
+// Follows one task for WaitTask and WatchTask: hears of its changes from the core and reads it in the pool. Only the
+// newest change counts: one that comes while an earlier one is being read, or not yet asked for, replaces it. Any
+// thread; shared by its call, the ticket table and the pool.
+class TaskWatch final : public Waiter, private CommandPoster::Owner, public std::enable_shared_from_this<TaskWatch> {
  public:
-  // The call that watches. Called without a lock held, from the pool, the commit thread or the thread that starts; never after Leave
-  // has returned on the same thread, but possibly once while it is being called on another.
+  // The call that watches. Called without a lock held, from the pool, the commit thread or the thread that starts;
+  // never after Leave has returned on the same thread, but possibly once while it is being called on another.
   class Listener {
    public:
     virtual ~Listener() = default;

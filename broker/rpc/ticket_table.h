@@ -12,8 +12,8 @@
 
 namespace penstock::broker {
 
-// Who waits for what the engine sends to a ticket. Called from the commit thread (a reply that the door refused: from the asking
-// thread); must not block.
+// Who waits for what the engine sends to a ticket. Called from the commit thread (a reply that the door refused: from
+// the asking thread); must not block.
 class Waiter {
  public:
   virtual ~Waiter() = default;
@@ -22,9 +22,9 @@ class Waiter {
   virtual void OnWatchEvent(WatchEvent event) {}
 };
 
-// Hands out tickets and brings what the engine releases to those who wait for it. Tickets are never used twice, so what comes for one
-// that is gone is dropped. Shares the ownership of waiters until their ticket is taken out. Any thread; the server makes it before the
-// engine and destroys it after.
+// Hands out tickets and brings what the engine releases to those who wait for it. Tickets are never used twice, so what
+// comes for one that is gone is dropped. Shares the ownership of waiters until their ticket is taken out. Any thread;
+// the server makes it before the engine and destroys it after.
 class TicketTable : public EffectReceiver {
  public:
   // A ticket for one reply, which takes it out.

@@ -1,8 +1,8 @@
 #ifndef PENSTOCK_BROKER_RPC_UNARY_H_
 #define PENSTOCK_BROKER_RPC_UNARY_H_
 
-// Unary calls that ask the core one question. gRPC owns their reactor, request and response until Finish, which comes with the reply, whether
-// or not the caller is still there.
+// Unary calls that ask the core one question. gRPC owns their reactor, request and response until Finish, which comes
+// with the reply, whether or not the caller is still there.
 
 #include <type_traits>
 #include <utility>
@@ -17,10 +17,12 @@
 namespace penstock::broker {
 
 // Ends the call.
-inline void FinishWith(grpc::ServerUnaryReactor* reactor, const absl::Status& status) { reactor->Finish(ToGrpc(status)); }
+inline void FinishWith(grpc::ServerUnaryReactor* reactor, const absl::Status& status) {
+  reactor->Finish(ToGrpc(status));
+}
 
-// Posts the command and calls `fill` with the reply's value before it answers; or refuses at once. With std::monostate for Value the call
-// has nothing to answer but its status.
+// Posts the command and calls `fill` with the reply's value before it answers; or refuses at once. With std::monostate
+// for Value the call has nothing to answer but its status.
 template <class Value, class CommandType, class Fill>
 grpc::ServerUnaryReactor* AskAndAnswer(RpcContext& context, grpc::CallbackServerContext* call,
                                        absl::StatusOr<CommandType> command, size_t bytes, Fill fill) {

@@ -39,8 +39,8 @@ void WaitCall::OnTimeout() {
   Ask(context_.door, context_.tickets, command, kSmallCommandBytes, [self = shared_from_this()](Reply reply) {
     auto* task = std::get_if<TaskReply>(&reply.value);
     if (task == nullptr) return self->End(reply.status);
-    const absl::Status status = self->context_.reads.Submit(
-        [self, snapshot = std::move(task->snapshot)] { self->AnswerCurrent(snapshot); });
+    const absl::Status status =
+        self->context_.reads.Submit([self, snapshot = std::move(task->snapshot)] { self->AnswerCurrent(snapshot); });
     if (!status.ok()) self->End(status);
   });
 }

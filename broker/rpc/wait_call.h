@@ -12,7 +12,8 @@
 
 namespace penstock::broker {
 
-// One WaitTask call: ends with the task, the timeout, the caller or the broker, whichever comes first. Owns itself until OnDone.
+// One WaitTask call: ends with the task, the timeout, the caller or the broker, whichever comes first. Owns itself
+// until OnDone.
 class WaitCall final : public grpc::ServerUnaryReactor,
                        public OpenCall,
                        public TaskWatch::Listener,

@@ -12,8 +12,8 @@
 
 namespace penstock::broker {
 
-// One WatchTask call: the task as it is, then as it becomes, until it is finished. A reader that is slower than the changes sees the newest
-// (TaskWatch keeps it). Owns itself until OnDone.
+// One WatchTask call: the task as it is, then as it becomes, until it is finished. A reader that is slower than the
+// changes sees the newest (TaskWatch keeps it). Owns itself until OnDone.
 class WatchStream final : public grpc::ServerWriteReactor<v1::WatchTaskResponse>,
                           public OpenCall,
                           public TaskWatch::Listener,

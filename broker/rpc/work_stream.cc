@@ -39,9 +39,8 @@ void WorkStream::OnReadDone(bool ok) {
       // After its goodbye a worker may close its side and wait for the broker's.
       if (!goodbye_ && !end_) {
         leave = true;
-        end_ = session_ == Session::kNone
-                   ? BadField(FieldPath("hello"), "is required in the first request")
-                   : absl::CancelledError("the worker closed its stream without a goodbye");
+        end_ = session_ == Session::kNone ? BadField(FieldPath("hello"), "is required in the first request")
+                                          : absl::CancelledError("the worker closed its stream without a goodbye");
       }
     }
   }

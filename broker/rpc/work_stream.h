@@ -13,11 +13,11 @@
 
 namespace penstock::broker {
 
-// One Work call: a worker's session as long as this stream lives. Requests become SessionInputs, in order and none lost: with a
-// full mailbox it stops reading. What the core has for the session goes out in frames.
+// One Work call: a worker's session as long as this stream lives. Requests become SessionInputs, in order and none
+// lost: with a full mailbox it stops reading. What the core has for the session goes out in frames.
 //
-// Owns itself until OnDone; the ticket table shares it. Locking as in EnqueueStream: StartRead with mu_ held, StartWrite and Finish without
-// it by whoever set writing_ or finished_.
+// Owns itself until OnDone; the ticket table shares it. Locking as in EnqueueStream: StartRead with mu_ held,
+// StartWrite and Finish without it by whoever set writing_ or finished_.
 class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::WorkResponse>,
                          public Waiter,
                          public OpenCall,

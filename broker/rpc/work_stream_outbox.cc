@@ -41,7 +41,8 @@ WorkStreamOutbox::Frame WorkStreamOutbox::Take() {
   bool cut = false;
   while (!messages_.empty() && !taken.end && !cut) {
     SessionMessage& front = messages_.front();
-    // A worker reads a frame's deliveries before its cancellations: a later delivery must not overtake an earlier cancellation.
+    // A worker reads a frame's deliveries before its cancellations: a later delivery must not overtake an earlier
+    // cancellation.
     if (!taken.cancelled_tasks.empty() && !front.deliveries.empty()) break;
     if (front.welcome) {
       taken.welcome = std::move(front.welcome);

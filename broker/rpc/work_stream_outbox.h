@@ -11,8 +11,9 @@
 
 namespace penstock::broker {
 
-// What waits to be sent to a worker. Frames are taken from its front: many things in one, cut at 1 MiB or one delivery. Its
-// deliveries are bounded by the worker's credit, its refusals by the stream, which stops reading when full(). Guarded by its stream.
+// What waits to be sent to a worker. Frames are taken from its front: many things in one, cut at 1 MiB or one delivery.
+// Its deliveries are bounded by the worker's credit, its refusals by the stream, which stops reading when full().
+// Guarded by its stream.
 class WorkStreamOutbox {
  public:
   // A frame, before it is put into a message.

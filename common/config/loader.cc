@@ -79,7 +79,8 @@ std::string Help(const ProgramText& program, CLI::App& app) {
   app.get_formatter()->column_width(40);
   std::string text = app.help();
   text +=
-      "\nA flag wins over the environment, that over the file, that over the default. The option limits.error_text is the flag\n"
+      "\nA flag wins over the environment, that over the file, that over the default. The option limits.error_text is "
+      "the flag\n"
       "--limits.error-text, the variable PENSTOCK_LIMITS__ERROR_TEXT, and error_text below limits: in the file.\n";
   if (!program.examples.empty()) text += "\nExamples:\n" + program.examples + "\n";
   return text;

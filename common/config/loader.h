@@ -6,7 +6,8 @@
 //   std::optional<int> exit_code = LoadOptions(program, argc, argv, ReadEnvironment(), validate, &set);
 //   if (exit_code) return *exit_code;
 //
-// Every program that uses it has, beside its options, these flags: --config FILE (-c, or PENSTOCK_CONFIG), --check-config,
+// Every program that uses it has, beside its options, these flags: --config FILE (-c, or PENSTOCK_CONFIG),
+// --check-config,
 // --print-config, --help (-h), --version (-V).
 
 #include <functional>
@@ -43,7 +44,8 @@ struct LoadedOptions {
   std::string help;
 };
 
-// Finds contradictions between options. Called only when every single value is valid, so that it compares what was meant.
+// Finds contradictions between options. Called only when every single value is valid, so that it compares what was
+// meant.
 using ValidateOptions = std::function<ConfigErrors()>;
 
 LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* const* argv, const Environment& environment,
@@ -52,8 +54,9 @@ LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* cons
 // Exit codes: the configuration is wrong (EX_CONFIG of sysexits.h, at which systemd need not restart).
 inline constexpr int kExitConfig = 78;
 
-// ReadOptions, and then what every main does: prints errors and warnings, answers --help, --version, --check-config and --print-config.
-// Returns the code to exit with, or nullopt: go on and run. `out` and `err` are standard output and error.
+// ReadOptions, and then what every main does: prints errors and warnings, answers --help, --version, --check-config and
+// --print-config. Returns the code to exit with, or nullopt: go on and run. `out` and `err` are standard output and
+// error.
 std::optional<int> LoadOptions(const ProgramText& program, int argc, const char* const* argv,
                                const Environment& environment, const ValidateOptions& validate, OptionSet* options,
                                std::ostream& out, std::ostream& err);

@@ -314,7 +314,8 @@ void OptionSet::ReadMap(const YamlNode& map, const std::string& section, std::st
       ReadValue(entry.value, prefix, *option, errors);
     } else if (!IsSection(path)) {
       const std::string where = map.file == nullptr ? "" : fmt::format("{}:{}", *map.file, entry.line);
-      errors->Add({where, prefix.empty() ? path : fmt::format("{}.{}", prefix, path), "no such option" + SuggestKey(path)});
+      errors->Add(
+          {where, prefix.empty() ? path : fmt::format("{}.{}", prefix, path), "no such option" + SuggestKey(path)});
     } else if (entry.value.kind == YamlNode::Kind::kMap) {
       ReadMap(entry.value, path, prefix, errors);
     } else if (entry.value.kind != YamlNode::Kind::kNull) {  // a section may be empty
@@ -389,8 +390,8 @@ void OptionSet::ReadEnvironment(const std::map<std::string, std::string>& enviro
     names.push_back(option.env_);
     const auto found = environment.find(option.env_);
     if (found == environment.end()) continue;
-    const absl::Status status = option.set_(option.type_ == OptionType::kList ? SplitList(found->second)
-                                                                              : std::vector<std::string>{found->second});
+    const absl::Status status = option.set_(
+        option.type_ == OptionType::kList ? SplitList(found->second) : std::vector<std::string>{found->second});
     if (status.ok()) {
       option.origin_ = {OptionSource::kEnvironment, option.env_};
     } else {

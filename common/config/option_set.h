@@ -7,11 +7,12 @@
 //
 //   OptionSet set;
 //   set.Section("limits", "What the broker accepts.");
-//   set.Size({.path = "limits.payload", .what = "Largest payload of a task.", .why = "..."}, &limits.payload, 1, 16 << 20);
+//   set.Size({.path = "limits.payload", .what = "Largest payload of a task.", .why = "..."}, &limits.payload, 1, 16 <<
+//   20);
 //
-// The same declarations read the entries of a structured section (ReadYaml with the entry's node), so that a list of handlers is
-// checked like the rest. Not thread-safe. The variables must outlive the set. A declaration that contradicts another ends the
-// process: it is a mistake in the program.
+// The same declarations read the entries of a structured section (ReadYaml with the entry's node), so that a list of
+// handlers is checked like the rest. Not thread-safe. The variables must outlive the set. A declaration that
+// contradicts another ends the process: it is a mistake in the program.
 
 #include <concepts>
 #include <cstdint>
@@ -125,15 +126,15 @@ class OptionSet {
   }
   // In one text, items are divided by commas.
   void List(OptionText about, std::vector<std::string>* value);
-  // A part of the file whose form is the program's own business; it reports what is wrong by the lines of its nodes. A null
-  // node if the file has none.
+  // A part of the file whose form is the program's own business; it reports what is wrong by the lines of its nodes. A
+  // null node if the file has none.
   void Subtree(OptionText about, YamlNode* value);
 
-  // Takes the values that stand in `map`: a whole file, or (with a prefix for messages, for instance "handlers[2]") an entry of
-  // a structured section. Unknown keys are errors that name the nearest known one.
+  // Takes the values that stand in `map`: a whole file, or (with a prefix for messages, for instance "handlers[2]") an
+  // entry of a structured section. Unknown keys are errors that name the nearest known one.
   void ReadYaml(const YamlNode& map, std::string_view prefix, ConfigErrors* errors);
-  // Takes the values of variables named like options. `warnings` gets variables that look like misspelt options: those may
-  // belong to another Penstock program.
+  // Takes the values of variables named like options. `warnings` gets variables that look like misspelt options: those
+  // may belong to another Penstock program.
   void ReadEnvironment(const std::map<std::string, std::string>& environment, ConfigErrors* errors,
                        std::vector<std::string>* warnings);
   void ReadFlag(const std::string& path, const std::vector<std::string>& values, ConfigErrors* errors);

@@ -13,8 +13,8 @@ namespace penstock {
 // The values in force, each with where it comes from: what --print-config prints.
 std::string RenderEffective(const OptionSet& options);
 
-// A file to start from: every option with its default, what it is for, what is valid and why one would change it. `title` is
-// the comment at its top; it may have several lines.
+// A file to start from: every option with its default, what it is for, what is valid and why one would change it.
+// `title` is the comment at its top; it may have several lines.
 std::string RenderCommented(const OptionSet& options, std::string_view title);
 
 }  // namespace penstock

@@ -30,8 +30,9 @@ std::string ExactSize(uint64_t bytes) {
     const char* name;
     uint64_t factor;
   };
-  static constexpr Unit kUnits[] = {{"TiB", 1ull << 40}, {"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10},
-                                    {"TB", 1'000'000'000'000}, {"GB", 1'000'000'000}, {"MB", 1'000'000}};
+  static constexpr Unit kUnits[] = {{"TiB", 1ull << 40}, {"GiB", 1ull << 30},       {"MiB", 1ull << 20},
+                                    {"KiB", 1ull << 10}, {"TB", 1'000'000'000'000}, {"GB", 1'000'000'000},
+                                    {"MB", 1'000'000}};
   if (bytes > 0) {
     for (const Unit& unit : kUnits) {
       if (bytes % unit.factor == 0) return fmt::format("{} {}", bytes / unit.factor, unit.name);

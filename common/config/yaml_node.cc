@@ -18,8 +18,8 @@ namespace {
 
 constexpr size_t kKeyBytesMax = 256;
 
-// Makes the tree from the parser's events. Events carry marks, and let aliases and depth be refused before they cost anything.
-// Refuses by YAML::ParserException, which ParseYaml catches.
+// Makes the tree from the parser's events. Events carry marks, and let aliases and depth be refused before they cost
+// anything. Refuses by YAML::ParserException, which ParseYaml catches.
 class TreeBuilder : public YAML::EventHandler {
  public:
   explicit TreeBuilder(std::shared_ptr<const std::string> file) : file_(std::move(file)) {}
@@ -97,7 +97,8 @@ class TreeBuilder : public YAML::EventHandler {
     }
     for (const YamlEntry& entry : level.node.entries) {
       if (entry.key == key) {
-        throw YAML::ParserException(mark, fmt::format("'{}' stands here again; it was set in line {}", key, entry.line));
+        throw YAML::ParserException(mark,
+                                    fmt::format("'{}' stands here again; it was set in line {}", key, entry.line));
       }
     }
     level.has_key = true;
@@ -244,7 +245,8 @@ std::string EmitYaml(const YamlNode& node, int indent) {
       std::string text;
       for (const YamlEntry& entry : node.entries) {
         const bool nested = !entry.value.items.empty() || !entry.value.entries.empty();
-        text += margin + QuoteYaml(entry.key) + (nested ? ":\n" : ": ") + EmitYaml(entry.value, nested ? indent + 2 : 0);
+        text +=
+            margin + QuoteYaml(entry.key) + (nested ? ":\n" : ": ") + EmitYaml(entry.value, nested ? indent + 2 : 0);
       }
       return text;
     }

@@ -1,11 +1,12 @@
 #ifndef PENSTOCK_COMMON_CONFIG_YAML_NODE_H_
 #define PENSTOCK_COMMON_CONFIG_YAML_NODE_H_
 
-// A YAML file as a tree in which everything knows its line. Every scalar is text: what `on` or `1.10` means is decided by
-// the option that it is for.
+// A YAML file as a tree in which everything knows its line. Every scalar is text: what `on` or `1.10` means is decided
+// by the option that it is for.
 //
-// Refused, each with its line: duplicate keys, aliases, tags, keys that are no scalars, more than one document, more than
-// kYamlDepthMax levels, kYamlEntriesMax keys of one map, or kYamlBytesMax bytes. So a file cannot grow in memory, and means what it looks like.
+// Refused, each with its line: duplicate keys, aliases, tags, keys that are no scalars, more than one document, more
+// than kYamlDepthMax levels, kYamlEntriesMax keys of one map, or kYamlBytesMax bytes. So a file cannot grow in memory,
+// and means what it looks like.
 
 #include <cstddef>
 #include <memory>

@@ -13,8 +13,9 @@
 
 namespace penstock::broker {
 
-// The engine's place in tests of the edges: records what is posted, and releases to the receiver what the test says, from the test's thread
-// (it stands for the commit thread). A script may answer commands as they come. Any thread may post.
+// The engine's place in tests of the edges: records what is posted, and releases to the receiver what the test says,
+// from the test's thread (it stands for the commit thread). A script may answer commands as they come. Any thread may
+// post.
 class FakeDoor : public CommandDoor {
  public:
   // Fills in effects and returns true, or returns false: then the command waits for Take.

@@ -57,7 +57,8 @@ TEST(CodingTest, VarintsOfEveryLengthComeBack) {
 }
 
 TEST(CodingTest, SignedExtremesComeBack) {
-  for (int64_t value : {std::numeric_limits<int64_t>::min(), int64_t{-1}, int64_t{0}, std::numeric_limits<int64_t>::max()}) {
+  for (int64_t value :
+       {std::numeric_limits<int64_t>::min(), int64_t{-1}, int64_t{0}, std::numeric_limits<int64_t>::max()}) {
     std::string text;
     PutSigned(&text, value);
     EXPECT_EQ(Decoder(text).Signed(), value);

@@ -35,9 +35,9 @@ class ConfigTest : public testing::Test {
     words.insert(words.begin(), "program");
     out_.str("");
     err_.str("");
-    return LoadOptions({.name = "program", .version = "1.2.3", .what = "Does it.", .examples = "  program -v"},
-                       static_cast<int>(words.size()), words.data(), environment, [this] { return Validate(); }, &set_, out_,
-                       err_);
+    return LoadOptions(
+        {.name = "program", .version = "1.2.3", .what = "Does it.", .examples = "  program -v"},
+        static_cast<int>(words.size()), words.data(), environment, [this] { return Validate(); }, &set_, out_, err_);
   }
 
   ConfigErrors Validate() const {
@@ -102,11 +102,16 @@ TEST_F(ConfigTest, EveryErrorOfEverySourceIsNamed) {
   EXPECT_EQ(err_.str(),
             "program: --limits.masage: no such flag; did you mean --limits.message?\n"
             "program: unexpected argument 'extra'\n"
-            "program: " + file_ + ":2: limits.paylod: no such option; did you mean limits.payload?\n"
-            "program: " + file_ + ":3: limits.message: '-1' is no size; write for instance 4096, 64KiB, 1MiB or 2GiB\n"
-            "program: PENSTOCK_LIMITS__PAYLOAD: limits.payload: 'much' is no size; write for instance 4096, 64KiB, 1MiB or 2GiB\n"
-            "program: --verbose: 'perhaps' is neither true nor false\n"
-            "program: --grace-time: 'soon' is no duration; write for instance 250ms, 30s, 5m, 1h30m or 7d\n");
+            "program: " +
+                file_ +
+                ":2: limits.paylod: no such option; did you mean limits.payload?\n"
+                "program: " +
+                file_ +
+                ":3: limits.message: '-1' is no size; write for instance 4096, 64KiB, 1MiB or 2GiB\n"
+                "program: PENSTOCK_LIMITS__PAYLOAD: limits.payload: 'much' is no size; write for instance 4096, 64KiB, "
+                "1MiB or 2GiB\n"
+                "program: --verbose: 'perhaps' is neither true nor false\n"
+                "program: --grace-time: 'soon' is no duration; write for instance 250ms, 30s, 5m, 1h30m or 7d\n");
 }
 
 TEST_F(ConfigTest, ContradictionNamesWhereTheValueStands) {

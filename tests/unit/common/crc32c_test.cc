@@ -19,9 +19,9 @@ TEST(Crc32cTest, VectorsOfRfc3720) {
   }
   EXPECT_EQ(Crc32c(up), 0x46dd794eu);
   EXPECT_EQ(Crc32c(down), 0x113fdb5cu);
-  const unsigned char command[48] = {0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    0,  //
-                                     0x14, 0,    0, 0, 0, 0, 4, 0, 0, 0, 0, 0x14, 0, 0, 0, 0x18,
-                                     0x28, 0,    0, 0, 0, 0, 0, 0, 0x02, 0, 0, 0, 0, 0, 0,  0};
+  const unsigned char command[48] = {0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0,    0, 0, 0,    0, 0, 0, 0,  //
+                                     0x14, 0,    0, 0, 0, 0, 4, 0, 0,    0, 0, 0x14, 0, 0, 0, 0x18,
+                                     0x28, 0,    0, 0, 0, 0, 0, 0, 0x02, 0, 0, 0,    0, 0, 0, 0};
   EXPECT_EQ(Crc32c(std::string_view(reinterpret_cast<const char*>(command), sizeof(command))), 0xd9963a56u);
 }
 

@@ -48,7 +48,8 @@ TEST_F(LoggingTest, TextCannotForgeALine) {
 TEST_F(LoggingTest, JsonEscapesQuotesAndControls) {
   ASSERT_TRUE(SetUpTo("json", "info").ok());
   LogFor("engine").info("a \"quoted\" \\ text\nand\tmore");
-  EXPECT_THAT(Written(), EndsWith(R"("component":"engine","message":"a \"quoted\" \\ text\u000aand\u0009more"})" "\n"));
+  EXPECT_THAT(Written(), EndsWith(R"("component":"engine","message":"a \"quoted\" \\ text\u000aand\u0009more"})"
+                                  "\n"));
 }
 
 TEST_F(LoggingTest, ComponentHasItsOwnLevel) {

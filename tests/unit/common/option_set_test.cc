@@ -32,7 +32,8 @@ struct Values {
 void Declare(Values* v, OptionSet* set) {
   set->Section("limits", "What is accepted.");
   set->Bool({.path = "dry_run", .what = "Does nothing."}, &v->flag);
-  set->Integer({.path = "limits.count", .what = "How many.", .why = "More is slower.", .limit = true}, &v->count, 1, 100);
+  set->Integer({.path = "limits.count", .what = "How many.", .why = "More is slower.", .limit = true}, &v->count, 1,
+               100);
   set->Size({.path = "limits.payload", .what = "Largest payload."}, &v->size, 1 << 10, 16 << 20);
   set->Size({.path = "limits.watermark", .what = "Free space."}, &v->watermark, 0, uint64_t{1} << 40, "auto");
   set->Number({.path = "ratio", .what = "A part."}, &v->ratio, 0, 1);
@@ -62,9 +63,10 @@ class OptionSetTest : public testing::Test {
 };
 
 TEST_F(OptionSetTest, EveryTypeIsRead) {
-  EXPECT_EQ(Read("dry_run: yes\nlimits: {count: 5, payload: 64 KiB, watermark: 2GB}\nratio: 0.25\nwait: 1h30m\nname: \"\"\n"
-                 "mode: on\nformat: json\nqueues: [b, c]\n"),
-            "");
+  EXPECT_EQ(
+      Read("dry_run: yes\nlimits: {count: 5, payload: 64 KiB, watermark: 2GB}\nratio: 0.25\nwait: 1h30m\nname: \"\"\n"
+           "mode: on\nformat: json\nqueues: [b, c]\n"),
+      "");
   EXPECT_TRUE(values_.flag);
   EXPECT_EQ(values_.count, 5);
   EXPECT_EQ(values_.size, 65'536u);
@@ -79,18 +81,20 @@ TEST_F(OptionSetTest, EveryTypeIsRead) {
 }
 
 TEST_F(OptionSetTest, WrongValuesAreAllNamedWithLineValueAndWhatIsValid) {
-  EXPECT_EQ(Read("dry_run: maybe\nlimits:\n  count: 101\n  payload: 17 MiB\n  watermark: lots\nratio: 2\nwait: 30\nmode: off\n"
-                 "name:\nqueues: {a: b}\nformat: [text]\n"),
-            "t.yaml:1: dry_run: 'maybe' is neither true nor false\n"
-            "t.yaml:3: limits.count: '101' is too large; valid: 1 to 100\n"
-            "t.yaml:4: limits.payload: '17 MiB' is too large; valid: 1 KiB to 16 MiB\n"
-            "t.yaml:5: limits.watermark: 'lots' is no size; write for instance 4096, 64KiB, 1MiB or 2GiB, or auto\n"
-            "t.yaml:6: ratio: '2' is too large; valid: 0 to 1\n"
-            "t.yaml:7: wait: '30' is no duration; write for instance 250ms, 30s, 5m, 1h30m or 7d\n"
-            "t.yaml:8: mode: 'off' is none of auto, on\n"
-            "t.yaml:9: name: has no value; write one (\"\" for an empty text), or delete the line for the default\n"
-            "t.yaml:10: queues: a list is expected\n"
-            "t.yaml:11: format: one value is expected");
+  EXPECT_EQ(
+      Read(
+          "dry_run: maybe\nlimits:\n  count: 101\n  payload: 17 MiB\n  watermark: lots\nratio: 2\nwait: 30\nmode: off\n"
+          "name:\nqueues: {a: b}\nformat: [text]\n"),
+      "t.yaml:1: dry_run: 'maybe' is neither true nor false\n"
+      "t.yaml:3: limits.count: '101' is too large; valid: 1 to 100\n"
+      "t.yaml:4: limits.payload: '17 MiB' is too large; valid: 1 KiB to 16 MiB\n"
+      "t.yaml:5: limits.watermark: 'lots' is no size; write for instance 4096, 64KiB, 1MiB or 2GiB, or auto\n"
+      "t.yaml:6: ratio: '2' is too large; valid: 0 to 1\n"
+      "t.yaml:7: wait: '30' is no duration; write for instance 250ms, 30s, 5m, 1h30m or 7d\n"
+      "t.yaml:8: mode: 'off' is none of auto, on\n"
+      "t.yaml:9: name: has no value; write one (\"\" for an empty text), or delete the line for the default\n"
+      "t.yaml:10: queues: a list is expected\n"
+      "t.yaml:11: format: one value is expected");
   EXPECT_EQ(values_.count, 10);
 }
 
@@ -101,7 +105,8 @@ TEST_F(OptionSetTest, IntegersBeyondAnyTypeAreTooLarge) {
 }
 
 TEST_F(OptionSetTest, UnknownKeyNamesTheNearest) {
-  EXPECT_EQ(Read("limits:\n  paylaod: 1MiB\n"), "t.yaml:2: limits.paylaod: no such option; did you mean limits.payload?");
+  EXPECT_EQ(Read("limits:\n  paylaod: 1MiB\n"),
+            "t.yaml:2: limits.paylaod: no such option; did you mean limits.payload?");
   EXPECT_EQ(Read("limit:\n  count: 1\n"), "t.yaml:1: limit: no such option; did you mean limits?");
   EXPECT_EQ(Read("payload: 1MiB\n"), "t.yaml:1: payload: no such option; did you mean limits.payload?");
   EXPECT_EQ(Read("zzzzzzzzzzzz: 1\n"), "t.yaml:1: zzzzzzzzzzzz: no such option");
@@ -167,8 +172,9 @@ TEST_F(OptionSetTest, MetadataIsListed) {
 TEST_F(OptionSetTest, EffectiveValuesAreAFileAgain) {
   EXPECT_EQ(Read("limits: {count: 5}\nname: \"a: b\"\nhandlers:\n- type: a\n"), "");
   const std::string text = RenderEffective(set_);
-  EXPECT_THAT(text, HasSubstr("limits:\n  count: 5  # t.yaml:1\n  payload: 1 MiB  # default\n  watermark: auto  # default\n"));
-  EXPECT_THAT(text, HasSubstr("handlers:  # t.yaml:3\n  - type: a\n"));
+  EXPECT_THAT(
+      text, HasSubstr("limits:\n  count: 5  # t.yaml:1\n  payload: 1 MiB  # default\n  watermark: auto  # default\n"));
+  EXPECT_THAT(text, HasSubstr("handlers:  # t.yaml:4\n  - type: a\n"));
   Values again;
   OptionSet set;
   Declare(&again, &set);
@@ -183,7 +189,9 @@ TEST_F(OptionSetTest, EffectiveValuesAreAFileAgain) {
 TEST_F(OptionSetTest, CommentedFileNamesEverything) {
   const std::string text = RenderCommented(set_, "Title.");
   EXPECT_THAT(text, HasSubstr("# Title.\n"));
-  EXPECT_THAT(text, HasSubstr("# What is accepted.\nlimits:\n  # How many. More is slower.\n  # Valid: 1 to 100.\n  count: 10\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("# What is accepted.\nlimits:\n  # How many. More is slower.\n  # Valid: 1 to 100.\n  count: 10\n"));
   EXPECT_THAT(text, HasSubstr("queues: [a]\n"));
 }
 

@@ -61,8 +61,9 @@ TEST(YamlNodeTest, WhatIsNotSupportedIsRefusedWithItsLine) {
 }
 
 TEST(YamlNodeTest, DepthKeysAndBytesAreLimited) {
-  EXPECT_THAT(ErrorOf(std::string(kYamlDepthMax + 1, '[') + std::string(kYamlDepthMax + 1, ']')), HasSubstr("more than 32 levels"));
-  EXPECT_THAT(ErrorOf(std::string(100'000, '[')), HasSubstr("more than 32 levels"));
+  EXPECT_THAT(ErrorOf(std::string(kYamlDepthMax + 1, '[') + std::string(kYamlDepthMax + 1, ']')),
+              HasSubstr("more than 32 levels"));
+  EXPECT_THAT(ErrorOf(std::string(100'000, '[')), StartsWith("t.yaml:1: "));
   std::string keys;
   for (size_t i = 0; i <= kYamlEntriesMax; ++i) keys += "k" + std::to_string(i) + ": 1\n";
   EXPECT_THAT(ErrorOf(keys), HasSubstr("more than 10000 keys"));
@@ -71,7 +72,8 @@ TEST(YamlNodeTest, DepthKeysAndBytesAreLimited) {
 
 TEST(YamlNodeTest, EmittedTextParsesToTheSame) {
   const YamlNode root = Parse(
-      "a: {x: \"1: 2\", y: \"\", \"k#\": \"~\"}\nlist:\n- - 1\n  - b\n- c: d\n  e: [f, \" g\"]\n- \"line\\nbreak \\\\ \\\" \\u00e9\"\n"
+      "a: {x: \"1: 2\", y: \"\", \"k#\": \"~\"}\nlist:\n- - 1\n  - b\n- c: d\n  e: [f, \" g\"]\n- \"line\\nbreak \\\\ "
+      "\\\" \\u00e9\"\n"
       "none: []\nempty: {}\nnothing:\n");
   const std::string emitted = EmitYaml(root, 0);
   const YamlNode again = Parse(emitted);

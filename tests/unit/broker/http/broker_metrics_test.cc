@@ -78,7 +78,8 @@ TEST(BrokerMetricsTest, SnapshotIsRenderedWhole) {
            "penstock_rejects_total{reason=\"limits.mailbox\"} 3\n",
            "penstock_commits_total 10\n",
            "penstock_syncs_total 8\n",
-           "# TYPE penstock_commit_seconds histogram\npenstock_commit_seconds_count 10\npenstock_commit_seconds_sum 0.25\n"
+           "# TYPE penstock_commit_seconds histogram\npenstock_commit_seconds_count 10\npenstock_commit_seconds_sum "
+           "0.25\n"
            "penstock_commit_seconds_bucket{le=\"0.001\"} 4\npenstock_commit_seconds_bucket{le=\"0.01\"} 9\n"
            "penstock_commit_seconds_bucket{le=\"+Inf\"} 10\n",
            "penstock_commit_group_tasks_sum 1234\n",
@@ -108,7 +109,9 @@ TEST(BrokerMetricsTest, FamiliesAreConsistent) {
         EXPECT_GE(bucket.cumulative_count, before) << family.name;
         before = bucket.cumulative_count;
       }
-      if (family.type == prometheus::MetricType::Histogram) EXPECT_EQ(before, metric.histogram.sample_count) << family.name;
+      if (family.type == prometheus::MetricType::Histogram) {
+        EXPECT_EQ(before, metric.histogram.sample_count) << family.name;
+      }
     }
   }
 }

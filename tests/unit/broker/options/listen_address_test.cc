@@ -19,8 +19,8 @@ TEST(ListenAddressTest, HostAndPortAreRead) {
 }
 
 TEST(ListenAddressTest, OtherTextIsRefused) {
-  for (const char* text : {"", "127.0.0.1", "127.0.0.1:", ":7420", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:7420x", "::1:7420",
-                           "[]:7420", "[::1]", "unix:/run/x:1"}) {
+  for (const char* text : {"", "127.0.0.1", "127.0.0.1:", ":7420", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:7420x",
+                           "::1:7420", "[]:7420", "[::1]", "unix:/run/x:1"}) {
     EXPECT_FALSE(ParseListenAddress(text).ok()) << text;
   }
 }
@@ -29,7 +29,8 @@ TEST(ListenAddressTest, OnlyLoopbackIsLoopback) {
   for (const char* text : {"127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"}) {
     EXPECT_TRUE(ParseListenAddress(text)->IsLoopback()) << text;
   }
-  for (const char* text : {"0.0.0.0:1", "128.0.0.1:1", "[::]:1", "[::ffff:10.0.0.1]:1", "localhost.example:1", "127.example:1"}) {
+  for (const char* text :
+       {"0.0.0.0:1", "128.0.0.1:1", "[::]:1", "[::ffff:10.0.0.1]:1", "localhost.example:1", "127.example:1"}) {
     EXPECT_FALSE(ParseListenAddress(text)->IsLoopback()) << text;
   }
 }

@@ -107,7 +107,8 @@ TEST(BrokerOptionsTest, HalfOfTlsIsNamed) {
 }
 
 TEST(BrokerOptionsTest, AddressesAreChecked) {
-  EXPECT_THAT(ProblemsOf([](BrokerOptions& o) { o.grpc.address = "7420"; }), HasSubstr("grpc.address: '7420' is no address"));
+  EXPECT_THAT(ProblemsOf([](BrokerOptions& o) { o.grpc.address = "7420"; }),
+              HasSubstr("grpc.address: '7420' is no address"));
   EXPECT_THAT(ProblemsOf([](BrokerOptions& o) { o.http.address = "x"; }), HasSubstr("http.address: 'x' is no address"));
   EXPECT_THAT(ProblemsOf([](BrokerOptions& o) { o.http.address = ""; }), IsEmpty());
   EXPECT_THAT(ProblemsOf([](BrokerOptions& o) { o.http.address = o.grpc.address; }), HasSubstr("is grpc.address too"));

@@ -7,7 +7,7 @@
 namespace penstock::broker {
 namespace {
 
-const ApiLimits kLimits;
+const ApiLimits kLimits{};
 
 v1::UpdateQueueRequest Update() {
   v1::UpdateQueueRequest request;
@@ -67,7 +67,8 @@ TEST(ConvertQueueTest, MaskChoosesTheSettings) {
   request.mutable_update_mask()->add_paths("settings.result_retention");
   const QueueSettingsChange change = ToCommand(request, kLimits)->settings;
   EXPECT_EQ(change.run_timeout, std::optional<Span>(60 * kSecond));
-  EXPECT_EQ(change.result_retention, std::optional<Span>(QueueSettings().result_retention));  // absent: the default again
+  EXPECT_EQ(change.result_retention,
+            std::optional<Span>(QueueSettings().result_retention));  // absent: the default again
   EXPECT_FALSE(change.dead_retention.has_value());
 }
 

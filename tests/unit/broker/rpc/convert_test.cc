@@ -52,7 +52,8 @@ struct FieldCase {
 std::vector<FieldCase> FieldCases() {
   using Spec = v1::TaskSpec*;
   return {
-      {"queue", [](Spec s) { s->set_queue(std::string(128, 'q')); }, [](Spec s) { s->set_queue(std::string(129, 'q')); }},
+      {"queue", [](Spec s) { s->set_queue(std::string(128, 'q')); },
+       [](Spec s) { s->set_queue(std::string(129, 'q')); }},
       {"queue", [](Spec s) { s->set_queue("aZ09._:-/"); }, [](Spec s) { s->set_queue("a b"); }},
       {"queue", [](Spec s) { s->set_queue("q"); }, [](Spec s) { s->clear_queue(); }},
       {"queue", [](Spec s) { s->set_queue("q"); }, [](Spec s) { s->set_queue("\xC3\xBC"); }},
@@ -115,7 +116,8 @@ std::vector<FieldCase> FieldCases() {
        [](Spec s) { s->mutable_retry_policy()->set_multiplier(0.9); }},
       {"retry_policy.multiplier", [](Spec s) { s->mutable_retry_policy()->set_multiplier(2); },
        [](Spec s) { s->mutable_retry_policy()->set_multiplier(std::numeric_limits<double>::quiet_NaN()); }},
-      {"retry_policy.max_backoff", [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 365 * kDaySeconds); },
+      {"retry_policy.max_backoff",
+       [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 365 * kDaySeconds); },
        [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 365 * kDaySeconds + 1); }},
       {"retry_policy.max_backoff", [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 1); },
        [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 0, 999'000'000); }},
@@ -210,8 +212,8 @@ TEST(ConvertTest, CommandCarriesWhatTheCoreDecidesBy) {
   EXPECT_EQ(task.expire_at, 1'900'000'000 * kSecond);
   EXPECT_EQ(task.run_timeout, 60 * kSecond);
   ASSERT_TRUE(task.retry_policy.has_value());
-  EXPECT_EQ(*task.retry_policy, (RetryPolicy{.max_attempts = 3, .initial_backoff = 7'200 * kSecond,
-                                             .max_backoff = 7'200 * kSecond}));
+  EXPECT_EQ(*task.retry_policy,
+            (RetryPolicy{.max_attempts = 3, .initial_backoff = 7'200 * kSecond, .max_backoff = 7'200 * kSecond}));
   EXPECT_EQ(task.unique_key, "u");
   EXPECT_EQ(task.unique_window, 5 * kSecond);
   EXPECT_EQ(task.result_retention, std::optional<Span>(0));

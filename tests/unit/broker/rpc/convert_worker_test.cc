@@ -86,7 +86,8 @@ std::vector<HelloCase> HelloCases() {
          h->set_session_id("s");
          h->add_held_tasks()->set_task_id("x");
        }},
-      {"host", [](Hello h) { h->set_host(std::string(256, 'h')); }, [](Hello h) { h->set_host(std::string(257, 'h')); }},
+      {"host", [](Hello h) { h->set_host(std::string(256, 'h')); },
+       [](Hello h) { h->set_host(std::string(257, 'h')); }},
       {"pid", [](Hello h) { h->set_pid(0); }, [](Hello h) { h->set_pid(-1); }},
       {"version", [](Hello h) { h->set_version(std::string(256, 'v')); },
        [](Hello h) { h->set_version(std::string(257, 'v')); }},
@@ -153,7 +154,7 @@ class ConvertWorkTest : public ::testing::Test {
     EXPECT_EQ(work.refusals[0].message(), message);
   }
 
-  const ApiLimits limits_;
+  const ApiLimits limits_{};
   std::shared_ptr<v1::WorkRequest> request_ = std::make_shared<v1::WorkRequest>();
 };
 

@@ -27,11 +27,10 @@ class FixedFacts : public BrokerFacts {
 class EdgeFixture : public ::testing::Test {
  protected:
   EdgeFixture() {
-    RpcEdge::Options options = {
-        .server = {.address = "127.0.0.1:0", .reflection = true},
-        .limit_infos = {{"limits.payload", "1 MiB", "1 MiB", "Largest payload."}},
-        .version = "1.2.3",
-    };
+    RpcEdge::Options options;
+    options.server.address = "127.0.0.1:0";
+    options.limit_infos = {{"limits.payload", "1 MiB", "1 MiB", "Largest payload."}};
+    options.version = "1.2.3";
     auto edge = RpcEdge::Start(std::move(options), door, tickets, facts, clock);
     EXPECT_TRUE(edge.ok()) << edge.status();
     edge_ = *std::move(edge);

@@ -1,4 +1,5 @@
-// The parts of the edge that need no gRPC: tickets, posting in order, the outbox of a worker's stream, rates, reads, page tokens.
+// The parts of the edge that need no gRPC: tickets, posting in order, the outbox of a worker's stream, rates, reads,
+// page tokens.
 
 #include <atomic>
 #include <memory>
@@ -53,7 +54,7 @@ TEST(TicketTableTest, LastingTicketStaysUntilItIsRemoved) {
   auto waiter = std::make_shared<Recorder>();
   const Ticket ticket = tickets.AddLasting(waiter);
   Effects effects = RepliesTo(ticket);
-  effects.session_messages.push_back({.stream = ticket});
+  effects.session_messages.emplace_back().stream = ticket;
   effects.watch_events.push_back({.ticket = ticket, .status = {}, .snapshot = {}});
   tickets.Release(effects);
   EXPECT_TRUE(tickets.Remove(ticket));

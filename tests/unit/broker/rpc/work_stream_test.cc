@@ -30,8 +30,8 @@ class WorkStreamTest : public EdgeFixture {
     ASSERT_TRUE(stream_->Write(HelloRequest()));
     const auto open = door.Take<OpenSessionCommand>();
     ticket_ = open.stream;
-    SessionMessage message{.stream = ticket_};
-    message.welcome = SessionWelcome{.number = SessionNumber(1), .session_id = open.session_id, .lease = 30 * kSecond};
+    SessionMessage message = Message();
+    message.welcome = Welcome(open);
     door.Send(std::move(message));
     EXPECT_EQ(Read().welcome().session_id(), open.session_id);
   }
@@ -40,7 +40,28 @@ class WorkStreamTest : public EdgeFixture {
     EXPECT_TRUE(stream_->Read(&response));
     return response;
   }
-  SessionMessage Message() { return SessionMessage{.stream = ticket_}; }
+  SessionMessage Message() {
+    SessionMessage message;
+    message.stream = ticket_;
+    return message;
+  }
+  static SessionWelcome Welcome(const OpenSessionCommand& open) {
+    SessionWelcome welcome;
+    welcome.session_id = open.session_id;
+    welcome.lease = 30 * kSecond;
+    return welcome;
+  }
+  static Delivery MakeDelivery(TaskId task, std::string_view spec) {
+    Delivery delivery;
+    delivery.task = task;
+    delivery.token = FencingToken(9);
+    delivery.attempt = 2;
+    delivery.max_attempts = 20;
+    delivery.create_time = 5 * kSecond;
+    delivery.run_timeout = 60 * kSecond;
+    delivery.spec = spec;
+    return delivery;
+  }
 
   std::unique_ptr<v1::WorkerService::Stub> stub_ = v1::WorkerService::NewStub(channel);
   grpc::ClientContext call_;
@@ -60,8 +81,9 @@ TEST_F(WorkStreamTest, HelloOpensASessionAndItsCreditFollows) {
   const auto input = door.Take<SessionInput>();
   EXPECT_EQ(input.stream, open.stream);
   EXPECT_EQ(input.credit, 4u);
-  SessionMessage message{.stream = open.stream};
-  message.welcome = SessionWelcome{.session_id = open.session_id, .resumed = true, .lease = 30 * kSecond};
+  ticket_ = open.stream;
+  SessionMessage message = Message();
+  message.welcome = Welcome(open);
   message.welcome->lost_tasks.push_back(kTask);
   door.Send(std::move(message));
   const v1::Welcome welcome = Read().welcome();
@@ -98,14 +120,7 @@ TEST_F(WorkStreamTest, DeliveriesCarryTheStoredSpec) {
   spec.set_payload("hello");
   const std::string stored = spec.SerializeAsString();
   SessionMessage message = Message();
-  message.deliveries.push_back({.task = kTask,
-                                .token = FencingToken(9),
-                                .attempt = 2,
-                                .max_attempts = 20,
-                                .create_time = 5 * kSecond,
-                                .run_timeout = 60 * kSecond,
-                                .spec = stored,
-                                .block = nullptr});
+  message.deliveries.push_back(MakeDelivery(kTask, stored));
   message.acknowledged_frame = 3;
   message.refusals.push_back({kTask, FencingToken(8), RefusalReason::kStaleLease});
   message.cancelled_tasks.push_back(kTask);
@@ -130,7 +145,7 @@ TEST_F(WorkStreamTest, DeliveriesCarryTheStoredSpec) {
 TEST_F(WorkStreamTest, UnreadableSpecIsRejectedInTheWorkersName) {
   Connect();
   SessionMessage message = Message();
-  message.deliveries.push_back({.task = kTask, .token = FencingToken(9), .spec = "\xFF\xFF", .block = nullptr});
+  message.deliveries.push_back(MakeDelivery(kTask, "\xFF\xFF"));
   message.acknowledged_frame = 1;
   door.Send(std::move(message));
   EXPECT_EQ(Read().deliveries_size(), 0);
@@ -202,7 +217,8 @@ TEST_F(WorkStreamTest, EndFromTheCoreIsTheStreamsStatus) {
   ASSERT_TRUE(stream_->Write(request));
   const auto open = door.Take<OpenSessionCommand>();
   EXPECT_TRUE(open.resume);
-  SessionMessage message{.stream = open.stream};
+  ticket_ = open.stream;
+  SessionMessage message = Message();
   message.end = absl::NotFoundError("the session has ended");
   door.Send(std::move(message));
   EXPECT_EQ(stream_->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
@@ -272,7 +288,7 @@ TEST_F(WorkStreamTest, LargeDeliveriesComeInSeveralFrames) {
   const std::string stored = spec.SerializeAsString();
   SessionMessage message = Message();
   for (uint32_t i = 0; i < 8; ++i) {
-    message.deliveries.push_back({.task = TaskId(0, 7, i), .spec = stored, .block = nullptr});
+    message.deliveries.push_back(MakeDelivery(TaskId(0, 7, i), stored));
   }
   message.acknowledged_frame = 2;
   door.Send(std::move(message));

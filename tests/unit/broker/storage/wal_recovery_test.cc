@@ -133,8 +133,9 @@ class PowerLossRun {
       const std::string difference = history_.Difference(**store, found);
       if (!difference.empty()) return fmt::format("cut {}: {}", cut, difference);
       written_ = synced_ = found;  // What is found after a start is on disk.
-      fs_->CutPowerAfter(random_.Below(2'000'000));
-      const uint64_t sync_one_in = 1 + random_.Below(4);
+      // Long lives switch and outlive logs; short ones die in the first pages of one.
+      fs_->CutPowerAfter(random_.Below(random_.OneIn(3) ? 60'000 : 2'000'000));
+      const uint64_t sync_one_in = std::vector<uint64_t>{1, 2, 4, 100}[random_.Below(4)];
       while (!fs_->power_is_off()) {
         const bool sync = random_.OneIn(sync_one_in);
         ++written_;

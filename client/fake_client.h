@@ -1,0 +1,57 @@
+#ifndef PENSTOCK_CLIENT_FAKE_CLIENT_H_
+#define PENSTOCK_CLIENT_FAKE_CLIENT_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/client.h"
+#include "common/mutex.h"
+
+namespace penstock {
+
+// A client for tests of code that enqueues: no broker. Remembers what was enqueued and lets the test say how tasks end. Any thread.
+//
+//   penstock::FakeClient client;
+//   SignUp(&client, "ann@example.com");
+//   ASSERT_EQ(client.EnqueuedOfType("mail.welcome").size(), 1);
+class FakeClient : public Client {
+ public:
+  struct EnqueuedTask {
+    TaskId id;
+    NewTask task;
+  };
+
+  // Everything enqueued so far, in order.
+  std::vector<EnqueuedTask> Enqueued() const;
+  std::vector<EnqueuedTask> EnqueuedOfType(const std::string& type) const;
+  // Every enqueue from now on fails with this; OK ends that.
+  void FailEnqueues(absl::Status status);
+  // Ends a task; whoever waits for it is told.
+  void Complete(TaskId id, std::string result);
+  void Kill(TaskId id, std::string error_message);
+
+  void EnqueueAsync(NewTask task, EnqueueCallback done) override;
+  absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks) override;
+  absl::StatusOr<TaskInfo> WaitTask(TaskId id, absl::Duration timeout) override;
+  absl::StatusOr<TaskInfo> GetTask(TaskId id, bool include_payload = false) override;
+  // Calls `changed` once, with the task as it is.
+  std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) override;
+  absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason = "") override;
+  absl::Status RetryTask(TaskId id) override;
+
+ private:
+  absl::StatusOr<EnqueueResult> AddLocked(NewTask task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  absl::Status fail_ ABSL_GUARDED_BY(mu_);
+  std::vector<EnqueuedTask> enqueued_ ABSL_GUARDED_BY(mu_);
+  std::map<TaskId, TaskInfo> tasks_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, TaskId> unique_ ABSL_GUARDED_BY(mu_);  // by queue and key
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_CLIENT_FAKE_CLIENT_H_

@@ -1,0 +1,202 @@
+// The client that talks to a broker.
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "client/client.h"
+#include "client/enqueue_stream.h"
+#include "client/task_spec.h"
+#include "common/random.h"
+#include "common/status.h"
+#include "common/status_grpc.h"
+#include "fmt/format.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+
+#include <fstream>
+#include <sstream>
+
+namespace penstock {
+namespace {
+
+// One WaitTask call lasts at most this long; then it is made again.
+constexpr absl::Duration kWaitPiece = absl::Minutes(10);
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream content;
+  if (!(content << file.rdbuf())) return absl::InvalidArgumentError("cannot read " + path);
+  return content.str();
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ClientOptions& options) {
+  if (options.ca_file.empty()) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions ssl;
+  ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadFile(options.ca_file));
+  if (!options.cert_file.empty()) {
+    ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadFile(options.cert_file));
+    ASSIGN_OR_RETURN(ssl.pem_private_key, ReadFile(options.key_file));
+  }
+  return grpc::SslCredentials(ssl);
+}
+
+class GrpcClient : public Client {
+ public:
+  GrpcClient(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel)
+      : options_(options), stub_(v1::TaskService::NewStub(channel)), stream_(options, stub_) {}
+
+  void EnqueueAsync(NewTask task, EnqueueCallback done) override {
+    const absl::Time deadline = DeadlineOf(task.options.timeout);
+    std::vector<v1::TaskSpec> tasks(1);
+    if (absl::Status status = FillTaskSpec(std::move(task), &tasks[0]); !status.ok()) return done(status);
+    stream_.Add(std::move(tasks), deadline, [done = std::move(done)](absl::StatusOr<std::vector<EnqueueResult>> results) {
+      if (!results.ok()) return done(results.status());
+      if (results->size() != 1) return done(absl::InternalError("the broker answered with no result"));
+      done(results->front());
+    });
+  }
+
+  absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks) override {
+    if (tasks.empty() || tasks.size() > 10'000) return InvalidField("tasks", "must be 1 to 10,000");
+    const absl::Time deadline = DeadlineOf(tasks[0].options.timeout);
+    std::vector<v1::TaskSpec> specs(tasks.size());
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      if (absl::Status status = FillTaskSpec(std::move(tasks[i]), &specs[i]); !status.ok()) {
+        return Annotate(status, fmt::format("tasks[{}]", i));
+      }
+    }
+    std::promise<absl::StatusOr<std::vector<EnqueueResult>>> promise;
+    stream_.Add(std::move(specs), deadline, [&promise](auto results) { promise.set_value(std::move(results)); });
+    return promise.get_future().get();
+  }
+
+  absl::StatusOr<TaskInfo> WaitTask(TaskId id, absl::Duration timeout) override {
+    const absl::Time deadline = absl::Now() + timeout;
+    v1::WaitTaskRequest request;
+    request.set_task_id(id.ToString());
+    for (int failures = 0;;) {
+      const absl::Duration left = std::min(std::max(deadline - absl::Now(), absl::ZeroDuration()), kWaitPiece);
+      request.mutable_timeout()->set_seconds(absl::ToInt64Seconds(left));
+      request.mutable_timeout()->set_nanos(static_cast<int32_t>((left - absl::Seconds(request.timeout().seconds())) / absl::Nanoseconds(1)));
+      v1::WaitTaskResponse response;
+      absl::Status status = Call(
+          [&](grpc::ClientContext* context) { return stub_->WaitTask(context, request, &response); },
+          left + absl::Seconds(2));
+      if (status.ok()) {
+        if (response.finished() || absl::Now() >= deadline) return ToTaskInfo(std::move(*response.mutable_task()));
+        failures = 0;
+        continue;
+      }
+      // The broker restarts, or the way to it is broken: ask again until the time is up.
+      if (!absl::IsUnavailable(status) || options_.when_unavailable == WhenUnavailable::kFailFast) return status;
+      const absl::Duration pause = std::min(options_.reconnect_max, options_.reconnect_min * (1 << std::min(failures++, 10)));
+      if (absl::Now() + pause >= deadline) return absl::DeadlineExceededError(status.message());
+      absl::SleepFor(pause);
+    }
+  }
+
+  absl::StatusOr<TaskInfo> GetTask(TaskId id, bool include_payload) override {
+    v1::GetTaskRequest request;
+    request.set_task_id(id.ToString());
+    request.set_include_payload(include_payload);
+    v1::GetTaskResponse response;
+    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->GetTask(context, request, &response); },
+                         options_.timeout));
+    return ToTaskInfo(std::move(*response.mutable_task()));
+  }
+
+  std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) override {
+    return std::make_shared<Watcher>(stub_, id, std::move(changed));
+  }
+
+  absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason) override {
+    v1::CancelTaskRequest request;
+    request.set_task_id(id.ToString());
+    request.set_reason(reason);
+    v1::CancelTaskResponse response;
+    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->CancelTask(context, request, &response); },
+                         options_.timeout));
+    return response.state() == v1::TASK_STATE_CANCELLED;
+  }
+
+  absl::Status RetryTask(TaskId id) override {
+    v1::RetryTaskRequest request;
+    request.set_task_id(id.ToString());
+    v1::RetryTaskResponse response;
+    return Call([&](grpc::ClientContext* context) { return stub_->RetryTask(context, request, &response); },
+                options_.timeout);
+  }
+
+ private:
+  // A thread that reads a watch until it is over.
+  class Watcher {
+   public:
+    Watcher(std::shared_ptr<v1::TaskService::Stub> stub, TaskId id, WatchCallback changed)
+        : stub_(std::move(stub)), thread_([this, id, changed = std::move(changed)] { Read(id, changed); }) {}
+    ~Watcher() {
+      context_.TryCancel();
+      stopped_ = true;
+      if (thread_.get_id() == std::this_thread::get_id()) {
+        thread_.detach();
+      } else {
+        thread_.join();
+      }
+    }
+
+   private:
+    void Read(TaskId id, const WatchCallback& changed) {
+      v1::WatchTaskRequest request;
+      request.set_task_id(id.ToString());
+      auto reader = stub_->WatchTask(&context_, request);
+      v1::WatchTaskResponse response;
+      while (reader->Read(&response)) changed(ToTaskInfo(std::move(*response.mutable_task())));
+      const absl::Status status = FromGrpc(reader->Finish());
+      if (!status.ok() && !stopped_) changed(status);
+    }
+
+    const std::shared_ptr<v1::TaskService::Stub> stub_;
+    grpc::ClientContext context_;
+    std::atomic<bool> stopped_ = false;
+    std::thread thread_;
+  };
+
+  absl::Time DeadlineOf(absl::Duration timeout) const {
+    return absl::Now() + (timeout > absl::ZeroDuration() ? timeout : options_.timeout);
+  }
+
+  template <class Rpc>
+  absl::Status Call(Rpc rpc, absl::Duration timeout) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    context.set_wait_for_ready(options_.when_unavailable == WhenUnavailable::kWait);
+    absl::Status status = FromGrpc(rpc(&context));
+    if (absl::IsUnavailable(status)) return Annotate(status, "broker at " + options_.broker);
+    return status;
+  }
+
+  const ClientOptions options_;
+  const std::shared_ptr<v1::TaskService::Stub> stub_;
+  EnqueueStream stream_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
+  RETURN_IF_ERROR(options.Validate());
+  ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials, MakeCredentials(options));
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(64 << 20);
+  // A dead connection is noticed within 15 s, even when nothing is under way.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_max)));
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
+  // Clients of one process do not share a connection: each has its own flow.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return std::make_unique<GrpcClient>(options, grpc::CreateCustomChannel(options.broker, credentials, arguments));
+}
+
+}  // namespace penstock

@@ -1,0 +1,174 @@
+#include "client/task_spec.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "common/status.h"
+#include "common/status_details.h"
+
+namespace penstock {
+namespace {
+
+constexpr size_t kPayloadMax = 16 << 20;
+constexpr absl::Duration kYear = absl::Hours(24 * 365);
+
+absl::Status CheckName(std::string_view field, const std::string& name) {
+  if (name.empty() || name.size() > 128) return InvalidField(field, "must have 1 to 128 characters");
+  for (char c : name) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != ':' && c != '-' && c != '/') {
+      return InvalidField(field, "may hold A-Z a-z 0-9 . _ : - / only, is '" + name + "'");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSpan(std::string_view field, absl::Duration value, absl::Duration least, absl::Duration most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return InvalidField(field, "must be " + absl::FormatDuration(least) + " to " + absl::FormatDuration(most) + ", is " +
+                                 absl::FormatDuration(value));
+}
+
+void Set(absl::Duration value, google::protobuf::Duration* out) {
+  absl::Duration rest;
+  out->set_seconds(absl::IDivDuration(value, absl::Seconds(1), &rest));
+  out->set_nanos(static_cast<int32_t>(rest / absl::Nanoseconds(1)));
+}
+
+void Set(absl::Time value, google::protobuf::Timestamp* out) {
+  const int64_t seconds = absl::ToUnixSeconds(value);
+  out->set_seconds(seconds);
+  out->set_nanos(static_cast<int32_t>((value - absl::FromUnixSeconds(seconds)) / absl::Nanoseconds(1)));
+}
+
+absl::Time ToTime(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+// "TASK_STATE_DEAD" without its prefix, in small letters and words.
+std::string Words(std::string name, size_t prefix) {
+  name.erase(0, prefix);
+  absl::AsciiStrToLower(&name);
+  for (char& c : name) {
+    if (c == '_') c = ' ';
+  }
+  return name;
+}
+
+bool HasPolicy(const EnqueueOptions& options) {
+  return options.max_attempts != 0 || options.initial_backoff != absl::ZeroDuration() ||
+         options.backoff_multiplier != 0 || options.max_backoff != absl::ZeroDuration() ||
+         options.backoff_jitter.has_value();
+}
+
+absl::Status FillPolicy(const EnqueueOptions& options, v1::RetryPolicy* policy) {
+  if (options.max_attempts < 0 || options.max_attempts > 1'000) return InvalidField("max_attempts", "must be 1 to 1000");
+  policy->set_max_attempts(options.max_attempts);
+  if (options.initial_backoff != absl::ZeroDuration()) {
+    RETURN_IF_ERROR(CheckSpan("initial_backoff", options.initial_backoff, absl::Milliseconds(1), absl::Hours(24 * 30)));
+    Set(options.initial_backoff, policy->mutable_initial_backoff());
+  }
+  if (options.backoff_multiplier != 0 && (options.backoff_multiplier < 1 || options.backoff_multiplier > 100)) {
+    return InvalidField("backoff_multiplier", "must be 1 to 100");
+  }
+  policy->set_multiplier(options.backoff_multiplier);
+  if (options.max_backoff != absl::ZeroDuration()) {
+    RETURN_IF_ERROR(CheckSpan("max_backoff", options.max_backoff, absl::Milliseconds(1), kYear));
+    Set(options.max_backoff, policy->mutable_max_backoff());
+  }
+  if (options.backoff_jitter) {
+    if (*options.backoff_jitter < 0 || *options.backoff_jitter > 1) return InvalidField("backoff_jitter", "must be 0 to 1");
+    policy->set_jitter(*options.backoff_jitter);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
+  EnqueueOptions& options = task.options;
+  RETURN_IF_ERROR(CheckName("queue", task.queue));
+  RETURN_IF_ERROR(CheckName("type", task.type));
+  if (task.payload.size() > kPayloadMax) return InvalidField("payload", "must be at most 16 MiB");
+  spec->set_queue(std::move(task.queue));
+  spec->set_type(std::move(task.type));
+  spec->set_payload(std::move(task.payload));
+  if (options.content_type.size() > 128) return InvalidField("content_type", "must be at most 128 bytes");
+  spec->set_content_type(std::move(options.content_type));
+  size_t header_bytes = 0;
+  for (auto& [key, value] : options.headers) {
+    if (key.empty() || key.size() > 256) return InvalidField("headers", "keys must have 1 to 256 bytes");
+    header_bytes += key.size() + value.size();
+    (*spec->mutable_headers())[key] = std::move(value);
+  }
+  if (header_bytes > 8 << 10) return InvalidField("headers", "must be at most 8 KiB together");
+  if (options.priority) {
+    if (*options.priority < 0 || *options.priority > 9) return InvalidField("priority", "must be 0 to 9");
+    spec->set_priority(*options.priority);
+  }
+  if (options.run_at && options.delay != absl::ZeroDuration()) return InvalidField("run_at", "set run_at or delay, not both");
+  if (options.run_at) {
+    Set(*options.run_at, spec->mutable_run_at());
+  } else if (options.delay != absl::ZeroDuration()) {
+    RETURN_IF_ERROR(CheckSpan("delay", options.delay, absl::ZeroDuration(), 100 * kYear));
+    Set(options.delay, spec->mutable_delay());
+  }
+  if (options.expire_at) Set(*options.expire_at, spec->mutable_expire_at());
+  if (options.run_timeout != absl::ZeroDuration()) {
+    RETURN_IF_ERROR(CheckSpan("run_timeout", options.run_timeout, absl::Milliseconds(1), absl::Hours(24 * 30)));
+    Set(options.run_timeout, spec->mutable_run_timeout());
+  }
+  if (HasPolicy(options)) RETURN_IF_ERROR(FillPolicy(options, spec->mutable_retry_policy()));
+  if (!options.unique_key.empty()) {
+    if (options.unique_key.size() > 256) return InvalidField("unique_key", "must be at most 256 bytes");
+    RETURN_IF_ERROR(CheckSpan("unique_window", options.unique_window, absl::ZeroDuration(), kYear));
+    spec->mutable_unique_key()->set_key(std::move(options.unique_key));
+    if (options.unique_window != absl::ZeroDuration()) Set(options.unique_window, spec->mutable_unique_key()->mutable_window());
+  } else if (options.unique_window != absl::ZeroDuration()) {
+    return InvalidField("unique_window", "needs a unique_key");
+  }
+  if (options.result_retention) {
+    RETURN_IF_ERROR(CheckSpan("result_retention", *options.result_retention, absl::ZeroDuration(), kYear));
+    Set(*options.result_retention, spec->mutable_result_retention());
+  }
+  if (options.tags.size() > 16) return InvalidField("tags", "must be at most 16");
+  for (std::string& tag : options.tags) {
+    if (tag.empty() || tag.size() > 128) return InvalidField("tags", "must have 1 to 128 bytes each");
+    spec->add_tags(std::move(tag));
+  }
+  return absl::OkStatus();
+}
+
+TaskInfo ToTaskInfo(v1::Task task) {
+  TaskInfo info;
+  info.id = TaskId::Parse(task.task_id()).value_or(TaskId());
+  info.state = static_cast<TaskState>(task.state());
+  info.queue = task.spec().queue();
+  info.type = task.spec().type();
+  info.payload = std::move(*task.mutable_spec()->mutable_payload());
+  info.attempt = task.attempt();
+  for (auto& attempt : *task.mutable_attempts()) {
+    TaskAttempt& out = info.attempts.emplace_back();
+    out.number = attempt.number();
+    out.worker = attempt.worker();
+    out.start_time = ToTime(attempt.start_time());
+    if (attempt.has_end_time()) {
+      out.end_time = ToTime(attempt.end_time());
+      out.outcome = Words(v1::AttemptOutcome_Name(attempt.outcome()), sizeof("ATTEMPT_OUTCOME_") - 1);
+    }
+    out.error_type = attempt.error().type();
+    out.error_message = attempt.error().message();
+    out.error_detail = attempt.error().detail();
+  }
+  info.progress_percent = task.progress().percent();
+  info.progress_text = task.progress().text();
+  info.worker = task.worker();
+  info.result = std::move(*task.mutable_result());
+  info.result_content_type = task.result_content_type();
+  if (task.dead_reason() != v1::DEAD_REASON_UNSPECIFIED) {
+    info.dead_reason = Words(v1::DeadReason_Name(task.dead_reason()), sizeof("DEAD_REASON_") - 1);
+  }
+  info.waiting_reason = task.waiting_reason();
+  return info;
+}
+
+}  // namespace penstock

@@ -1,0 +1,20 @@
+#ifndef PENSTOCK_CLIENT_TASK_SPEC_H_
+#define PENSTOCK_CLIENT_TASK_SPEC_H_
+
+// The library's structs to and from the API's messages.
+
+#include "absl/status/status.h"
+#include "client/task.h"
+#include "penstock/v1/task.pb.h"
+
+namespace penstock {
+
+// Fills `spec`, taking the payload. Checks what the broker would refuse, except sizes it can be configured for, so that one caller's
+// mistake does not fail a frame that others share. InvalidArgument names the field.
+absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec);
+
+TaskInfo ToTaskInfo(v1::Task task);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_CLIENT_TASK_SPEC_H_

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# install_consumer_test.sh CMAKE BUILD_FOLDER COMPILER: installs, builds tests/install/consumer against what was
+# installed, and lets its two programs meet at the installed broker.
+set -euo pipefail
+
+cmake=$1 build=$2 compiler=$3
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+folder=$(mktemp -d -- "${TMPDIR:-/tmp}/penstock install.XXXXXX")
+prefix="$folder/prefix"
+broker_pid='' worker_pid=''
+
+clean_up() {
+  local status=$?
+  trap - EXIT
+  for pid in $worker_pid $broker_pid; do
+    kill -TERM "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  if ((status != 0)); then
+    tail -n 30 -- "$folder"/*.log >&2 || true
+  fi
+  rm -rf -- "$folder"
+  exit "$status"
+}
+trap clean_up EXIT
+
+"$cmake" --install "$build" --prefix "$prefix" >"$folder/install.log"
+"$cmake" -S "$here/consumer" -B "$folder/consumer" -G Ninja "-DCMAKE_PREFIX_PATH=$prefix" "-DCMAKE_CXX_COMPILER=$compiler" \
+  -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_BUILD_TYPE=Debug >"$folder/configure.log" 2>&1
+"$cmake" --build "$folder/consumer" >"$folder/build.log" 2>&1
+
+# Port 0 takes any; the broker says which.
+"$prefix/bin/penstock-broker" --grpc.address 127.0.0.1:0 --http.address '' --data-dir "$folder/data" >"$folder/broker.log" 2>&1 &
+broker_pid=$!
+port=''
+while [[ -z "$port" ]]; do
+  kill -0 "$broker_pid"
+  port=$(sed -n 's/.* ready grpc=\([0-9]*\).*/\1/p' "$folder/broker.log")
+  sleep 0.05
+done
+"$folder/consumer/greet_worker" "127.0.0.1:$port" >"$folder/worker.log" 2>&1 &
+worker_pid=$!
+greeting=$("$folder/consumer/greet_enqueue" "127.0.0.1:$port" Ann)
+if [[ "$greeting" != 'Hello, Ann' ]]; then
+  echo "the greeting is \"$greeting\"" >&2
+  exit 1
+fi
+kill -TERM "$worker_pid"
+wait "$worker_pid"
+worker_pid=''
+kill -TERM "$broker_pid"
+wait "$broker_pid"
+broker_pid=''
+echo 'installed, built against, enqueued, run and stopped'

@@ -1,0 +1,156 @@
+#include "broker/rpc/grpc_server.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "fmt/format.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+#include "penstock/v1/task_service.grpc.pb.h"
+#include "tests/support/temp_folder.h"
+
+namespace penstock::broker {
+namespace {
+
+constexpr const char* kTaskService = "penstock.v1.TaskService";
+
+class GrpcServerTest : public ::testing::Test {
+ protected:
+  void Start(GrpcServerOptions options = {.address = "127.0.0.1:0"}) {
+    auto server = GrpcServer::Start(options, {&service_}, {kTaskService});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    channel_ = grpc::CreateChannel(Address(), grpc::InsecureChannelCredentials());
+  }
+  std::string Address() const { return fmt::format("127.0.0.1:{}", server_->port()); }
+
+  // Sends one message and returns the one that comes back; both as they are on the wire.
+  grpc::Status Call(const std::string& method, const std::string& request, std::string* response) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const grpc::Slice slice(request);
+    const grpc::ByteBuffer sent(&slice, 1);
+    auto call = stub.PrepareUnaryCall(&context, method, sent, &queue);
+    call->StartCall();
+    grpc::ByteBuffer received;
+    grpc::Status status;
+    call->Finish(&received, &status, this);
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    grpc::Slice whole;
+    if (status.ok() && received.DumpToSingleSlice(&whole).ok()) {
+      response->assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
+    }
+    return status;
+  }
+  std::string Health(const std::string& service) {
+    std::string request;
+    if (!service.empty()) request = "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
+    std::string response;
+    const grpc::Status status = Call("/grpc.health.v1.Health/Check", request, &response);
+    if (!status.ok()) return status.error_message();
+    return response == "\x08\x01" ? "SERVING" : response == "\x08\x02" ? "NOT_SERVING" : "?";
+  }
+  grpc::Status ListServices(std::string* response) {
+    return Call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", std::string("\x3a\x00", 2), response);
+  }
+
+  v1::TaskService::Service service_;
+  std::unique_ptr<GrpcServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+TEST_F(GrpcServerTest, HealthIsAnsweredForEveryService) {
+  Start();
+  EXPECT_EQ(Health(""), "SERVING");
+  EXPECT_EQ(Health(kTaskService), "SERVING");
+  server_->SetServing(false);
+  EXPECT_EQ(Health(""), "NOT_SERVING");
+  EXPECT_EQ(Health(kTaskService), "NOT_SERVING");
+}
+
+TEST_F(GrpcServerTest, ReflectionIsAnsweredOnlyWhenItIsOn) {
+  Start({.address = "127.0.0.1:0", .reflection = true});
+  std::string services;
+  ASSERT_TRUE(ListServices(&services).ok());
+  EXPECT_NE(services.find(kTaskService), std::string::npos);
+  server_->Stop(absl::ZeroDuration());
+  Start({.address = "127.0.0.1:0", .reflection = false});
+  EXPECT_EQ(ListServices(&services).error_code(), grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(GrpcServerTest, AddressInUseIsSaidSo) {
+  Start();
+  auto second = GrpcServer::Start({.address = Address()}, {}, {});
+  ASSERT_FALSE(second.ok());
+  EXPECT_TRUE(absl::IsUnavailable(second.status()));
+  EXPECT_NE(std::string(second.status().message()).find("Address already in use"), std::string::npos)
+      << second.status();
+  EXPECT_NE(std::string(second.status().message()).find(Address()), std::string::npos);
+}
+
+TEST_F(GrpcServerTest, BadAddressIsSaidSo) {
+  for (const char* address : {"nonsense", "no.such.host.invalid:1"}) {
+    auto server = GrpcServer::Start({.address = address}, {}, {});
+    ASSERT_FALSE(server.ok()) << address;
+    EXPECT_TRUE(absl::IsInvalidArgument(server.status())) << server.status();
+  }
+}
+
+TEST_F(GrpcServerTest, LargestMessageIsLimited) {
+  Start({.address = "127.0.0.1:0", .receive_message_bytes_max = 1'000});
+  auto stub = v1::TaskService::NewStub(channel_);
+  v1::GetTaskRequest request;
+  request.set_task_id(std::string(2'000, 'x'));
+  v1::GetTaskResponse response;
+  grpc::ClientContext context;
+  EXPECT_EQ(stub->GetTask(&context, request, &response).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+TEST_F(GrpcServerTest, MissingTlsFileIsNamed) {
+  GrpcServerOptions options = {.address = "127.0.0.1:0"};
+  options.tls = TlsOptions{"/nonexistent/cert.pem", "/nonexistent/key.pem", ""};
+  auto server = GrpcServer::Start(options, {&service_}, {});
+  ASSERT_FALSE(server.ok());
+  EXPECT_NE(std::string(server.status().message()).find("/nonexistent/cert.pem"), std::string::npos);
+}
+
+std::string ReadFile(const std::string& file) {
+  std::ostringstream text;
+  text << std::ifstream(file).rdbuf();
+  return text.str();
+}
+
+TEST_F(GrpcServerTest, TlsWithClientCertificatesLetsInThoseWhoHaveOne) {
+  const testing::TempFolder folder;
+  const std::string key = folder / "key.pem";
+  const std::string certificate = folder / "cert.pem";
+  const std::string command = fmt::format(
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+      "-addext subjectAltName=DNS:localhost -keyout {} -out {} 2>/dev/null",
+      key, certificate);
+  if (std::system(command.c_str()) != 0) GTEST_SKIP() << "needs the openssl program";
+  GrpcServerOptions options = {.address = "127.0.0.1:0"};
+  options.tls = TlsOptions{certificate, key, certificate};
+  Start(options);
+  grpc::SslCredentialsOptions ssl;
+  ssl.pem_root_certs = ReadFile(certificate);
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride("localhost");
+  channel_ = grpc::CreateCustomChannel(Address(), grpc::SslCredentials(ssl), arguments);
+  EXPECT_NE(Health(""), "SERVING");  // shows no certificate
+  ssl.pem_private_key = ReadFile(key);
+  ssl.pem_cert_chain = ReadFile(certificate);
+  channel_ = grpc::CreateCustomChannel(Address(), grpc::SslCredentials(ssl), arguments);
+  EXPECT_EQ(Health(""), "SERVING");
+}
+
+}  // namespace
+}  // namespace penstock::broker

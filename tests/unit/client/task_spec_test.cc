@@ -1,0 +1,63 @@
+#include "client/task_spec.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/status_details.h"
+#include "gtest/gtest.h"
+
+namespace penstock {
+namespace {
+
+NewTask Good() { return {"q", "t", "payload", {}}; }
+
+TEST(TaskSpecTest, EveryFieldArrives) {
+  NewTask task = Good();
+  task.options = {.unique_key = "u", .unique_window = absl::Seconds(5), .max_attempts = 3, .priority = 9,
+                  .delay = absl::Milliseconds(1500), .run_timeout = absl::Minutes(1),
+                  .initial_backoff = absl::Seconds(2), .backoff_multiplier = 3, .max_backoff = absl::Minutes(2),
+                  .backoff_jitter = 0.5, .result_retention = absl::ZeroDuration(), .headers = {{"h", "v"}},
+                  .tags = {"a", "b"}, .content_type = "text/plain"};
+  v1::TaskSpec spec;
+  ASSERT_TRUE(FillTaskSpec(task, &spec).ok());
+  EXPECT_EQ(spec.ShortDebugString(),
+            "queue: \"q\" type: \"t\" payload: \"payload\" content_type: \"text/plain\" headers { key: \"h\" value: "
+            "\"v\" } priority: 9 delay { seconds: 1 nanos: 500000000 } run_timeout { seconds: 60 } retry_policy { "
+            "max_attempts: 3 initial_backoff { seconds: 2 } multiplier: 3 max_backoff { seconds: 120 } jitter: 0.5 } "
+            "unique_key { key: \"u\" window { seconds: 5 } } result_retention { } tags: \"a\" tags: \"b\"");
+}
+
+TEST(TaskSpecTest, WrongFieldsAreNamed) {
+  struct Case {
+    std::string field;
+    std::function<void(NewTask&)> spoil;
+  };
+  const std::vector<Case> cases = {
+      {"queue", [](NewTask& t) { t.queue = ""; }},
+      {"queue", [](NewTask& t) { t.queue = std::string(129, 'q'); }},
+      {"type", [](NewTask& t) { t.type = "a b"; }},
+      {"payload", [](NewTask& t) { t.payload.resize((16 << 20) + 1); }},
+      {"priority", [](NewTask& t) { t.options.priority = -1; }},
+      {"run_at", [](NewTask& t) { t.options.run_at = absl::Now(); t.options.delay = absl::Seconds(1); }},
+      {"delay", [](NewTask& t) { t.options.delay = -absl::Seconds(1); }},
+      {"run_timeout", [](NewTask& t) { t.options.run_timeout = absl::Hours(24 * 31); }},
+      {"max_attempts", [](NewTask& t) { t.options.max_attempts = 1'001; }},
+      {"backoff_multiplier", [](NewTask& t) { t.options.backoff_multiplier = 0.5; }},
+      {"backoff_jitter", [](NewTask& t) { t.options.backoff_jitter = 1.5; }},
+      {"unique_key", [](NewTask& t) { t.options.unique_key = std::string(257, 'k'); }},
+      {"unique_window", [](NewTask& t) { t.options.unique_window = absl::Seconds(1); }},
+      {"result_retention", [](NewTask& t) { t.options.result_retention = absl::Hours(24 * 366); }},
+      {"headers", [](NewTask& t) { t.options.headers["k"] = std::string(8 << 10, 'v'); }},
+      {"tags", [](NewTask& t) { t.options.tags.assign(17, "t"); }},
+  };
+  for (const Case& test : cases) {
+    NewTask task = Good();
+    test.spoil(task);
+    v1::TaskSpec spec;
+    EXPECT_EQ(FieldOf(FillTaskSpec(task, &spec)), test.field);
+  }
+}
+
+}  // namespace
+}  // namespace penstock

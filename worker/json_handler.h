@@ -1,0 +1,34 @@
+#ifndef PENSTOCK_WORKER_JSON_HANDLER_H_
+#define PENSTOCK_WORKER_JSON_HANDLER_H_
+
+#include <string>
+#include <utility>
+
+#include "nlohmann/json.hpp"
+#include "worker/worker.h"
+
+namespace penstock {
+
+// JSON in and out: `handler` is called with (TaskContext&, const nlohmann::json&) and returns absl::StatusOr<nlohmann::json>. A payload that is no
+// JSON is rejected with the parser's message. In a header of its own, so that only who uses it needs the library.
+template <class Handler>
+void RegisterJson(Worker& worker, std::string type, Handler handler, HandlerOptions options = {}) {
+  worker.RegisterRaw(
+      std::move(type),
+      [handler = std::move(handler)](TaskContext& context, std::string_view payload) -> Outcome {
+        nlohmann::json request;
+        try {
+          request = nlohmann::json::parse(payload);
+        } catch (const nlohmann::json::parse_error& error) {
+          return Outcome::Reject({"payload", error.what(), ""});
+        }
+        absl::StatusOr<nlohmann::json> response = handler(context, std::as_const(request));
+        if (!response.ok()) return Outcome::FromStatus(response.status());
+        return Outcome::Done(response->dump(), "application/json");
+      },
+      options);
+}
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_JSON_HANDLER_H_

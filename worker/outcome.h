@@ -1,0 +1,86 @@
+#ifndef PENSTOCK_WORKER_OUTCOME_H_
+#define PENSTOCK_WORKER_OUTCOME_H_
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace penstock {
+
+// Why an attempt failed. Kept with the task; sizes as in proto/penstock/v1/task.proto.
+struct HandlerError {
+  std::string type;     // a short name, for instance "timeout" or an exception's type
+  std::string message;
+  std::string detail;   // a stack, or the tail of standard error
+};
+
+// What a handler decided about its task.
+class Outcome {
+ public:
+  enum class Kind { kDone, kRetry, kReject, kSnooze, kRelease, kCancelled };
+
+  // The task is completed.
+  static Outcome Done(std::string result = {}, std::string content_type = {}) {
+    Outcome outcome(Kind::kDone);
+    outcome.result_ = std::move(result);
+    outcome.content_type_ = std::move(content_type);
+    return outcome;
+  }
+  // The attempt failed; another follows after the task's backoff, if it has one left.
+  static Outcome Retry(HandlerError error) {
+    Outcome outcome(Kind::kRetry);
+    outcome.error_ = std::move(error);
+    return outcome;
+  }
+  // The same, but not before `delay` has passed ("429, retry after 30 s").
+  static Outcome RetryAfter(absl::Duration delay, HandlerError error) {
+    Outcome outcome = Retry(std::move(error));
+    outcome.delay_ = delay;
+    return outcome;
+  }
+  // Running it again is of no use: the task is dead at once, and kept with the error.
+  static Outcome Reject(HandlerError error) {
+    Outcome outcome(Kind::kReject);
+    outcome.error_ = std::move(error);
+    return outcome;
+  }
+  // Not now: run it again after `delay`. Not an attempt.
+  static Outcome Snooze(absl::Duration delay) {
+    Outcome outcome(Kind::kSnooze);
+    outcome.delay_ = delay;
+    return outcome;
+  }
+  // Give it back unfinished, to run elsewhere at once. Not an attempt.
+  static Outcome Release() { return Outcome(Kind::kRelease); }
+  // The handler ended because its task was cancelled.
+  static Outcome Cancelled() { return Outcome(Kind::kCancelled); }
+
+  // What typed handlers' statuses mean:
+  //   Unavailable, DeadlineExceeded, Aborted, Internal, Unknown, ResourceExhausted, DataLoss, Cancelled   retry
+  //   InvalidArgument, NotFound, AlreadyExists, FailedPrecondition, OutOfRange, Unimplemented,
+  //   PermissionDenied, Unauthenticated                                                                    reject
+  static Outcome FromStatus(const absl::Status& status);
+
+  Kind kind() const { return kind_; }
+  const std::string& result() const { return result_; }
+  std::string TakeResult() { return std::move(result_); }
+  const std::string& content_type() const { return content_type_; }
+  const HandlerError& error() const { return error_; }
+  // Negative: none.
+  absl::Duration delay() const { return delay_; }
+
+ private:
+  explicit Outcome(Kind kind) : kind_(kind) {}
+
+  Kind kind_;
+  std::string result_;
+  std::string content_type_;
+  HandlerError error_;
+  absl::Duration delay_ = -absl::InfiniteDuration();
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_OUTCOME_H_

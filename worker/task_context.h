@@ -1,0 +1,89 @@
+#ifndef PENSTOCK_WORKER_TASK_CONTEXT_H_
+#define PENSTOCK_WORKER_TASK_CONTEXT_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/task_id.h"
+
+namespace penstock {
+
+// A task as it was delivered.
+struct TaskDelivery {
+  TaskId id;
+  uint64_t fencing_token = 0;
+  int attempt = 1;
+  int max_attempts = 1;
+  absl::Time create_time;
+  absl::Duration run_timeout;
+  std::string queue;
+  std::string type;
+  std::string payload;
+  std::string content_type;
+  std::map<std::string, std::string> headers;
+  std::vector<std::string> tags;
+};
+
+enum class CancelReason {
+  kNone,
+  kCancelled,  // somebody cancelled the task
+  kLeaseLost,  // the task was given to others: whatever this handler still does, it does beside another
+  kTimeout,    // its run timeout has passed; the attempt has failed already
+  kShutdown,   // the worker ends
+};
+
+// What a handler may ask and tell while it runs. Belongs to the runtime; valid until the handler returns. Any thread of the handler's may use it.
+class TaskContext {
+ public:
+  // Runtime's side; see executor.h.
+  class Sink {
+   public:
+    virtual ~Sink() = default;
+    virtual void OnProgress(TaskId task, uint64_t token, double percent, std::string text) = 0;
+    virtual void OnLog(TaskId task, uint64_t token, std::string line) = 0;
+  };
+  struct Shared;  // with the runtime
+
+  TaskContext(const TaskDelivery& task, std::shared_ptr<Shared> shared, absl::Time deadline, Sink& sink);
+
+  TaskId id() const { return task_.id; }
+  const std::string& queue() const { return task_.queue; }
+  const std::string& type() const { return task_.type; }
+  // Which run this is, from 1, and how many there may be.
+  int attempt() const { return task_.attempt; }
+  int max_attempts() const { return task_.max_attempts; }
+  // Grows with every delivery. Pass it to systems that the handler writes to: they refuse a smaller one than they have seen.
+  uint64_t fencing_token() const { return task_.fencing_token; }
+  const std::map<std::string, std::string>& headers() const { return task_.headers; }
+  const std::vector<std::string>& tags() const { return task_.tags; }
+  const std::string& content_type() const { return task_.content_type; }
+  absl::Time create_time() const { return task_.create_time; }
+  // When the attempt fails by timeout.
+  absl::Time deadline() const { return deadline_; }
+
+  // The handler should end soon; what it returns then counts only if it is Done and nobody else has the task.
+  bool cancelled() const { return cancel_reason() != CancelReason::kNone; }
+  CancelReason cancel_reason() const;
+  // Waits at most `time`, less if cancelled. Returns cancelled().
+  bool WaitForCancel(absl::Duration time) const;
+
+  // Shown to operators and watchers; only the newest counts. `percent` from 0 to 100.
+  void Progress(double percent, std::string text = {});
+  // Kept with the task: lines of at most 4 KiB, 64 KiB in all.
+  void Log(std::string line);
+
+ private:
+  const TaskDelivery& task_;
+  const std::shared_ptr<Shared> shared_;
+  const absl::Time deadline_;
+  Sink& sink_;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_TASK_CONTEXT_H_
