@@ -61,13 +61,7 @@ function(penstock_linked out)
 endfunction()
 
 # The libraries.
-set(public_headers worker/plugin.h worker/plugin_cpp.h client/client.h client/fake_client.h)
-set(public_libraries penstock_client)
-if(TARGET penstock_worker)
-  list(APPEND public_headers worker/worker.h)
-  list(APPEND public_libraries penstock_worker)
-endif()
-penstock_linked(exported ${public_libraries})
+penstock_linked(exported penstock_client penstock_worker)
 foreach(target ${exported})
   string(REGEX REPLACE "^penstock_" "" name ${target})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
@@ -78,7 +72,9 @@ endforeach()
 install(TARGETS ${exported} EXPORT PenstockTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/penstock)
 install(EXPORT PenstockTargets NAMESPACE penstock:: DESTINATION ${PENSTOCK_CMAKE_DIR})
 
-penstock_included(headers ${public_headers})
+# What users include, and what that includes.
+penstock_included(headers client/client.h client/fake_client.h
+                          worker/worker.h worker/json_handler.h worker/plugin.h worker/plugin_cpp.h)
 foreach(header ${headers})
   get_filename_component(folder ${header} DIRECTORY)
   set(from ${PROJECT_SOURCE_DIR})
@@ -106,8 +102,8 @@ endforeach()
 
 # The contract, configuration to start from, units, documentation.
 install(DIRECTORY proto/penstock/v1 DESTINATION ${CMAKE_INSTALL_DATADIR}/penstock/proto/penstock FILES_MATCHING PATTERN *.proto)
-file(GLOB configuration CONFIGURE_DEPENDS deploy/*.yaml)
-install(FILES ${configuration} DESTINATION ${CMAKE_INSTALL_DATADIR}/penstock)
+install(DIRECTORY deploy/ DESTINATION ${CMAKE_INSTALL_DATADIR}/penstock
+  FILES_MATCHING PATTERN *.yaml PATTERN lib EXCLUDE PATTERN systemd EXCLUDE)
 install(FILES deploy/systemd/penstock.sysusers.conf DESTINATION lib/sysusers.d RENAME penstock.conf)
 # The units name the programs by their full path, which is known only now.
 install(CODE "

@@ -1,8 +1,23 @@
 #include "broker/rpc/command_poster.h"
 
+#include <atomic>
 #include <utility>
 
+#include "common/status_details.h"
+
 namespace penstock::broker {
+namespace {
+
+// A door that says it has room and still refuses (a command larger than the room) is asked this often, then the command
+// counts as refused.
+constexpr int kAttemptsMax = 100;
+
+// Other limits (the disk's watermark) do not go away by waiting for the engine.
+bool IsMailboxFull(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) && LimitOf(status) == "limits.mailbox";
+}
+
+}  // namespace
 
 void CommandPoster::Post(Command command, size_t bytes, std::shared_ptr<void> keepalive) {
   {
@@ -16,19 +31,28 @@ void CommandPoster::Post(Command command, size_t bytes, std::shared_ptr<void> ke
 
 void CommandPoster::Drain(const std::shared_ptr<void>& keepalive) {
   Waiting next;
+  int attempts = 0;
   while (TakeNext(&next)) {
     const absl::Status status = door_.Post(std::move(next.command), next.bytes);
-    if (absl::IsResourceExhausted(status)) {
-      {
-        MutexLock lock(mu_);
-        waiting_.push_front(std::move(next));
-      }
-      door_.WhenRoom([this, keepalive] { Drain(keepalive); });
-      return;
+    // The thread that makes room may be the one that runs this: it must not wait here for what only it can do.
+    if (IsMailboxFull(status) && ++attempts < kAttemptsMax) {
+      PutBack(std::move(next));
+      if (!RoomNow(keepalive)) return;
+      continue;
     }
+    attempts = 0;
     if (!status.ok()) owner_.OnCommandRefused(status);
   }
   owner_.OnAllPosted();
+}
+
+bool CommandPoster::RoomNow(const std::shared_ptr<void>& keepalive) {
+  // Whoever comes second, the door with its call or this thread on its way out, goes on.
+  auto second = std::make_shared<std::atomic<bool>>(false);
+  door_.WhenRoom([this, keepalive, second] {
+    if (second->exchange(true)) Drain(keepalive);
+  });
+  return second->exchange(true);
 }
 
 bool CommandPoster::TakeNext(Waiting* next) {
@@ -40,6 +64,11 @@ bool CommandPoster::TakeNext(Waiting* next) {
   *next = std::move(waiting_.front());
   waiting_.pop_front();
   return true;
+}
+
+void CommandPoster::PutBack(Waiting next) {
+  MutexLock lock(mu_);
+  waiting_.push_front(std::move(next));
 }
 
 }  // namespace penstock::broker

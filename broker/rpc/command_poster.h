@@ -21,7 +21,8 @@ class CommandPoster {
    public:
     // Everything handed over so far has been taken, or refused.
     virtual void OnAllPosted() {}
-    // The engine takes nothing (it stops or has failed): a command was dropped.
+    // A command was not taken, for another reason than a mailbox that is full for a moment, and is dropped: the engine
+    // stops or has failed, or takes no enqueues.
     virtual void OnCommandRefused(const absl::Status& status) {}
 
    protected:
@@ -41,6 +42,9 @@ class CommandPoster {
 
   void Drain(const std::shared_ptr<void>& keepalive);
   bool TakeNext(Waiting* next);
+  void PutBack(Waiting next);
+  // True: there is room already. False: Drain is called as soon as there is.
+  bool RoomNow(const std::shared_ptr<void>& keepalive);
 
   CommandDoor& door_;
   Owner& owner_;

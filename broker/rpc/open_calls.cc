@@ -20,11 +20,17 @@ void OpenCalls::Remove(const OpenCall* call) {
 }
 
 void OpenCalls::StopAll() {
+  {
+    MutexLock lock(mu_);
+    stopped_ = true;
+  }
+  StopOpen();
+}
+
+void OpenCalls::StopOpen() {
   std::vector<std::shared_ptr<OpenCall>> calls;
   {
     MutexLock lock(mu_);
-    if (stopped_) return;
-    stopped_ = true;
     for (auto& [pointer, weak] : calls_) {
       if (auto call = weak.lock()) calls.push_back(std::move(call));
     }

@@ -13,7 +13,8 @@ namespace penstock::broker {
 class OpenCall {
  public:
   virtual ~OpenCall() = default;
-  // The broker stops: ends the call with UNAVAILABLE. Any thread, once; must not block.
+  // The broker stops, or starts its engine anew: ends the call with UNAVAILABLE. Any thread, more than once; must not
+  // block.
   virtual void Stop() = 0;
 };
 
@@ -24,6 +25,8 @@ class OpenCalls {
   void Add(const std::shared_ptr<OpenCall>& call);
   void Remove(const OpenCall* call);
   void StopAll();
+  // Stops those that are open now; later ones go on.
+  void StopOpen();
 
  private:
   Mutex mu_;
@@ -32,7 +35,9 @@ class OpenCalls {
 };
 
 // What such a call ends with.
-inline absl::Status StoppingError() { return absl::UnavailableError("the broker is stopping; connect again"); }
+inline absl::Status StoppingError() {
+  return absl::UnavailableError("the broker is stopping or starting anew; connect again");
+}
 
 }  // namespace penstock::broker
 

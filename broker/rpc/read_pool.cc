@@ -23,6 +23,11 @@ absl::Status ReadPool::Submit(std::function<void()> read) {
   return absl::OkStatus();
 }
 
+void ReadPool::AwaitIdle() {
+  MutexLock lock(mu_);
+  while (!queue_.empty() || running_ > 0) idle_.Wait(mu_);
+}
+
 void ReadPool::Stop() {
   {
     MutexLock lock(mu_);
@@ -43,8 +48,15 @@ void ReadPool::Run() {
       if (queue_.empty()) return;
       read = std::move(queue_.front());
       queue_.pop_front();
+      ++running_;
     }
     read();
+    read = nullptr;  // what it keeps alive goes before it counts as done
+    {
+      MutexLock lock(mu_);
+      --running_;
+    }
+    idle_.SignalAll();
   }
 }
 

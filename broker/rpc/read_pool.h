@@ -25,6 +25,9 @@ class ReadPool {
   // after Stop: then it does not.
   absl::Status Submit(std::function<void()> read);
 
+  // Waits until nothing is being read and nothing waits to be.
+  void AwaitIdle();
+
   // Runs what was submitted, then ends the threads. Safe twice.
   void Stop();
 
@@ -34,7 +37,9 @@ class ReadPool {
   const size_t queue_max_;
   Mutex mu_;
   CondVar wake_;
+  CondVar idle_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
+  size_t running_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_;
 };

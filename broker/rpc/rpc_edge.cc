@@ -62,6 +62,11 @@ void RpcEdge::SampleRates() {
   });
 }
 
+void RpcEdge::LeaveEngine() {
+  parts_->calls.StopOpen();
+  parts_->reads.AwaitIdle();
+}
+
 void RpcEdge::Stop(absl::Duration grace) {
   parts_->server->SetServing(false);
   parts_->calls.StopAll();

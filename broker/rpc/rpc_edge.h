@@ -19,8 +19,8 @@
 namespace penstock::broker {
 
 // The gRPC edge as a whole: the three services, what they share, and the server that listens. Owned by the broker's
-// server, which makes the ticket table first, then the engine that releases to it, then this; and destroys them in
-// reverse. Stop before the engine stops, so that calls get their answers.
+// server. Stop it before the engine stops, so that calls get their answers; destroy it after the engine has stopped,
+// which answers what no call waits for any more (a sample of the rates, the end of a session).
 class RpcEdge {
  public:
   struct Options {
@@ -44,6 +44,11 @@ class RpcEdge {
   const RateMeter& rates() const;
   // Asks for the status and shows it to the rate meter. The server calls it once a second.
   void SampleRates();
+
+  // The engine has failed and stopped, and the door takes nothing: ends the calls that are known to that engine only
+  // (streams, waits) with UNAVAILABLE, so that their clients connect again, and returns when nothing reads from its
+  // store any more. Not from a thread of the edge or the engine.
+  void LeaveEngine();
 
   // Ends streams and waits with UNAVAILABLE, takes no more calls, and waits for the answers of those under way, at most
   // for `grace`. Safe twice.

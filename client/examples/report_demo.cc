@@ -1,5 +1,6 @@
 // What a service does with Penstock: enqueues tasks, waits for them, uses their results. Here: one HTML report for each
-// JUnit XML file, and one for all of them together. A worker with the report plug-in makes them; deploy/demo runs it all.
+// JUnit XML file, and one for all of them together. A worker with the report plug-in makes them; deploy/demo runs it
+// all.
 //
 //   report_demo --broker localhost:7420 --out reports results/*.xml
 

@@ -75,10 +75,14 @@ our_files() {
 }
 
 check_format() {
-  (cd -- "$root" && our_files '*.cc' '*.h' | xargs -0 -r clang-format --dry-run -Werror 2>&1 | grep -E 'error:' | head -n 20 | indent) ||
-    return 0
-  complain 'the files above are not formatted: clang-format -i FILE does it.'
-  return 1
+  local wrong
+  wrong=$(cd -- "$root" && our_files '*.cc' '*.h' | xargs -0 -r clang-format --dry-run -Werror 2>&1 |
+    sed -n 's/^\([^:]*\):[0-9]*:[0-9]*: error: .*/\1/p' | sort -u) || true
+  if [[ -n "$wrong" ]]; then
+    indent <<<"$wrong"
+    complain 'the files above are not formatted: clang-format -i FILE does it.'
+    return 1
+  fi
 }
 
 # Each script with all that it sources.

@@ -18,6 +18,7 @@ run_suites() {
         failed=$((failed + 1))
     done < <("$program" --gtest_list_tests | sed -n 's/^\([A-Za-z0-9_/]*\.\).*/\1/p')
   done
+  ((count > 0)) || fail "the test programs have no tests; the reason may be in $folder/../tests.log."
   note "$count suites ran, $failed of them with failures"
 }
 

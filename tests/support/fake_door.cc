@@ -29,7 +29,7 @@ absl::Status FakeDoor::Post(Command&& command, size_t bytes) {
 void FakeDoor::WhenRoom(std::function<void()> room) {
   {
     MutexLock lock(mu_);
-    if (full_) {
+    if (full_ && !room_always_) {
       wanting_room_.push_back(std::move(room));
       return;
     }
@@ -60,6 +60,11 @@ void FakeDoor::SetFull(bool full) {
     if (!full) wanting.swap(wanting_room_);
   }
   for (const auto& room : wanting) room();
+}
+
+void FakeDoor::SetRoomAlways(bool always) {
+  MutexLock lock(mu_);
+  room_always_ = always;
 }
 
 void FakeDoor::SetRefusal(absl::Status status) {

@@ -33,6 +33,8 @@ class FakeDoor : public CommandDoor {
   void SetStore(const Store* store);
   // Full: commands are refused with ResourceExhausted. Room again calls those who wait for it.
   void SetFull(bool full);
+  // Says that there is room although it is full.
+  void SetRoomAlways(bool always);
   // Every command is refused with this; OK: none.
   void SetRefusal(absl::Status status);
 
@@ -66,6 +68,7 @@ class FakeDoor : public CommandDoor {
   Script script_ ABSL_GUARDED_BY(mu_);
   const Store* store_ ABSL_GUARDED_BY(mu_) = nullptr;
   bool full_ ABSL_GUARDED_BY(mu_) = false;
+  bool room_always_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refusal_ ABSL_GUARDED_BY(mu_);
   size_t refused_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<Command> commands_ ABSL_GUARDED_BY(mu_);

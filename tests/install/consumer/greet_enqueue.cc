@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     std::cerr << id.status() << "\n";
     return 1;
   }
-  const auto greeting = (*client)->Wait<std::string>(*id, absl::Minutes(1));
+  const auto greeting = (*client)->Wait<std::string>(*id, absl::Minutes(5));
   if (!greeting.ok()) {
     std::cerr << greeting.status() << "\n";
     return 1;

@@ -249,6 +249,17 @@ TEST_F(EnqueueStreamTest, StoppingEngineIsAnErrorOfTheFrame) {
   EXPECT_TRUE(stream_->Finish().ok());
 }
 
+TEST_F(EnqueueStreamTest, FullDiskIsAnErrorOfTheFrame) {
+  door.SetRefusal(LimitReached("disk.watermark", "the disk is full", absl::Seconds(30)));
+  Open();
+  ASSERT_TRUE(Write(1));
+  const v1::EnqueueStreamResponse response = Read();
+  EXPECT_EQ(response.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(response.retry_delay().seconds(), 30);
+  stream_->WritesDone();
+  EXPECT_TRUE(stream_->Finish().ok());
+}
+
 TEST_F(EnqueueStreamTest, AnswersForAClientThatDiedAreDropped) {
   Open();
   ASSERT_TRUE(Write(1));

@@ -274,6 +274,22 @@ TEST_F(WorkStreamTest, StoppingBrokerLeavesTheSessionToBeResumed) {
   EXPECT_EQ(door.waiting(), 0u);
 }
 
+TEST_F(WorkStreamTest, StreamsOfAFailedEngineEndAndNewOnesBegin) {
+  Connect();
+  door.SetRefusal(absl::UnavailableError("the storage failed"));
+  edge_->LeaveEngine();
+  EXPECT_EQ(stream_->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  door.SetRefusal(absl::OkStatus());
+  grpc::ClientContext second;
+  stream_ = stub_->Work(&second);
+  ASSERT_TRUE(stream_->Write(HelloRequest()));
+  const auto open = door.Take<OpenSessionCommand>();
+  EXPECT_NE(open.stream, ticket_);
+  second.TryCancel();
+  EXPECT_EQ(door.Take<SessionBroken>().stream, open.stream);
+  stream_->Finish();
+}
+
 TEST_F(WorkStreamTest, EngineThatTakesNothingEndsTheStream) {
   Connect();
   door.SetRefusal(absl::UnavailableError("the storage failed"));

@@ -1,0 +1,206 @@
+#include "worker/worker_core.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace penstock {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::SizeIs;
+
+constexpr absl::Duration kStart = absl::Seconds(1'000);
+
+TaskId Task(uint32_t n) { return TaskId(0, 1, n); }
+
+TaskDelivery Delivery(uint32_t n, std::string type = "t") {
+  TaskDelivery task;
+  task.id = Task(n);
+  task.fencing_token = 100 + n;
+  task.type = std::move(type);
+  task.run_timeout = absl::Minutes(1);
+  return task;
+}
+
+class WorkerCoreTest : public ::testing::Test {
+ protected:
+  WorkerCoreTest() : core_(MakeOptions()) { core_.OnWelcome(false, absl::Seconds(30), {}, {}, kStart); }
+  static WorkerCore::Options MakeOptions() {
+    WorkerCore::Options options;
+    options.concurrency = 2;
+    options.prefetch = 1;
+    options.type_limits = {{"limited", 1}};
+    return options;
+  }
+  WorkerCore::Frame Frame(absl::Duration now = kStart) { return core_.BuildFrame(now, 1 << 20); }
+  void Run(uint32_t n, absl::Duration now = kStart) {
+    ASSERT_TRUE(core_.OnDelivery(Delivery(n), now));
+    ASSERT_TRUE(core_.OnStart(Task(n), 100 + n, now));
+  }
+
+  WorkerCore core_;
+};
+
+TEST_F(WorkerCoreTest, AsksForSlotsAndPrefetchOnce) {
+  ASSERT_TRUE(core_.WantsFrame(kStart));
+  WorkerCore::Frame frame = Frame();
+  EXPECT_EQ(frame.credit, 3);
+  EXPECT_THAT(frame.type_credits, ElementsAre(Pair("limited", 1)));
+  EXPECT_FALSE(core_.WantsFrame(kStart));
+  EXPECT_EQ(Frame().credit, 0);
+}
+
+TEST_F(WorkerCoreTest, FinishedTaskFreesItsSlot) {
+  Frame();
+  Run(1);
+  core_.OnFinish(Task(1), 101, Outcome::Done("r"), kStart + absl::Seconds(2));
+  WorkerCore::Frame frame = Frame();
+  EXPECT_EQ(frame.credit, 1);
+  ASSERT_THAT(frame.outcomes, SizeIs(1));
+  EXPECT_EQ(frame.outcomes[0]->outcome.result(), "r");
+  EXPECT_EQ(frame.outcomes[0]->run_time, absl::Seconds(2));
+  EXPECT_THAT(frame.starts, IsEmpty()) << "the outcome tells it";
+  EXPECT_EQ(frame.number, 1u);
+}
+
+TEST_F(WorkerCoreTest, LimitedTypeHasItsOwnCredit) {
+  Frame();
+  ASSERT_TRUE(core_.OnDelivery(Delivery(1, "limited"), kStart));
+  EXPECT_THAT(Frame().type_credits, IsEmpty());
+  ASSERT_TRUE(core_.OnStart(Task(1), 101, kStart));
+  core_.OnFinish(Task(1), 101, Outcome::Done(), kStart);
+  EXPECT_THAT(Frame().type_credits, ElementsAre(Pair("limited", 1)));
+}
+
+TEST_F(WorkerCoreTest, RenewsAThirdOfTheLeaseAfterTheLastFrame) {
+  Frame();
+  EXPECT_EQ(core_.NextDeadline(), kStart + absl::Seconds(10));
+  EXPECT_FALSE(core_.WantsFrame(kStart + absl::Seconds(9)));
+  EXPECT_TRUE(core_.WantsFrame(kStart + absl::Seconds(10)));
+}
+
+TEST_F(WorkerCoreTest, TimedOutAttemptFailsAtOnceAndKeepsItsSlot) {
+  Frame();
+  Run(1);
+  Frame();
+  EXPECT_THAT(core_.OnTime(kStart + absl::Seconds(59)), IsEmpty());
+  auto cancels = core_.OnTime(kStart + absl::Minutes(1));
+  ASSERT_THAT(cancels, SizeIs(1));
+  EXPECT_EQ(cancels[0].reason, CancelReason::kTimeout);
+  WorkerCore::Frame frame = Frame(kStart + absl::Minutes(1));
+  ASSERT_THAT(frame.outcomes, SizeIs(1));
+  EXPECT_EQ(frame.outcomes[0]->outcome.error().type, "timeout");
+  EXPECT_THAT(frame.stuck, ElementsAre(Task(1)));
+  EXPECT_EQ(frame.credit, 0);
+  // What it returns later is nobody's business; its slot is free then.
+  core_.OnFinish(Task(1), 101, Outcome::Done(), kStart + absl::Minutes(2));
+  frame = Frame(kStart + absl::Minutes(2));
+  EXPECT_THAT(frame.outcomes, IsEmpty());
+  EXPECT_TRUE(frame.stuck_changed);
+  EXPECT_THAT(frame.stuck, IsEmpty());
+  EXPECT_EQ(frame.credit, 1);
+}
+
+TEST_F(WorkerCoreTest, UnacknowledgedOutcomesAreHeldAndSentAgainAfterACut) {
+  Frame();
+  Run(1);
+  Run(2);
+  core_.OnFinish(Task(1), 101, Outcome::Done("r"), kStart);
+  EXPECT_EQ(Frame().number, 1u);
+  core_.OnDisconnected();
+  EXPECT_FALSE(core_.WantsFrame(kStart + absl::Hours(1)));
+  auto held = core_.Held();
+  ASSERT_THAT(held, SizeIs(2));
+  EXPECT_EQ(held[0].task, Task(1));
+  EXPECT_EQ(held[1].task, Task(2));
+  EXPECT_TRUE(held[1].started);
+  EXPECT_THAT(core_.OnWelcome(true, absl::Seconds(30), {}, {}, kStart), IsEmpty());
+  WorkerCore::Frame frame = Frame();
+  ASSERT_THAT(frame.outcomes, SizeIs(1));
+  EXPECT_EQ(frame.outcomes[0]->task, Task(1));
+  EXPECT_EQ(frame.number, 2u);
+  EXPECT_EQ(frame.credit, 2) << "credit is granted anew";
+  core_.OnAcknowledged(2);
+  EXPECT_TRUE(core_.settled());
+}
+
+TEST_F(WorkerCoreTest, LostTaskIsCancelledAndItsOutcomeDropped) {
+  Frame();
+  Run(1);
+  auto cancels = core_.OnWelcome(true, absl::Seconds(30), {Task(1)}, {}, kStart);
+  ASSERT_THAT(cancels, SizeIs(1));
+  EXPECT_EQ(cancels[0].reason, CancelReason::kLeaseLost);
+  core_.OnFinish(Task(1), 101, Outcome::Done(), kStart);
+  EXPECT_THAT(Frame().outcomes, IsEmpty());
+}
+
+TEST_F(WorkerCoreTest, NewSessionLosesEverything) {
+  Frame();
+  Run(1);
+  ASSERT_TRUE(core_.OnDelivery(Delivery(2), kStart));
+  auto cancels = core_.OnWelcome(false, absl::Seconds(30), {}, {}, kStart);
+  ASSERT_THAT(cancels, SizeIs(1)) << "task 2 had not started";
+  EXPECT_FALSE(core_.OnStart(Task(2), 102, kStart));
+  EXPECT_EQ(Frame().credit, 2);
+}
+
+TEST_F(WorkerCoreTest, DrainHandsBackWhatHasNotStarted) {
+  Frame();
+  Run(1);
+  ASSERT_TRUE(core_.OnDelivery(Delivery(2), kStart));
+  core_.Drain();
+  WorkerCore::Frame frame = Frame();
+  EXPECT_TRUE(frame.draining);
+  EXPECT_EQ(frame.credit, 0);
+  ASSERT_THAT(frame.outcomes, SizeIs(1));
+  EXPECT_EQ(frame.outcomes[0]->task, Task(2));
+  EXPECT_EQ(frame.outcomes[0]->outcome.kind(), Outcome::Kind::kRelease);
+  EXPECT_FALSE(core_.OnStart(Task(2), 102, kStart));
+  // What was on its way goes back too.
+  EXPECT_FALSE(core_.OnDelivery(Delivery(3), kStart));
+  EXPECT_THAT(Frame().outcomes, SizeIs(1));
+  core_.HandBackRunning();
+  frame = Frame();
+  ASSERT_THAT(frame.outcomes, SizeIs(1));
+  EXPECT_EQ(frame.outcomes[0]->outcome.kind(), Outcome::Kind::kRelease);
+}
+
+TEST_F(WorkerCoreTest, CancelledTaskThatHasNotStartedNeverStarts) {
+  Frame();
+  ASSERT_TRUE(core_.OnDelivery(Delivery(1), kStart));
+  EXPECT_FALSE(core_.OnCancelled(Task(1)).has_value());
+  EXPECT_FALSE(core_.OnStart(Task(1), 101, kStart));
+  EXPECT_EQ(Frame().outcomes[0]->outcome.kind(), Outcome::Kind::kCancelled);
+}
+
+TEST_F(WorkerCoreTest, OnlyTheNewestProgressOfATaskIsTold) {
+  Frame();
+  Run(1);
+  core_.OnProgress({Task(1), 101, 10, "a"});
+  core_.OnProgress({Task(1), 101, 20, "b"});
+  WorkerCore::Frame frame = Frame();
+  ASSERT_THAT(frame.progress, SizeIs(1));
+  EXPECT_EQ(frame.progress[0].text, "b");
+}
+
+TEST_F(WorkerCoreTest, LogIsBounded) {
+  Frame();
+  Run(1);
+  for (int i = 0; i < 100; ++i) core_.OnLog(Task(1), 101, absl::UnixEpoch(), std::string(10'000, 'x'));
+  WorkerCore::Frame frame = Frame();
+  ASSERT_THAT(frame.logs, SizeIs(1));
+  EXPECT_THAT(frame.logs[0].lines, SizeIs(16));
+  EXPECT_EQ(frame.logs[0].lines[0].second.size(), 4096u);
+}
+
+TEST_F(WorkerCoreTest, BackoffGrowsToItsBound) {
+  EXPECT_EQ(core_.NextBackoff(0.5), absl::Milliseconds(50));
+  EXPECT_EQ(core_.NextBackoff(0.5), absl::Milliseconds(100));
+  for (int i = 0; i < 40; ++i) core_.NextBackoff(0.5);
+  EXPECT_EQ(core_.NextBackoff(0.5), absl::Milliseconds(2'500));
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,359 @@
+// The runtime against the real broker in this process.
+
+#include "worker/worker.h"
+
+#include <atomic>
+#include <future>
+#include <map>
+#include <stdexcept>
+
+#include "client/client.h"
+#include "common/status_details.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/wrappers.pb.h"
+#include "grpcpp/create_channel.h"
+#include "gtest/gtest.h"
+#include "penstock/v1/admin_service.grpc.pb.h"
+#include "penstock/v1/task_service.grpc.pb.h"
+#include "tests/support/test_broker.h"
+#include "worker/json_handler.h"
+
+namespace penstock {
+namespace {
+
+using google::protobuf::StringValue;
+using ::testing::HasSubstr;
+using testing::TestBroker;
+
+constexpr absl::Duration kLong = absl::Minutes(2);
+
+// Opens once; whoever waits goes on.
+class Gate {
+ public:
+  void Open() {
+    MutexLock lock(mu_);
+    open_ = true;
+    changed_.SignalAll();
+  }
+  void Wait() {
+    MutexLock lock(mu_);
+    while (!open_) changed_.Wait(mu_);
+  }
+
+ private:
+  Mutex mu_;
+  CondVar changed_;
+  bool open_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+class WorkerTest : public ::testing::Test {
+ protected:
+  WorkerTest() : client_(Client::Connect(broker_.address()).value()) {}
+  WorkerOptions Options() {
+    WorkerOptions options;
+    options.broker = broker_.address();
+    options.queues = {"q"};
+    options.concurrency = 4;
+    options.name = "tester";
+    options.drain_grace = absl::Seconds(10);
+    return options;
+  }
+  TaskId Enqueue(const std::string& type, const std::string& payload, EnqueueOptions options = {}) {
+    auto id = client_->Enqueue("q", type, payload, std::move(options));
+    EXPECT_TRUE(id.ok()) << id.status();
+    return id.value_or(TaskId());
+  }
+  // Waits until the task is in a state.
+  TaskInfo Until(TaskId id, TaskState state) {
+    std::promise<TaskInfo> reached;
+    bool done = false;
+    auto watch = client_->Watch(id, [&](absl::StatusOr<TaskInfo> task) {
+      if (done || !task.ok() || task->state != state) return;
+      done = true;
+      reached.set_value(*task);
+    });
+    return reached.get_future().get();
+  }
+
+  TestBroker broker_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_F(WorkerTest, TypedHandlerAnswersMessageWithMessage) {
+  Worker worker(Options());
+  worker.Register<StringValue, StringValue>("upper", [](TaskContext& context, const StringValue& in) -> absl::StatusOr<StringValue> {
+    EXPECT_EQ(context.attempt(), 1);
+    EXPECT_GT(context.fencing_token(), 0u);
+    StringValue out;
+    out.set_value(in.value() + "!");
+    return out;
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  StringValue in;
+  in.set_value("hello");
+  const TaskId id = client_->Enqueue("q", "upper", in).value();
+  auto out = client_->Wait<StringValue>(id, kLong);
+  ASSERT_TRUE(out.ok()) << out.status();
+  EXPECT_EQ(out->value(), "hello!");
+}
+
+TEST_F(WorkerTest, ThousandsOfTasksRunOnceEach) {
+  std::atomic<int> runs = 0;
+  Worker worker(Options());
+  worker.RegisterRaw("count", [&](TaskContext&, std::string_view) {
+    ++runs;
+    return Outcome::Done();
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  std::vector<NewTask> tasks(5'000, NewTask{"q", "count", "x", {}});
+  auto results = client_->EnqueueMany(tasks);
+  ASSERT_TRUE(results.ok()) << results.status();
+  for (const EnqueueResult& result : *results) {
+    auto done = client_->Wait<std::string>(result.id, kLong);
+    ASSERT_TRUE(done.ok()) << done.status();
+  }
+  EXPECT_EQ(runs, 5'000);
+}
+
+TEST_F(WorkerTest, PayloadThatIsNoJsonIsDeadWithTheParsersMessage) {
+  Worker worker(Options());
+  RegisterJson(worker, "json", [](TaskContext&, const nlohmann::json& in) -> absl::StatusOr<nlohmann::json> {
+    return nlohmann::json{{"sum", in.at("a").get<int>() + in.at("b").get<int>()}};
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  EXPECT_EQ(client_->Wait<std::string>(Enqueue("json", R"({"a":1,"b":2})"), kLong).value(), R"({"sum":3})");
+  auto bad = client_->WaitTask(Enqueue("json", "{"), kLong);
+  ASSERT_TRUE(bad.ok());
+  EXPECT_EQ(bad->state, TaskState::kDead);
+  EXPECT_EQ(bad->dead_reason, "rejected");
+  EXPECT_THAT(bad->attempts.at(0).error_message, HasSubstr("parse error"));
+}
+
+TEST_F(WorkerTest, ExceptionIsAFailedAttemptAndHarmsNoOther) {
+  Worker worker(Options());
+  worker.RegisterRaw("throw", [&](TaskContext& context, std::string_view) -> Outcome {
+    if (context.attempt() == 1) throw std::runtime_error("boom");
+    return Outcome::Done("second");
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  const TaskId id = Enqueue("throw", "", {.initial_backoff = absl::Milliseconds(1)});
+  auto task = client_->WaitTask(id, kLong);
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(task->state, TaskState::kCompleted);
+  EXPECT_EQ(task->result, "second");
+  ASSERT_EQ(task->attempts.size(), 2u);
+  EXPECT_EQ(task->attempts[0].error_type, "std::runtime_error");
+  EXPECT_EQ(task->attempts[0].error_message, "boom");
+  EXPECT_EQ(task->attempts[0].worker, "tester");
+}
+
+TEST_F(WorkerTest, AttemptsUsedUpIsDeadWithEveryError) {
+  Worker worker(Options());
+  worker.RegisterRaw("fail", [](TaskContext& context, std::string_view) {
+    return Outcome::Retry({"E", "attempt " + std::to_string(context.attempt()), ""});
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  auto task = client_->WaitTask(Enqueue("fail", "", {.max_attempts = 3, .initial_backoff = absl::Milliseconds(1)}), kLong);
+  ASSERT_TRUE(task.ok());
+  EXPECT_EQ(task->state, TaskState::kDead);
+  EXPECT_EQ(task->dead_reason, "attempts used up");
+  ASSERT_EQ(task->attempts.size(), 3u);
+  EXPECT_EQ(task->attempts[2].error_message, "attempt 3");
+}
+
+TEST_F(WorkerTest, RunningTaskIsCancelledCooperatively) {
+  Gate started;
+  Worker worker(Options());
+  worker.RegisterRaw("long", [&](TaskContext& context, std::string_view) {
+    started.Open();
+    EXPECT_TRUE(context.WaitForCancel(kLong));
+    EXPECT_EQ(context.cancel_reason(), CancelReason::kCancelled);
+    return Outcome::Cancelled();
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  const TaskId id = Enqueue("long", "");
+  started.Wait();
+  EXPECT_FALSE(client_->CancelTask(id).value());
+  EXPECT_EQ(client_->WaitTask(id, kLong)->state, TaskState::kCancelled);
+}
+
+TEST_F(WorkerTest, HandlerThatIgnoresItsTimeoutFailsTheAttemptAndIsShownAsStuck) {
+  Gate release;
+  Worker worker(Options());
+  worker.RegisterRaw("stuck", [&](TaskContext&, std::string_view) {
+    release.Wait();
+    return Outcome::Done();
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  const TaskId id = Enqueue("stuck", "", {.max_attempts = 1, .run_timeout = absl::Milliseconds(50)});
+  auto task = client_->WaitTask(id, kLong);
+  ASSERT_TRUE(task.ok());
+  EXPECT_EQ(task->state, TaskState::kDead);
+  EXPECT_EQ(task->attempts.at(0).error_type, "timeout");
+  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_.address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  v1::ListWorkersResponse workers;
+  ASSERT_TRUE(admin->ListWorkers(&context, {}, &workers).ok());
+  ASSERT_EQ(workers.workers_size(), 1);
+  ASSERT_EQ(workers.workers(0).stuck_task_ids_size(), 1);
+  EXPECT_EQ(workers.workers(0).stuck_task_ids(0), id.ToString());
+  release.Open();
+}
+
+TEST_F(WorkerTest, ProgressAndLogReachTheBroker) {
+  Gate release;
+  Worker worker(Options());
+  worker.RegisterRaw("talk", [&](TaskContext& context, std::string_view) {
+    context.Log("line one");
+    context.Progress(40, "almost");
+    release.Wait();
+    return Outcome::Done("r");
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  const TaskId id = Enqueue("talk", "");
+  std::promise<void> seen;
+  bool told = false;
+  auto watch = client_->Watch(id, [&](absl::StatusOr<TaskInfo> task) {
+    if (!told && task.ok() && task->progress_percent == 40 && task->progress_text == "almost") {
+      told = true;
+      seen.set_value();
+    }
+  });
+  seen.get_future().wait();
+  release.Open();
+  EXPECT_EQ(client_->Wait<std::string>(id, kLong).value(), "r");
+  auto tasks = v1::TaskService::NewStub(grpc::CreateChannel(broker_.address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  v1::ListTaskLogLinesRequest request;
+  request.set_task_id(id.ToString());
+  v1::ListTaskLogLinesResponse lines;
+  ASSERT_TRUE(tasks->ListTaskLogLines(&context, request, &lines).ok());
+  ASSERT_EQ(lines.lines_size(), 1);
+  EXPECT_EQ(lines.lines(0).text(), "line one");
+}
+
+TEST_F(WorkerTest, RunningTaskSurvivesARestartOfTheBrokerAndRunsOnce) {
+  std::atomic<int> runs = 0;
+  Gate started, release;
+  Worker worker(Options());
+  worker.RegisterRaw("once", [&](TaskContext&, std::string_view) {
+    ++runs;
+    started.Open();
+    release.Wait();
+    return Outcome::Done("kept");
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  const TaskId id = Enqueue("once", "");
+  started.Wait();
+  broker_.Restart();
+  release.Open();
+  auto task = client_->WaitTask(id, kLong);
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(task->state, TaskState::kCompleted);
+  EXPECT_EQ(task->result, "kept");
+  EXPECT_EQ(task->attempts.size(), 1u);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(WorkerTest, DrainedWorkerHandsBackWithoutUsingUpAnAttempt) {
+  Gate started;
+  WorkerOptions options = Options();
+  options.drain_grace = absl::Milliseconds(50);
+  auto first = std::make_unique<Worker>(options);
+  first->RegisterRaw("long", [&](TaskContext& context, std::string_view) {
+    started.Open();
+    context.WaitForCancel(kLong);
+    EXPECT_EQ(context.cancel_reason(), CancelReason::kShutdown);
+    return Outcome::Release();
+  });
+  ASSERT_TRUE(first->Start().ok());
+  const TaskId id = Enqueue("long", "");
+  started.Wait();
+  first->Stop();
+  EXPECT_EQ(client_->GetTask(id)->state, TaskState::kAvailable);
+  Worker second(Options());
+  second.RegisterRaw("long", [](TaskContext& context, std::string_view) {
+    EXPECT_EQ(context.attempt(), 1);
+    return Outcome::Done("elsewhere");
+  });
+  ASSERT_TRUE(second.Start().ok());
+  EXPECT_EQ(client_->Wait<std::string>(id, kLong).value(), "elsewhere");
+}
+
+TEST_F(WorkerTest, OperatorDrainsAWorker) {
+  Worker worker(Options());
+  worker.RegisterRaw("t", [](TaskContext&, std::string_view) { return Outcome::Done(); });
+  ASSERT_TRUE(worker.Start().ok());
+  EXPECT_TRUE(client_->Wait<std::string>(Enqueue("t", ""), kLong).ok());
+  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_.address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  v1::DrainWorkerRequest request;
+  request.set_worker("tester");
+  v1::DrainWorkerResponse response;
+  ASSERT_TRUE(admin->DrainWorker(&context, request, &response).ok());
+  worker.Wait();
+  worker.Stop();
+  EXPECT_EQ(client_->GetTask(Enqueue("t", ""))->state, TaskState::kAvailable);
+}
+
+TEST_F(WorkerTest, MiddlewareWrapsInOrder) {
+  std::string trace;
+  Worker worker(Options());
+  worker.Use([&](TaskContext& context, std::string_view payload, const RawHandler& next) {
+    trace += "a(";
+    Outcome outcome = next(context, payload);
+    trace += ")";
+    return outcome;
+  });
+  worker.Use([&](TaskContext& context, std::string_view payload, const RawHandler& next) {
+    trace += "b";
+    return next(context, payload);
+  });
+  worker.RegisterRaw("t", [&](TaskContext&, std::string_view) {
+    trace += "t";
+    return Outcome::Done();
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  ASSERT_TRUE(client_->Wait<std::string>(Enqueue("t", ""), kLong).ok());
+  worker.Stop();
+  EXPECT_EQ(trace, "a(bt)");
+}
+
+TEST_F(WorkerTest, TypeLimitHolds) {
+  std::atomic<int> now = 0, most = 0;
+  Worker worker(Options());
+  worker.RegisterRaw(
+      "narrow",
+      [&](TaskContext& context, std::string_view) {
+        const int running = ++now;
+        int seen = most;
+        while (running > seen && !most.compare_exchange_weak(seen, running)) {
+        }
+        context.WaitForCancel(absl::Milliseconds(1));
+        --now;
+        return Outcome::Done();
+      },
+      {.max_concurrency = 2});
+  ASSERT_TRUE(worker.Start().ok());
+  auto results = client_->EnqueueMany(std::vector<NewTask>(100, NewTask{"q", "narrow", "", {}}));
+  for (const EnqueueResult& result : *results) ASSERT_TRUE(client_->Wait<std::string>(result.id, kLong).ok());
+  EXPECT_LE(most, 2);
+}
+
+TEST(WorkerOptionsTest, MistakesAreErrorsOfStart) {
+  auto start = [](WorkerOptions options, int registrations) {
+    Worker worker(std::move(options));
+    for (int i = 0; i < registrations; ++i) {
+      worker.RegisterRaw("t", [](TaskContext&, std::string_view) { return Outcome::Done(); });
+    }
+    return FieldOf(worker.Start());
+  };
+  EXPECT_EQ(start({}, 1), "queues");
+  EXPECT_EQ(start({.queues = {"q"}}, 0), "types");
+  EXPECT_EQ(start({.queues = {"q"}}, 2), "type");
+  EXPECT_EQ(start({.queues = {"q"}, .concurrency = 0}, 1), "concurrency");
+  EXPECT_EQ(start({.broker = "nowhere", .queues = {"q"}}, 1), "broker");
+}
+
+}  // namespace
+}  // namespace penstock

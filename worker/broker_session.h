@@ -1,0 +1,86 @@
+#ifndef PENSTOCK_WORKER_BROKER_SESSION_H_
+#define PENSTOCK_WORKER_BROKER_SESSION_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/mutex.h"
+#include "penstock/v1/worker_service.grpc.pb.h"
+#include "worker/executor.h"
+#include "worker/options.h"
+#include "worker/worker_core.h"
+
+namespace penstock {
+
+// A worker's connection: drives the core from the stream's reactions, the handlers' threads and a keeper thread for what is due by time. One mutex
+// for the core; at most one write is under way, and what gathers meanwhile goes in the next frame.
+class BrokerSession : public Executor::Observer, public std::enable_shared_from_this<BrokerSession> {
+ public:
+  BrokerSession(const WorkerOptions& options, WorkerCore::Options core_options, std::vector<std::pair<std::string, int>> types);
+  ~BrokerSession() override;
+
+  // InvalidArgument: a TLS file cannot be read.
+  absl::Status Start(Executor* executor);
+  // Hands nothing more to the executor, and takes nothing.
+  void Drain();
+  // See Worker::Stop; the executor is stopped by the caller afterwards.
+  void Stop(absl::Duration grace);
+  // Waits until the worker has drained itself or Stop was called.
+  void Wait();
+  int running() const;
+
+  bool OnStart(TaskId task, uint64_t token) override;
+  void OnFinish(TaskId task, uint64_t token, Outcome outcome) override;
+  void OnProgress(TaskId task, uint64_t token, double percent, std::string text) override;
+  void OnLog(TaskId task, uint64_t token, std::string line) override;
+
+ private:
+  class Reactor;
+
+  absl::Duration Elapsed() const;
+  void Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void FillHello(v1::Hello* hello) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void FillRequest(const WorkerCore::Frame& frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnRead(Reactor* reactor, v1::WorkResponse& response);
+  void OnWriteDone(Reactor* reactor, bool ok);
+  void OnEnd(Reactor* reactor);
+  void OnDone(Reactor* reactor, const absl::Status& status);
+  void Keep();
+  void CancelAll(const std::vector<WorkerCore::Cancel>& cancels);
+  // Waits until `done` or the time is up. Returns done().
+  bool WaitUntil(absl::Duration timeout, const std::function<bool()>& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const WorkerOptions options_;
+  const std::vector<std::pair<std::string, int>> types_;
+  Executor* executor_ = nullptr;
+  std::unique_ptr<v1::WorkerService::Stub> stub_;
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  WorkerCore core_ ABSL_GUARDED_BY(mu_);
+  std::string session_id_ ABSL_GUARDED_BY(mu_);
+  size_t max_result_bytes_ ABSL_GUARDED_BY(mu_) = 1 << 20;
+  Reactor* reactor_ ABSL_GUARDED_BY(mu_) = nullptr;
+  bool ended_ ABSL_GUARDED_BY(mu_) = true;    // the reactor takes no more writes
+  bool welcomed_ ABSL_GUARDED_BY(mu_) = false;
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool away_told_ ABSL_GUARDED_BY(mu_) = false;
+  bool goodbye_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  bool asked_to_drain_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Duration reconnect_at_ ABSL_GUARDED_BY(mu_);
+  uint64_t draws_ ABSL_GUARDED_BY(mu_) = 0;
+  v1::WorkRequest request_ ABSL_GUARDED_BY(mu_);  // being written while writing_
+  std::thread keeper_;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_BROKER_SESSION_H_

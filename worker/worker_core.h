@@ -1,0 +1,171 @@
+#ifndef PENSTOCK_WORKER_WORKER_CORE_H_
+#define PENSTOCK_WORKER_WORKER_CORE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "common/task_id.h"
+#include "worker/options.h"
+#include "worker/outcome.h"
+#include "worker/task_context.h"
+
+namespace penstock {
+
+// What the runtime decides, without threads, clock or network: how many tasks to ask for, what to tell the broker, what timed out, what to
+// hand back. Time is an argument, elapsed since any start. The owner (BrokerSession) guards it by its mutex and carries out what it says.
+class WorkerCore {
+ public:
+  struct Options {
+    int concurrency = 8;
+    int prefetch = 8;
+    absl::Duration lease = absl::Seconds(30);
+    absl::Duration reconnect_min = absl::Milliseconds(100);
+    absl::Duration reconnect_max = absl::Seconds(5);
+    std::map<std::string, int> type_limits;  // types with a max_concurrency of their own
+  };
+
+  // One outcome on its way.
+  struct OutcomeReport {
+    TaskId task;
+    uint64_t token = 0;
+    Outcome outcome;
+    absl::Duration run_time;
+  };
+  struct ProgressReport {
+    TaskId task;
+    uint64_t token = 0;
+    double percent = 0;
+    std::string text;
+  };
+  struct LogReport {
+    TaskId task;
+    uint64_t token = 0;
+    std::vector<std::pair<absl::Time, std::string>> lines;
+  };
+  // What the next request carries.
+  struct Frame {
+    int credit = 0;
+    std::vector<std::pair<std::string, int>> type_credits;
+    std::vector<std::pair<TaskId, uint64_t>> starts;
+    std::vector<const OutcomeReport*> outcomes;  // valid until the next call
+    std::vector<ProgressReport> progress;
+    std::vector<LogReport> logs;
+    uint64_t number = 0;
+    bool stuck_changed = false;
+    std::vector<TaskId> stuck;
+    bool draining = false;
+  };
+  struct HeldTask {
+    TaskId task;
+    uint64_t token = 0;
+    bool started = false;
+  };
+  struct Cancel {
+    TaskId task;
+    CancelReason reason;
+  };
+
+  explicit WorkerCore(Options options);
+
+  // --- the connection ---
+  // What a Hello tells of tasks held from before.
+  std::vector<HeldTask> Held() const;
+  // The stream is open: everything is told anew. `lost` is no longer ours; if the session is new, nothing is. Returns whom to cancel.
+  std::vector<Cancel> OnWelcome(bool resumed, absl::Duration lease, const std::vector<TaskId>& lost,
+                                const std::vector<TaskId>& cancelled, absl::Duration now);
+  void OnDisconnected();
+  // How long to wait before connecting again; `draw` is from [0, 1).
+  absl::Duration NextBackoff(double draw);
+
+  // --- from the broker ---
+  // False: it is not wanted (the worker drains); it goes back.
+  bool OnDelivery(const TaskDelivery& task, absl::Duration now);
+  void OnAcknowledged(uint64_t frame);
+  // The lease is not ours any more. Returns whom to cancel.
+  std::optional<Cancel> OnStale(TaskId task, uint64_t token);
+  std::optional<Cancel> OnCancelled(TaskId task);
+
+  // --- from the handlers ---
+  // False: it shall not start (handed back, lost).
+  bool OnStart(TaskId task, uint64_t token, absl::Duration now);
+  // The handler returned. Its slot is free.
+  void OnFinish(TaskId task, uint64_t token, Outcome outcome, absl::Duration now);
+  void OnProgress(ProgressReport report);
+  void OnLog(TaskId task, uint64_t token, absl::Time time, std::string line);
+
+  // --- time ---
+  // Attempts whose time is up fail; their handlers keep their slots. Returns whom to cancel.
+  std::vector<Cancel> OnTime(absl::Duration now);
+  // When OnTime or BuildFrame next has something to do of itself.
+  absl::Duration NextDeadline() const;
+
+  // --- the end ---
+  // Takes no more tasks. What has not started goes back.
+  void Drain();
+  // Whom a shutdown cancels.
+  std::vector<Cancel> RunningTasks() const;
+  // Running tasks that have not ended are handed back; what their handlers return later is ignored.
+  void HandBackRunning();
+
+  // Something is to be told, or the lease wants renewing.
+  bool WantsFrame(absl::Duration now) const;
+  // What there is to tell; at most about `bytes` of results.
+  Frame BuildFrame(absl::Duration now, size_t bytes);
+
+  bool draining() const { return draining_; }
+  int running() const { return running_; }
+  // Nothing runs, and everything was told and acknowledged.
+  bool idle() const { return tasks_.empty() && pending_.empty() && unacknowledged_.empty(); }
+  bool settled() const { return pending_.empty() && unacknowledged_.empty(); }
+
+ private:
+  struct Task {
+    uint64_t token = 0;
+    std::string type;
+    bool started = false;
+    bool reported = false;  // its outcome is decided; the handler may still hold the slot
+    absl::Duration start;
+    absl::Duration deadline = absl::InfiniteDuration();
+    absl::Duration run_timeout;
+    size_t log_bytes = 0;
+  };
+  Task* Find(TaskId task, uint64_t token);
+  void Report(TaskId task, const Task& state, Outcome outcome, absl::Duration now);
+  void FreeSlot(TaskId task);
+  int FreeCredit() const;
+
+  const Options options_;
+  absl::Duration lease_;
+  bool connected_ = false;
+  bool draining_ = false;
+  bool draining_told_ = false;
+  int failures_ = 0;
+  absl::Duration last_sent_;
+  int outstanding_credit_ = 0;  // granted and not delivered yet
+  absl::flat_hash_map<std::string, int> outstanding_types_;
+  absl::flat_hash_map<std::string, int> held_types_;  // of limited types: slots taken
+  absl::flat_hash_map<TaskId, Task> tasks_;           // slots taken, waiting tasks included
+  int running_ = 0;
+  std::vector<TaskId> stuck_;
+  bool stuck_changed_ = false;
+  std::set<std::pair<absl::Duration, TaskId>> deadlines_;
+
+  std::vector<std::pair<TaskId, uint64_t>> starts_;
+  std::deque<OutcomeReport> pending_;
+  std::deque<std::pair<uint64_t, std::deque<OutcomeReport>>> unacknowledged_;  // by frame
+  uint64_t next_frame_ = 1;
+  std::map<TaskId, ProgressReport> progress_;  // the newest of each task
+  std::map<TaskId, LogReport> logs_;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_WORKER_CORE_H_
