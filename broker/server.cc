@@ -256,6 +256,7 @@ void Server::Parts::Housekeep() {
     if (std::shared_ptr<Engine> engine = slot.Get()) {
       slot.Set(nullptr, OutcomeUnknown(failure));
       engine->Stop();
+      rpc->LeaveEngine();  // streams and waits belong to the core that is gone: clients come again
     }
     if (!failure.ok() && !absl::IsResourceExhausted(failure)) {
       MutexLock lock(mu);

@@ -8,6 +8,7 @@
 include(CMakePackageConfigHelpers)
 
 set(PENSTOCK_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Penstock)
+set(PENSTOCK_DOC_DIR ${CMAKE_INSTALL_DATADIR}/doc/penstock)
 
 # penstock_included(OUT HEADER...): HEADERs and every header of this project that they include, at any depth.
 function(penstock_included out)
@@ -119,9 +120,9 @@ install(CODE "
 set(documentation docs README.md CHANGELOG.md LICENSE)
 foreach(document ${documentation})
   if(IS_DIRECTORY ${PROJECT_SOURCE_DIR}/${document})
-    install(DIRECTORY ${document} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+    install(DIRECTORY ${document} DESTINATION ${PENSTOCK_DOC_DIR})
   elseif(EXISTS ${PROJECT_SOURCE_DIR}/${document})
-    install(FILES ${document} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+    install(FILES ${document} DESTINATION ${PENSTOCK_DOC_DIR})
   endif()
 endforeach()
-install(FILES deploy/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME operations.md)
+install(FILES deploy/README.md DESTINATION ${PENSTOCK_DOC_DIR} RENAME operations.md)

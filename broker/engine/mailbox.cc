@@ -24,7 +24,8 @@ absl::Status Mailbox::Put(Command&& command, size_t bytes) {
     // Work on its way out of the broker comes before new work: completions must not wait behind a flood of enqueues.
     const size_t limit =
         std::holds_alternative<EnqueueCommand>(command) ? bytes_max_ : bytes_max_ + bytes_max_ / 4;
-    if (bytes_ > 0 && bytes_ + bytes > limit) {
+    // Below half there is room for anything, as WhenRoom says.
+    if (bytes_ >= bytes_max_ / 2 && bytes_ + bytes > limit) {
       return LimitReached("limits.mailbox",
                           fmt::format("the broker is busy: {} of commands wait; repeat later", FormatSize(bytes_)),
                           absl::Milliseconds(100));

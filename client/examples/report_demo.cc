@@ -18,11 +18,6 @@
 
 namespace {
 
-struct Report {
-  std::string title;
-  std::future<absl::StatusOr<penstock::EnqueueResult>> enqueued;
-};
-
 penstock::NewTask ReportTask(const std::string& title, const std::vector<std::string>& files, const std::string& out) {
   penstock::NewTask task;
   task.queue = "reports";
@@ -57,25 +52,37 @@ int Run(const std::string& broker, const std::string& out, const std::vector<std
     std::cerr << "report_demo: " << client.status().ToString() << std::endl;
     return 1;
   }
+  std::vector<std::string> titles;
   // Futures, so that the tasks travel together instead of one by one.
-  std::vector<Report> reports;
+  std::vector<std::future<absl::StatusOr<penstock::EnqueueResult>>> enqueued;
   const auto enqueue = [&](const std::string& title, const std::vector<std::string>& of) {
-    reports.push_back({title, (*client)->EnqueueFuture(ReportTask(title, of, out))});
+    titles.push_back(title);
+    enqueued.push_back((*client)->EnqueueFuture(ReportTask(title, of, out)));
   };
   for (const std::string& file : files) {
     enqueue(std::filesystem::path(file).stem().string(), {file});
   }
   enqueue("The whole run", files);
 
-  int made = 0;
-  for (Report& report : reports) {
-    const absl::StatusOr<penstock::EnqueueResult> enqueued = report.enqueued.get();
-    const absl::StatusOr<std::string> result =
-        enqueued.ok() ? (*client)->Wait<std::string>(enqueued->id, absl::Minutes(5)) : enqueued.status();
-    if (Print(report.title, result)) ++made;
+  std::vector<penstock::TaskId> ids;
+  for (auto& future : enqueued) {
+    const absl::StatusOr<penstock::EnqueueResult> result = future.get();
+    if (!result.ok()) {
+      std::cerr << "report_demo: cannot enqueue: " << result.status().ToString() << std::endl;
+      return 1;
+    }
+    ids.push_back(result->id);
   }
-  std::cout << fmt::format("{} of {} reports are made, in {}", made, reports.size(), out) << std::endl;
-  return made == static_cast<int>(reports.size()) ? 0 : 1;
+  std::cout << fmt::format("{} tasks are enqueued, from {} to {}", ids.size(), ids.front().ToString(),
+                           ids.back().ToString())
+            << std::endl;
+
+  size_t made = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (Print(titles[i], (*client)->Wait<std::string>(ids[i], absl::Minutes(5)))) ++made;
+  }
+  std::cout << fmt::format("{} of {} reports are made, in {}", made, ids.size(), out) << std::endl;
+  return made == ids.size() ? 0 : 1;
 }
 
 }  // namespace

@@ -61,8 +61,6 @@ run_tests() {
   return "$status"
 }
 
-indent() { sed -u 's/^/    /'; }
-
 # git_here ARGUMENT...: git in this project, also when it belongs to another user than the one who tests.
 git_here() { git -c safe.directory='*' -C "$root" "$@"; }
 

@@ -85,7 +85,7 @@ ensure_packages() {
   # The lists on this machine may do; if they are missing or too old, fetch them once.
   if ! as_root "${install[@]}" >>"$log" 2>&1; then
     if ! as_root "${apt[@]}" -o APT::Update::Error-Mode=any update >>"$log" 2>&1 || ! as_root "${install[@]}" >>"$log" 2>&1; then
-      tail -n 5 "$log" | sed 's/^/    /' >&2
+      tail -n 5 "$log" | indent >&2
       fail "cannot install packages: $(why_apt_failed "$log"). $again"
     fi
   fi

@@ -22,10 +22,10 @@ run_suites() {
   note "$count suites ran, $failed of them with failures"
 }
 
-# write_worker_config FILE PORT PLUGIN
+# write_worker_config FILE BROKER PLUGIN
 write_worker_config() {
   cat >"$1" <<TEXT
-broker: 127.0.0.1:$2
+broker: $2
 queues: [reports]
 concurrency: 2
 handlers:
@@ -33,36 +33,51 @@ handlers:
 TEXT
 }
 
-# live_status PENSTOCK BROKER LOG: what `penstock status` says and the client's newest line, while the client runs. A terminal shows
-# it in place, ten times a second at most; elsewhere it is printed once.
-live_status() {
-  local lines=0 frame shown=0
-  while kill -0 "$job_pid" 2>/dev/null; do
-    frame=$("$1" --broker "$2" status 2>&1 && printf '\n%s' "$(tail -n 1 -- "$3")") || frame=''
-    frame="    ${frame//$'\n'/$'\n'    }"
-    if [[ -t 1 ]]; then
-      if ((lines > 0)); then printf '\e[%dA\e[J' "$lines"; fi
-      printf '%s\n' "$frame"
-      lines=$(($(wc -l <<<"$frame")))
-    elif ((shown == 0)) && [[ -n "${frame// /}" ]]; then
-      printf '%s\n' "$frame"
-      shown=1
+# start_report_job PROGRAMS BROKER OUT RUN: starts the client; returns when its tasks are enqueued.
+start_report_job() {
+  local log="$4/report_demo.log"
+  "$1/report_demo" --broker "$2" --out "$3" "$4"/junit/*.xml >"$log" 2>&1 </dev/null &
+  job_pid=$!
+  until grep -q 'tasks are enqueued' "$log"; do
+    if ! kill -0 "$job_pid" 2>/dev/null; then
+      job_pid=''
+      indent <"$log" >&2
+      fail 'the tasks were not enqueued: the reason is above.'
     fi
-    sleep 0.1
+    sleep 0.05
   done
+  tail -n 1 -- "$log" | indent
 }
 
-# run_report_job PROGRAMS BROKER OUT RUN: the client enqueues and waits, as a service would; meanwhile the status is shown.
-run_report_job() {
-  local status=0
-  "$1/report_demo" --broker "$2" --out "$3" "$4"/junit/*.xml >"$4/report_demo.log" 2>&1 </dev/null &
-  job_pid=$!
-  live_status "$1/penstock" "$2" "$4/report_demo.log"
+# show_status PENSTOCK BROKER: one screen of `penstock status`, or nothing while it cannot tell.
+show_status() {
+  local frame
+  frame=$("$1" --broker "$2" status 2>&1) || return 0
+  printf '%s\n' "$frame" | indent
+}
+
+# watch_report_job PENSTOCK BROKER RUN: the status and the client's newest line until the client ends. A terminal shows them in
+# place; elsewhere only how it ended is printed. Then the reports, as the client prints them.
+watch_report_job() {
+  local log="$3/report_demo.log" lines=0 frame status=0
+  while kill -0 "$job_pid" 2>/dev/null; do
+    if [[ -t 1 ]]; then
+      frame=$(
+        show_status "$1" "$2"
+        printf '\n'
+        tail -n 1 -- "$log" | indent
+      )
+      if ((lines > 0)); then printf '\e[%dA\e[J' "$lines"; fi
+      printf '%s\n' "$frame"
+      lines=$(wc -l <<<"$frame")
+    fi
+    kill -0 "$worker_pid" 2>/dev/null || explain_exit "$worker_pid" 'the worker' "$3/worker.log"
+    sleep 0.1
+  done
+  if ((lines > 0)); then printf '\e[%dA\e[J' "$lines"; fi
   wait "$job_pid" || status=$?
   job_pid=''
-  sed 's/^/    /' -- "$4/report_demo.log"
-  if ((status != 0)); then
-    kill -0 "$worker_pid" 2>/dev/null || explain_exit "$worker_pid" 'the worker' "$4/worker.log"
-    fail 'not every report was made: the reason is above.'
-  fi
+  show_status "$1" "$2"
+  tail -n +2 -- "$log" | indent
+  ((status == 0)) || fail 'not every report was made: the reason is above.'
 }

@@ -18,6 +18,9 @@ step() {
 # note TEXT: a line that belongs to the current step.
 note() { printf '    %s\n' "$1"; }
 
+# indent: what comes in belongs to the current step.
+indent() { sed -u 's/^/    /'; }
+
 # warn TEXT: something to know that stops nothing.
 warn() { printf '%s%s: %s%s\n' "$say_yellow" "$script_name" "$1" "$say_plain" >&2; }
 

@@ -9,7 +9,8 @@ worker_pid=''
 explain_exit() {
   local status=0
   wait "$1" || status=$?
-  tail -n 10 -- "$3" | sed 's/^/    /' >&2
+  if [[ "$1" == "$broker_pid" ]]; then broker_pid=''; else worker_pid=''; fi
+  tail -n 10 -- "$3" | indent >&2
   fail "$2 ended with exit code $status; its last lines are above, all of them in $3."
 }
 

@@ -1,0 +1,91 @@
+#include "client/cli/arguments.h"
+
+#include <charconv>
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "common/text.h"
+#include "common/units.h"
+#include "fmt/format.h"
+
+namespace penstock::cli {
+namespace {
+
+// An option whose value `parse` understands.
+template <class T>
+CLI::Option* AddParsed(CLI::App& app, const std::string& name, std::optional<T>* out, const std::string& type,
+                       const std::string& help, std::function<absl::StatusOr<T>(const std::string&)> parse) {
+  const auto check = [parse](const std::string& text) {
+    const absl::StatusOr<T> value = parse(text);
+    return value.ok() ? std::string() : std::string(value.status().message());
+  };
+  return app.add_option_function<std::string>(name, [parse, out](const std::string& text) { *out = *parse(text); }, help)
+      ->check(check)
+      ->type_name(type);
+}
+
+}  // namespace
+
+CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<absl::Duration>* out,
+                         const std::string& help) {
+  return AddParsed<absl::Duration>(app, name, out, "DURATION", help,
+                                   [](const std::string& text) { return ParseDuration(text); });
+}
+
+CLI::Option* AddTime(CLI::App& app, const std::string& name, std::optional<absl::Time>* out, const std::string& help) {
+  return AddParsed<absl::Time>(app, name, out, "TIME", help, [](const std::string& text) -> absl::StatusOr<absl::Time> {
+    absl::Time time;
+    std::string error;
+    if (absl::ParseTime(absl::RFC3339_full, text, &time, &error)) return time;
+    return absl::InvalidArgumentError(
+        fmt::format("'{}' is no time; write for instance 2026-11-22T15:04:05Z or 2026-11-22T15:04:05+01:00", text));
+  });
+}
+
+CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<int>* out, int min, int max,
+                       const std::string& help) {
+  return AddParsed<int>(app, name, out, "NUMBER", help, [min, max](const std::string& text) -> absl::StatusOr<int> {
+    int value = 0;
+    if (absl::SimpleAtoi(text, &value) && value >= min && value <= max) return value;
+    return absl::InvalidArgumentError(fmt::format("'{}' is no number from {} to {}", text, min, max));
+  });
+}
+
+CLI::Option* AddReal(CLI::App& app, const std::string& name, std::optional<double>* out, double min, double max,
+                     const std::string& help) {
+  return AddParsed<double>(app, name, out, "NUMBER", help, [min, max](const std::string& text) -> absl::StatusOr<double> {
+    double value = 0;
+    if (absl::SimpleAtod(text, &value) && value >= min && value <= max) return value;
+    return absl::InvalidArgumentError(fmt::format("'{}' is no number from {} to {}", text, min, max));
+  });
+}
+
+CLI::Option* AddText(CLI::App& app, const std::string& name, std::string* out, const std::string& type,
+                     const std::string& help) {
+  return app.add_option(name, *out, help)->type_name(type);
+}
+
+CLI::Option* AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* out, const std::string& type,
+                      const std::string& help) {
+  return app.add_option(name, *out, help)->type_name(type)->allow_extra_args(false);
+}
+
+CLI::Option* AddNames(CLI::App& app, const std::string& type, std::vector<std::string>* out, const std::string& help) {
+  return app.add_option(type, *out, help)->type_name(type)->required();
+}
+
+void AddPageOptions(CLI::App& app, PageOptions* out) {
+  const auto at_least_0 = [](const std::string& text) {
+    int value = 0;
+    const bool ok = absl::SimpleAtoi(text, &value) && value >= 0;
+    return ok ? std::string() : fmt::format("'{}' is no number from 0 on", text);
+  };
+  app.add_option("--limit", out->limit, "Print at most this many; 0: all")
+      ->check(at_least_0)
+      ->type_name("NUMBER")
+      ->default_str("100");
+  AddText(app, "--page-token", &out->page_token, "TOKEN", "Go on where an earlier list ended: its next_page_token");
+}
+
+}  // namespace penstock::cli

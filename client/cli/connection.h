@@ -1,0 +1,56 @@
+#ifndef PENSTOCK_CLIENT_CLI_CONNECTION_H_
+#define PENSTOCK_CLIENT_CLI_CONNECTION_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/client_options.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "penstock/v1/admin_service.grpc.pb.h"
+#include "penstock/v1/task_service.grpc.pb.h"
+
+namespace penstock::cli {
+
+using AdminStub = v1::AdminService::Stub;
+using TaskStub = v1::TaskService::Stub;
+
+// The broker as a command sees it: calls that block until their deadline, and errors that say what to do. Nothing is
+// repeated. Used by one thread.
+class Connection {
+ public:
+  // Connects at the first call. Of the options, broker, timeout and the files count. InvalidArgument: a file cannot be read.
+  static absl::StatusOr<std::unique_ptr<Connection>> Open(const ClientOptions& options);
+
+  // connection.Call(&AdminStub::GetStatus, request): the response, or the error explained. `timeout` 0: the options'.
+  template <class Stub, class Request, class Response>
+  absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request, absl::Duration timeout = absl::ZeroDuration()) {
+    if (timeout <= absl::ZeroDuration()) timeout = options_.timeout;
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    Response response;
+    const grpc::Status status = (stub(static_cast<Stub*>(nullptr)).*method)(&context, request, &response);
+    if (!status.ok()) return Explain(status, timeout);
+    return response;
+  }
+
+ private:
+  Connection(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel);
+
+  AdminStub& stub(AdminStub*) { return *admin_; }
+  TaskStub& stub(TaskStub*) { return *tasks_; }
+  absl::Status Explain(const grpc::Status& status, absl::Duration timeout) const;
+
+  const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<AdminStub> admin_;
+  const std::unique_ptr<TaskStub> tasks_;
+};
+
+}  // namespace penstock::cli
+
+#endif  // PENSTOCK_CLIENT_CLI_CONNECTION_H_

@@ -1,0 +1,80 @@
+#include "worker/daemon/daemon_options.h"
+
+#include "common/config/loader.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace penstock {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Reads a configuration and returns what is wrong with it.
+std::string Problems(const std::string& yaml, DaemonOptions* options) {
+  OptionSet set;
+  DeclareOptions(options, &set);
+  ConfigErrors errors;
+  auto node = ParseYaml(yaml, "worker.yaml");
+  if (!node.ok()) return std::string(node.status().message());
+  set.ReadYaml(*node, "", &errors);
+  if (!errors.empty()) return errors.ToString();
+  return options->Validate().ToString();
+}
+
+TEST(DaemonOptionsTest, ShippedConfigurationIsValid) {
+  DaemonOptions options;
+  OptionSet set;
+  DeclareOptions(&options, &set);
+  auto node = ReadYamlFile(PENSTOCK_SOURCE_DIR "/deploy/worker.yaml");
+  ASSERT_TRUE(node.ok()) << node.status();
+  ConfigErrors errors;
+  set.ReadYaml(*node, "", &errors);
+  EXPECT_EQ(errors.ToString(), "");
+  EXPECT_EQ(options.Validate().ToString(), "");
+  ASSERT_EQ(options.handlers.size(), 1u);
+  EXPECT_EQ(options.handlers[0].options.max_concurrency, 2);
+}
+
+TEST(DaemonOptionsTest, CommandIsRead) {
+  DaemonOptions options;
+  EXPECT_EQ(Problems("queues: [q]\nhandlers:\n  - type: t\n    command: [/bin/cat, \"-\"]\n    payload: file\n"
+                     "    reject_exit_codes: [1, 2]\n    environment:\n      A: b\n    kill_grace: 1s\n",
+                     &options),
+            "");
+  const CommandOptions& command = options.handlers.at(0).command;
+  EXPECT_THAT(command.command, ::testing::ElementsAre("/bin/cat", "-"));
+  EXPECT_TRUE(command.payload_in_file);
+  EXPECT_THAT(command.reject_exit_codes, ::testing::ElementsAre(1, 2));
+  EXPECT_EQ(command.environment.at(0).second, "b");
+  EXPECT_EQ(command.kill_grace, absl::Seconds(1));
+}
+
+TEST(DaemonOptionsTest, PluginOptionsBecomeJson) {
+  DaemonOptions options;
+  EXPECT_EQ(Problems("queues: [q]\nhandlers:\n  - plugin: /p.so\n    options:\n      folders: [/a]\n      n: 3\n", &options), "");
+  EXPECT_EQ(options.handlers.at(0).options_json, R"({"folders":["/a"],"n":3})");
+}
+
+TEST(DaemonOptionsTest, MistakesNameTheirLine) {
+  struct Case {
+    const char* yaml;
+    const char* problem;
+  };
+  const Case cases[] = {
+      {"queues: [q]\n", "handlers: name at least one"},
+      {"queues: [q]\nhandlers: x\n", "worker.yaml:2"},
+      {"queues: [q]\nhandlers:\n  - type: t\n", "worker.yaml:3: handlers[0]: set either plugin or command"},
+      {"queues: [q]\nhandlers:\n  - command: [x]\n", "needs the type"},
+      {"queues: [q]\nhandlers:\n  - type: t\n    command: [x]\n  - type: t\n    command: [y]\n", "worker.yaml:5: handlers[1]: type t has a handler already"},
+      {"queues: [q]\nhandlers:\n  - type: t\n    comand: [x]\n", "comand"},
+      {"queues: [q]\nhandlers:\n  - type: t\n    command: [x]\n    reject_exit_codes: [0]\n", "no exit code"},
+      {"handlers:\n  - plugin: /p.so\n", "queues: must be 1 to 1,000"},
+  };
+  for (const Case& test : cases) {
+    DaemonOptions options;
+    EXPECT_THAT(Problems(test.yaml, &options), HasSubstr(test.problem)) << test.yaml;
+  }
+}
+
+}  // namespace
+}  // namespace penstock

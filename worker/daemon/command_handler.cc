@@ -1,0 +1,316 @@
+#include "worker/daemon/command_handler.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <optional>
+
+#include "absl/time/clock.h"
+#include "fmt/format.h"
+
+namespace penstock {
+namespace {
+
+// How often a running program's task is looked at for cancellation.
+constexpr int kLookMillis = 50;
+constexpr size_t kTailBytes = 4 << 10;
+constexpr std::string_view kProgressPrefix = "penstock-progress:";
+
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  ~Fd() { Close(); }
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    Close();
+    fd_ = std::exchange(other.fd_, -1);
+    return *this;
+  }
+  int get() const { return fd_; }
+  bool open() const { return fd_ >= 0; }
+  void Close() {
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+struct Pipe {
+  Fd read, write;
+  bool Open() {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0) return false;
+    read = Fd(fds[0]);
+    write = Fd(fds[1]);
+    return true;
+  }
+};
+
+Outcome SystemError(const char* what) {
+  return Outcome::Retry({"command", fmt::format("{}: {}", what, strerror(errno)), ""});
+}
+
+// A file of the payload that is gone when the run is over.
+class PayloadFile {
+ public:
+  ~PayloadFile() {
+    if (!path_.empty()) unlink(path_.c_str());
+  }
+  bool Write(std::string_view payload) {
+    const char* folder = getenv("TMPDIR");
+    path_ = fmt::format("{}/penstock-payload-XXXXXX", folder != nullptr ? folder : "/tmp");
+    Fd fd(mkostemp(path_.data(), O_CLOEXEC));
+    if (!fd.open()) {
+      path_.clear();
+      return false;
+    }
+    while (!payload.empty()) {
+      const ssize_t written = write(fd.get(), payload.data(), payload.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return false;
+      payload.remove_prefix(static_cast<size_t>(written));
+    }
+    return true;
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::vector<std::string> MakeEnvironment(const CommandOptions& options, const TaskContext& context,
+                                         const std::string& payload_file) {
+  std::vector<std::string> environment;
+  for (const char* name : {"PATH", "HOME", "LANG", "TZ", "TMPDIR"}) {
+    if (const char* value = getenv(name)) environment.push_back(fmt::format("{}={}", name, value));
+  }
+  environment.push_back("PENSTOCK_TASK_ID=" + context.id().ToString());
+  environment.push_back("PENSTOCK_QUEUE=" + context.queue());
+  environment.push_back("PENSTOCK_TYPE=" + context.type());
+  environment.push_back(fmt::format("PENSTOCK_ATTEMPT={}", context.attempt()));
+  environment.push_back(fmt::format("PENSTOCK_MAX_ATTEMPTS={}", context.max_attempts()));
+  environment.push_back(fmt::format("PENSTOCK_FENCING_TOKEN={}", context.fencing_token()));
+  environment.push_back("PENSTOCK_CONTENT_TYPE=" + context.content_type());
+  if (context.deadline() != absl::InfiniteFuture()) {
+    environment.push_back(fmt::format("PENSTOCK_DEADLINE={}", absl::ToUnixSeconds(context.deadline())));
+  }
+  if (!payload_file.empty()) environment.push_back("PENSTOCK_PAYLOAD_FILE=" + payload_file);
+  for (const auto& [name, value] : options.environment) environment.push_back(fmt::format("{}={}", name, value));
+  return environment;
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+void Limit(int resource, uint64_t value) {
+  if (value == 0) return;
+  const rlimit limit = {value, value};
+  setrlimit(static_cast<__rlimit_resource>(resource), &limit);
+}
+
+// What the child does between fork and exec: async-signal-safe calls only. An errno that stops it goes to `report`.
+[[noreturn]] void BecomeCommand(const CommandOptions& options, char* const* argv, char* const* envp, int in, int out,
+                                int err, int report) {
+  setpgid(0, 0);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGPIPE, SIG_DFL);
+  bool ok = dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(err, 2) >= 0;
+  ok = ok && (options.directory.empty() || chdir(options.directory.c_str()) == 0);
+  if (ok) {
+    Limit(RLIMIT_AS, options.memory_max);
+    Limit(RLIMIT_CPU, options.cpu_seconds_max);
+    Limit(RLIMIT_NOFILE, options.open_files_max);
+    Limit(RLIMIT_CORE, 0);
+    execvpe(argv[0], argv, envp);
+  }
+  const int error = errno;
+  (void)!write(report, &error, sizeof(error));
+  _exit(127);
+}
+
+// Standard error, line by line.
+class ErrorLines {
+ public:
+  explicit ErrorLines(TaskContext& context) : context_(context) {}
+  void Add(std::string_view text) {
+    tail_ += text;
+    if (tail_.size() > 2 * kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
+    for (char c : text) {
+      if (c == '\n') {
+        Flush();
+      } else if (line_.size() < 4 << 10) {
+        line_.push_back(c);
+      }
+    }
+  }
+  void Flush() {
+    if (line_.empty()) return;
+    if (std::string_view(line_).starts_with(kProgressPrefix)) {
+      std::string_view rest = std::string_view(line_).substr(kProgressPrefix.size());
+      while (rest.starts_with(' ')) rest.remove_prefix(1);
+      double percent = 0;
+      auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), percent);
+      if (error == std::errc()) {
+        rest.remove_prefix(static_cast<size_t>(end - rest.data()));
+        while (rest.starts_with(' ') || rest.starts_with('%')) rest.remove_prefix(1);
+        context_.Progress(percent, std::string(rest));
+      }
+    } else {
+      last_ = line_;
+      context_.Log(line_);
+    }
+    line_.clear();
+  }
+  const std::string& last() const { return last_; }
+  std::string tail() const { return tail_.size() > kTailBytes ? tail_.substr(tail_.size() - kTailBytes) : tail_; }
+
+ private:
+  TaskContext& context_;
+  std::string line_;
+  std::string last_;
+  std::string tail_;
+};
+
+// Reads what is there. False: the end.
+template <class Take>
+bool ReadAvailable(int fd, Take take) {
+  char buffer[16 << 10];
+  while (true) {
+    const ssize_t got = read(fd, buffer, sizeof(buffer));
+    if (got > 0) {
+      take(std::string_view(buffer, static_cast<size_t>(got)));
+      continue;
+    }
+    if (got < 0 && errno == EINTR) continue;
+    return got < 0 && errno == EAGAIN;
+  }
+}
+
+}  // namespace
+
+Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::string_view payload) {
+  PayloadFile file;
+  if (options.payload_in_file) {
+    if (!file.Write(payload)) return SystemError("cannot write the payload's file");
+    payload = {};
+  }
+  Pipe in, out, err, report;
+  if (!in.Open() || !out.Open() || !err.Open() || !report.Open()) return SystemError("cannot make pipes");
+  std::vector<std::string> arguments = options.command;
+  std::vector<std::string> environment = MakeEnvironment(options, context, file.path());
+  const std::vector<char*> argv = Pointers(arguments);
+  const std::vector<char*> envp = Pointers(environment);
+  const pid_t pid = fork();
+  if (pid < 0) return SystemError("cannot start a process");
+  if (pid == 0) {
+    BecomeCommand(options, argv.data(), envp.data(), in.read.get(), out.write.get(), err.write.get(), report.write.get());
+  }
+  setpgid(pid, pid);  // whoever of the two is first
+  in.read.Close();
+  out.write.Close();
+  err.write.Close();
+  report.write.Close();
+  int exec_error = 0;
+  if (read(report.read.get(), &exec_error, sizeof(exec_error)) == sizeof(exec_error)) {
+    waitpid(pid, nullptr, 0);
+    return Outcome::Retry({"command", fmt::format("cannot run {}: {}", options.command[0], strerror(exec_error)), ""});
+  }
+  for (int fd : {in.write.get(), out.read.get(), err.read.get()}) fcntl(fd, F_SETFL, O_NONBLOCK);
+
+  std::string result;
+  bool too_large = false;
+  ErrorLines lines(context);
+  std::optional<int> status;
+  absl::Time kill_at = absl::InfiniteFuture();
+  bool told_to_end = false;
+  auto end_group = [&](int signal_number) { kill(-pid, signal_number); };
+  while (true) {
+    // Nothing more to write: the program sees the end of its input.
+    if (payload.empty()) in.write.Close();
+    pollfd fds[3];
+    int count = 0;
+    if (in.write.open()) fds[count++] = {in.write.get(), POLLOUT, 0};
+    if (out.read.open()) fds[count++] = {out.read.get(), POLLIN, 0};
+    if (err.read.open()) fds[count++] = {err.read.get(), POLLIN, 0};
+    // Both ends closed: the exit is a moment away.
+    poll(fds, static_cast<nfds_t>(count), count > 0 ? kLookMillis : 1);
+    int wait_status = 0;
+    if (waitpid(pid, &wait_status, WNOHANG) == pid) status = wait_status;
+    if (in.write.open()) {
+      const ssize_t written = write(in.write.get(), payload.data(), payload.size());
+      if (written > 0) {
+        payload.remove_prefix(static_cast<size_t>(written));
+      } else if (written < 0 && errno != EAGAIN && errno != EINTR) {
+        in.write.Close();  // the program does not want the rest
+      }
+    }
+    auto take_result = [&](std::string_view text) {
+      const size_t room = options.result_max - result.size();
+      if (text.size() > room) too_large = true;
+      result += text.substr(0, room);
+    };
+    if (out.read.open() && !ReadAvailable(out.read.get(), take_result)) out.read.Close();
+    if (err.read.open() && !ReadAvailable(err.read.get(), [&](std::string_view text) { lines.Add(text); })) err.read.Close();
+    if (status) break;
+    const absl::Time now = absl::Now();
+    if (!told_to_end && (context.cancelled() || too_large)) {
+      told_to_end = true;
+      kill_at = now + options.kill_grace;
+      end_group(SIGTERM);
+    }
+    if (now >= kill_at) {
+      kill_at = absl::InfiniteFuture();
+      end_group(SIGKILL);
+    }
+  }
+  end_group(SIGKILL);  // what it left running
+  lines.Flush();
+
+  switch (context.cancel_reason()) {
+    case CancelReason::kNone:
+      break;
+    case CancelReason::kShutdown:
+      return Outcome::Release();
+    default:
+      return Outcome::Cancelled();
+  }
+  if (too_large) {
+    return Outcome::Reject({"result too large", fmt::format("the result has more than {} bytes; store it elsewhere and "
+                                                            "print where",
+                                                            options.result_max),
+                            lines.tail()});
+  }
+  if (WIFEXITED(*status) && WEXITSTATUS(*status) == 0) return Outcome::Done(std::move(result), options.result_content_type);
+  HandlerError error;
+  if (WIFEXITED(*status)) {
+    error.type = fmt::format("exit {}", WEXITSTATUS(*status));
+  } else {
+    error.type = fmt::format("signal {}", sigabbrev_np(WTERMSIG(*status)) != nullptr ? sigabbrev_np(WTERMSIG(*status)) : "?");
+  }
+  error.message = lines.last().empty() ? fmt::format("{} ended with {}", options.command[0], error.type) : lines.last();
+  error.detail = lines.tail();
+  const bool reject = WIFEXITED(*status) &&
+                      std::find(options.reject_exit_codes.begin(), options.reject_exit_codes.end(),
+                                WEXITSTATUS(*status)) != options.reject_exit_codes.end();
+  return reject ? Outcome::Reject(std::move(error)) : Outcome::Retry(std::move(error));
+}
+
+}  // namespace penstock
