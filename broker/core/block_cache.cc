@@ -10,14 +10,20 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> BlockCache::Load(BlockId id, bo
     recent_.splice(recent_.begin(), recent_, found->second);
     return recent_.front();
   }
-  // Evicted before its batch was in the store.
-  for (const auto& batch : in_flight_) {
-    for (const auto& block : batch) {
-      if (block->id() == id) return block;
-    }
+  if (unsealed_.removed.contains(id)) return absl::NotFoundError("the block's last task is finished");
+  for (const Batch& batch : in_flight_) {
+    if (batch.removed.contains(id)) return absl::NotFoundError("the block's last task is finished");
   }
-  for (const auto& block : unsealed_) {
-    if (block->id() == id) return block;
+  // Evicted before its batch was in the store? The newest wins: a block may have been compacted.
+  auto find = [&](const Batch& batch) -> std::shared_ptr<const TaskBlock> {
+    for (auto block = batch.added.rbegin(); block != batch.added.rend(); ++block) {
+      if ((*block)->id() == id) return *block;
+    }
+    return nullptr;
+  };
+  if (auto block = find(unsealed_)) return block;
+  for (auto batch = in_flight_.rbegin(); batch != in_flight_.rend(); ++batch) {
+    if (auto block = find(*batch)) return block;
   }
   const std::string key = compacted ? keys_.CompactedBlock(id) : keys_.Block(id);
   ASSIGN_OR_RETURN(std::string value, store_.Get(compacted ? Family::kTasks : Family::kBlocks, key));
@@ -28,7 +34,7 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> BlockCache::Load(BlockId id, bo
 }
 
 void BlockCache::Insert(std::shared_ptr<const TaskBlock> block) {
-  unsealed_.push_back(block);
+  unsealed_.added.push_back(block);
   Add(std::move(block));
 }
 
@@ -42,6 +48,11 @@ void BlockCache::Add(std::shared_ptr<const TaskBlock> block) {
     index_.erase(recent_.back()->id());
     recent_.pop_back();
   }
+}
+
+void BlockCache::Remove(BlockId id) {
+  unsealed_.removed.insert(id);
+  Erase(id);
 }
 
 void BlockCache::Erase(BlockId id) {

@@ -4,9 +4,11 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "broker/core/core_types.h"
 #include "broker/storage/keys.h"
@@ -26,8 +28,10 @@ class BlockCache {
   absl::StatusOr<std::shared_ptr<const TaskBlock>> Load(BlockId id, bool compacted);
   // A block of the batch being built.
   void Insert(std::shared_ptr<const TaskBlock> block);
-  // The block changed in the store or left it.
+  // The block was replaced by a compacted one.
   void Erase(BlockId id);
+  // The block leaves the store with this batch: from now on it is NotFound, though the store still has it for a moment.
+  void Remove(BlockId id);
 
   // As CommitBuilder::Seal and Committed: blocks are pinned while their batch is in flight.
   void Seal() { in_flight_.push_back(std::exchange(unsealed_, {})); }
@@ -43,8 +47,12 @@ class BlockCache {
   size_t bytes_ = 0;
   Recent recent_;  // the most recently used first
   absl::flat_hash_map<BlockId, Recent::iterator> index_;
-  std::vector<std::shared_ptr<const TaskBlock>> unsealed_;
-  std::deque<std::vector<std::shared_ptr<const TaskBlock>>> in_flight_;
+  struct Batch {
+    std::vector<std::shared_ptr<const TaskBlock>> added;
+    absl::flat_hash_set<BlockId> removed;
+  };
+  Batch unsealed_;
+  std::deque<Batch> in_flight_;
 };
 
 }  // namespace penstock::broker

@@ -74,14 +74,15 @@ void Dispatcher::Enlist(Session* session) {
   const uint32_t running = context_.state.LeasesOf(session->number).count;
   if (running >= context_.options.max_tasks_per_worker) return;
   session->tier = running < session->concurrency ? 0 : 1;
+  session->load = running;
   session->turn = next_turn_++;
-  session->subscription->takers.insert({session->tier, session->turn, session->number});
+  session->subscription->takers.insert({session->tier, session->load, session->turn, session->number});
   if (session->tier == 0) ++session->subscription->free_takers;
 }
 
 void Dispatcher::Delist(Session* session) {
   if (session->turn == 0) return;
-  session->subscription->takers.erase({session->tier, session->turn, session->number});
+  session->subscription->takers.erase({session->tier, session->load, session->turn, session->number});
   if (session->tier == 0) --session->subscription->free_takers;
   session->turn = 0;
 }
@@ -216,7 +217,9 @@ Lane* Dispatcher::ChooseLane(Subscription* subscription, const Session& session)
 bool Dispatcher::ServeOne(Subscription* subscription) {
   if (subscription->ready.empty()) return false;
   // By position: a session that takes nothing of what is ready is passed over, not served.
-  for (const auto& [tier, turn, number] : subscription->takers) {
+  for (const Taker& taker : subscription->takers) {
+    const int tier = taker.tier;
+    const SessionNumber number = taker.session;
     Session* session = sessions_->Find(number);
     const uint32_t burst_before = subscription->burst;
     Lane* lane = ChooseLane(subscription, *session);

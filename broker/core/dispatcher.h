@@ -4,7 +4,6 @@
 #include <compare>
 #include <memory>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -26,6 +25,16 @@ struct ReadyLane {
   friend auto operator<=>(const ReadyLane&, const ReadyLane&) = default;
 };
 
+// A session that waits for tasks, in the order in which sessions are served.
+struct Taker {
+  int tier = 0;          // 0: has a free slot; 1: would prefetch
+  uint32_t running = 0;
+  uint64_t turn = 0;
+  SessionNumber session;
+
+  friend auto operator<=>(const Taker&, const Taker&) = default;
+};
+
 // Workers that take the same types from the same queues, and the lanes that are theirs.
 struct Subscription {
   uint32_t id = 0;
@@ -34,8 +43,8 @@ struct Subscription {
   uint32_t sessions = 0;   // that belong to it, connected or within their grace
   uint32_t connected = 0;
   absl::btree_set<ReadyLane> ready;
-  // Sessions with credit: those with a free slot (tier 0) before those that prefetch (tier 1), the one served longest ago first.
-  absl::btree_set<std::tuple<int, uint64_t, SessionNumber>> takers;
+  // Sessions with credit: those with a free slot before those that prefetch, the least loaded first, of these the one served longest ago.
+  absl::btree_set<Taker> takers;
   uint32_t free_takers = 0;  // of tier 0
   uint32_t burst = 0;        // tasks given since a lower priority was served
 };

@@ -186,6 +186,7 @@ void Lifecycle::NotifyWatchers(TaskId task, State state, uint32_t attempt, std::
 void Lifecycle::FinishSlot(TaskId task, const Ending& ending, BlockState* block) {
   context_.state.End(task, ending, block, context_.sequence);
   if (block == nullptr || block->alive > 0) return;
+  timers_.DropBlock(*block);
   if (block->compacted) {
     context_.commit.Delete(Family::kTasks, context_.keys.CompactedBlock(block->id));
   } else {
@@ -198,7 +199,7 @@ void Lifecycle::FinishSlot(TaskId task, const Ending& ending, BlockState* block)
     context_.PutBody(Family::kIndex, key, EncodeAddresses(block->finishes));
     context_.forgotten[last].push_back(key);
   }
-  context_.blocks.Erase(block->id);
+  context_.blocks.Remove(block->id);
   context_.state.RemoveBlock(block);
 }
 

@@ -42,8 +42,10 @@ struct Session {
   uint64_t credit = 0;
   absl::flat_hash_map<std::string, uint64_t> type_credits;  // of limited types
   Subscription* subscription = nullptr;
-  uint64_t turn = 0;           // its place among the sessions of its subscription; 0: not waiting for tasks
+  // Its place among the takers of its subscription (dispatcher.h); turn 0: it is not among them.
+  uint64_t turn = 0;
   int tier = 0;
+  uint32_t load = 0;
 
   bool connected() const { return !stream.empty(); }
 };

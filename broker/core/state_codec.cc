@@ -314,6 +314,19 @@ std::string EncodeDelta(CoreState& state) {
     out.push_back(kBlockCompacted);
     PutVarint(&out, block.value());
   }
+  // Endings come before leases: a task that was given back may be lent again in the same batch, but tasks are dealt out last.
+  if (!changes.endings.empty()) {
+    out.push_back(kEndings);
+    PutVarint(&out, changes.endings.size());
+    TaskDifferences tasks;
+    for (const auto& [task, ending] : changes.endings) {
+      tasks.Put(&out, task);
+      out.push_back(static_cast<char>((ending.lease_removed ? kLeaseRemoved : 0) |
+                                      (ending.slot_finished ? kSlotFinished : 0) |
+                                      (ending.bucket != 0 ? kHasHistory : 0)));
+      if (ending.bucket != 0) PutVarint(&out, ending.bucket);
+    }
+  }
   LeaseListEncoder leases;
   for (TaskId task : changes.leased) {
     if (const Lease* lease = state.FindLease(task)) leases.Put(*lease);
@@ -336,18 +349,6 @@ std::string EncodeDelta(CoreState& state) {
     out.push_back(kLeasesUpdated);
     PutVarint(&out, update_count);
     out += updates;
-  }
-  if (!changes.endings.empty()) {
-    out.push_back(kEndings);
-    PutVarint(&out, changes.endings.size());
-    TaskDifferences tasks;
-    for (const auto& [task, ending] : changes.endings) {
-      tasks.Put(&out, task);
-      out.push_back(static_cast<char>((ending.lease_removed ? kLeaseRemoved : 0) |
-                                      (ending.slot_finished ? kSlotFinished : 0) |
-                                      (ending.bucket != 0 ? kHasHistory : 0)));
-      if (ending.bucket != 0) PutVarint(&out, ending.bucket);
-    }
   }
   return out;
 }

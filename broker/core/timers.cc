@@ -96,6 +96,37 @@ void Timers::RemoveFromRun(Lane* lane, Time due, TaskId task) {
   context_.state.Count(lane->queue, was_due ? Counter::kAvailable : Counter::kScheduled, -1);
 }
 
+void Timers::DropBlock(const BlockState& state) {
+  if (state.gone.empty()) return;
+  auto block = context_.blocks.Load(state.id, state.compacted);
+  if (!block.ok()) {
+    context_.Unreadable(block.status(), "block");
+    return;
+  }
+  // A lane whose front run is all cancelled must not take it from the block that it remembers.
+  for (const TaskBlock::Entry& entry : (*block)->entries()) {
+    Lane* lane = context_.state.FindLane(entry.lane);
+    if (lane == nullptr || lane->head == nullptr || lane->head->block == nullptr) continue;
+    if (lane->head->block->id() == state.id) lane->head->block = nullptr;
+  }
+  for (uint32_t slot = 0; slot < state.total; ++slot) {
+    const Time due = (*block)->extras(slot).run_at;
+    if (due == 0 || !state.is_gone(slot)) continue;
+    // Whatever is left of a run starts at one of its gone slots: deleting the key of each finds it.
+    const TimerPosition position{due, TaskId(context_.state.partition(), state.id.value(), slot)};
+    const LaneId lane_id = (*block)->lane_of(slot).lane;
+    context_.commit.Delete(Family::kIndex, context_.keys.Timer(lane_id, position.due, position.task));
+    Lane* lane = context_.state.FindLane(lane_id);
+    if (lane == nullptr || lane->head == nullptr) continue;
+    std::erase_if(lane->head->timers, [&](const TimerRun& run) {
+      return run.kind == TimerKind::kScheduled && run.position.task.block() == state.id.value();
+    });
+    std::erase_if(partials_, [&](const Partial& partial) {
+      return partial.lane == lane_id && partial.rest.position.task.block() == state.id.value();
+    });
+  }
+}
+
 uint32_t Timers::Living(const TimerRun& run) {
   const BlockState* block = context_.state.FindBlock(BlockId(run.position.task.block()));
   if (run.kind != TimerKind::kScheduled || block == nullptr || block->gone.empty()) return run.count;

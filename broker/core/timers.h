@@ -25,6 +25,10 @@ class Timers {
   // A task of a longer run left it; its slot is marked gone.
   void RemoveFromRun(Lane* lane, Time due, TaskId task);
 
+  // A block is going away: clears what its cancelled tasks left in lanes, timers and a remembered front, since nobody could tell any more
+  // that their slots are gone.
+  void DropBlock(const BlockState& block);
+
   // Moves the cursors of lanes whose next timer is due; bounded work. False: there is more to do at this moment.
   bool Advance();
   // When Advance next has work, or kNever.

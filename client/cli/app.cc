@@ -142,16 +142,16 @@ int RunCli(const std::vector<std::string>& arguments, Console& console) {
   root.formatter(MakeHelpFormatter());
   root.set_help_flag("-h,--help", "This text; of a command: penstock COMMAND --help");
   root.set_version_flag("--version", fmt::format("penstock {}", kVersion), "The version of this program");
+  root.fallthrough();
+  AddGlobals(root, &context.globals);
+  root.require_subcommand(1);
+  AddCommands(root, &action);
+  // Last: commands would inherit it.
   root.footer("penstock status                                    is all well?\n"
               "penstock enqueue mail mail.send '{\"to\": \"ann\"}'     hand over a task\n"
               "penstock task get 0000000004000                    a task's whole story\n"
               "penstock dead list                                 what failed for good\n"
               "penstock queue list -o json                        for programs");
-  root.fallthrough();
-  AddGlobals(root, &context.globals);
-  root.require_subcommand(1);
-  // Inherited: examples are each command's own.
-  AddCommands(root, &action);
   try {
     root.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ParseError& error) {

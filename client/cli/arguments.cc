@@ -27,6 +27,12 @@ CLI::Option* AddParsed(CLI::App& app, const std::string& name, std::optional<T>*
 
 }  // namespace
 
+CLI::App& AddCommand(CLI::App& parent, const std::string& name, const std::string& help, const std::string& examples) {
+  CLI::App& command = *parent.add_subcommand(name, help);
+  command.footer(examples);
+  return command;
+}
+
 CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<absl::Duration>* out,
                          const std::string& help) {
   return AddParsed<absl::Duration>(app, name, out, "DURATION", help,

@@ -15,6 +15,9 @@
 
 namespace penstock::cli {
 
+// A command with its examples, a line each.
+CLI::App& AddCommand(CLI::App& parent, const std::string& name, const std::string& help, const std::string& examples = "");
+
 // "30s", "1h30m", "7d".
 CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<absl::Duration>* out,
                          const std::string& help);

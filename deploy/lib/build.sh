@@ -42,7 +42,7 @@ build_preset() {
   return "$status"
 }
 
-# every_tenth: of ninja's "[done/total]" lines passes on one every 10 %; everything else is passed on as it is.
+# every_tenth: of ninja's "[done/total]" lines passes on one every 10 %, and of CMake's none; everything else is passed on as it is.
 every_tenth() {
   local line tenth last=0
   while IFS= read -r line; do
@@ -52,7 +52,7 @@ every_tenth() {
         note "$((10 * tenth)) % (${BASH_REMATCH[1]} of ${BASH_REMATCH[2]})"
         last=$tenth
       fi
-    elif [[ "$line" != 'ninja: no work to do.' ]]; then
+    elif [[ "$line" != 'ninja: no work to do.' && "$line" != '-- '* ]]; then
       printf '%s\n' "$line"
     fi
   done

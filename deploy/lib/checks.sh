@@ -48,7 +48,7 @@ run_tests() {
   if setarch "$(uname -m)" --addr-no-randomize true 2>/dev/null; then
     fixed=(setarch "$(uname -m)" --addr-no-randomize)
   fi
-  (cd -- "$root" && "${fixed[@]}" ctest --preset "$1" --parallel "$jobs" --no-tests=error 2>&1) | tee "$log" | indent || status=1
+  (cd -- "$root" && "${fixed[@]}" ctest --preset "$1" --parallel "$jobs" --no-tests=error --no-label-summary 2>&1) | tee "$log" | indent || status=1
   local line
   line=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests failed out of [0-9]+' "$log") || true
   if [[ "$line" =~ passed,\ ([0-9]+)\ tests\ failed\ out\ of\ ([0-9]+) ]]; then

@@ -84,7 +84,9 @@ ensure_packages() {
   : >"$log"
   # The lists on this machine may do; if they are missing or too old, fetch them once.
   if ! as_root "${install[@]}" >>"$log" 2>&1; then
-    if ! as_root "${apt[@]}" -o APT::Update::Error-Mode=any update >>"$log" 2>&1 || ! as_root "${install[@]}" >>"$log" 2>&1; then
+    # Somebody else's broken source is no reason to give up.
+    as_root "${apt[@]}" update >>"$log" 2>&1 || true
+    if ! as_root "${install[@]}" >>"$log" 2>&1; then
       tail -n 5 "$log" | indent >&2
       fail "cannot install packages: $(why_apt_failed "$log"). $again"
     fi

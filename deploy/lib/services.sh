@@ -57,7 +57,8 @@ stop_service() {
     kill -KILL "$pid" 2>/dev/null || true
   fi
   wait "$pid" || status=$?
-  if ((status != 0)); then
+  # 143: it had not got so far that it could answer SIGTERM.
+  if ((status != 0 && status != 143)); then
     warn "$name ended with exit code $status"
     return 1
   fi

@@ -1,6 +1,7 @@
 #include "worker/daemon/command_handler.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -133,6 +134,8 @@ void Limit(int resource, uint64_t value) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
   bool ok = dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(err, 2) >= 0;
+  // The daemon's own files and sockets are none of the program's business; `report` closes at exec like them.
+  close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
   ok = ok && (options.directory.empty() || chdir(options.directory.c_str()) == 0);
   if (ok) {
     Limit(RLIMIT_AS, options.memory_max);

@@ -1,0 +1,180 @@
+#include <fstream>
+#include <sstream>
+
+#include "CLI/CLI.hpp"
+#include "client/cli/arguments.h"
+#include "client/cli/commands.h"
+#include "client/cli/connection.h"
+#include "client/cli/enqueue_lines.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/output.h"
+#include "client/cli/task_wait.h"
+#include "client/task_spec.h"
+#include "common/status.h"
+#include "fmt/format.h"
+
+namespace penstock::cli {
+namespace {
+
+struct EnqueueArguments {
+  std::string queue;
+  std::string type;
+  std::string payload;
+  std::string file;
+  bool stdin_lines = false;
+  bool wait = false;
+  std::string request_id;
+  std::optional<int> priority;
+  std::optional<absl::Duration> delay;
+  std::optional<absl::Time> run_at;
+  std::optional<absl::Time> expire_at;
+  std::optional<absl::Duration> expire_in;
+  std::optional<absl::Duration> run_timeout;
+  std::optional<int> max_attempts;
+  std::optional<absl::Duration> initial_backoff;
+  std::optional<double> multiplier;
+  std::optional<absl::Duration> max_backoff;
+  std::optional<double> jitter;
+  std::string unique_key;
+  std::optional<absl::Duration> unique_window;
+  std::optional<absl::Duration> retention;
+  std::vector<std::string> headers;
+  std::vector<std::string> tags;
+  std::string content_type;
+};
+
+NewTask ToTask(const EnqueueArguments& arguments, absl::Time now) {
+  NewTask task{.queue = arguments.queue, .type = arguments.type, .payload = arguments.payload, .options = {}};
+  EnqueueOptions& options = task.options;
+  options.unique_key = arguments.unique_key;
+  options.unique_window = arguments.unique_window.value_or(absl::ZeroDuration());
+  options.max_attempts = arguments.max_attempts.value_or(0);
+  options.priority = arguments.priority;
+  options.delay = arguments.delay.value_or(absl::ZeroDuration());
+  options.run_at = arguments.run_at;
+  options.expire_at = arguments.expire_at;
+  if (arguments.expire_in) options.expire_at = now + *arguments.expire_in;
+  options.run_timeout = arguments.run_timeout.value_or(absl::ZeroDuration());
+  options.initial_backoff = arguments.initial_backoff.value_or(absl::ZeroDuration());
+  options.backoff_multiplier = arguments.multiplier.value_or(0);
+  options.max_backoff = arguments.max_backoff.value_or(absl::ZeroDuration());
+  options.backoff_jitter = arguments.jitter;
+  options.result_retention = arguments.retention;
+  for (const std::string& header : arguments.headers) {
+    const size_t equals = header.find('=');
+    options.headers[header.substr(0, equals)] = header.substr(equals + 1);
+  }
+  options.tags = arguments.tags;
+  options.content_type = arguments.content_type;
+  return task;
+}
+
+absl::StatusOr<std::string> ReadAll(CommandContext& context, const std::string& file) {
+  std::ostringstream content;
+  if (file == "-") {
+    content << context.console.in.rdbuf();
+    return content.str();
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return absl::InvalidArgumentError(fmt::format("--file: cannot read {}", file));
+  content << in.rdbuf();
+  return content.str();
+}
+
+absl::StatusOr<int> WaitForResult(CommandContext& context, const std::string& id) {
+  ASSIGN_OR_RETURN(const v1::Task task, WaitUntilFinished(context, id, context.WaitDeadline()));
+  if (context.globals.format != Format::kTable) {
+    RETURN_IF_ERROR(PrintMessage(context, task, task.task_id(), nullptr));
+  } else if (task.state() == v1::TASK_STATE_COMPLETED) {
+    RETURN_IF_ERROR(PrintBytes(context, task.result(), "result", task.result_content_type(), ""));
+  }
+  return ReportOutcome(context, task);
+}
+
+absl::StatusOr<int> EnqueueOne(CommandContext& context, const EnqueueArguments& arguments) {
+  NewTask task = ToTask(arguments, context.Now());
+  if (!arguments.file.empty()) {
+    ASSIGN_OR_RETURN(task.payload, ReadAll(context, arguments.file));
+  }
+  v1::EnqueueRequest request;
+  request.set_request_id(arguments.request_id);
+  RETURN_IF_ERROR(FillTaskSpec(std::move(task), request.mutable_task()));
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  ASSIGN_OR_RETURN(const v1::EnqueueResponse response, broker->Call(&TaskStub::Enqueue, request));
+  const std::string& id = response.result().task_id();
+  if (response.result().duplicate()) {
+    context.Note(fmt::format("nothing was enqueued: task {} has the same unique key", id));
+  }
+  if (arguments.wait) {
+    if (!response.result().duplicate()) context.Note(fmt::format("task {}", id));
+    return WaitForResult(context, id);
+  }
+  RETURN_IF_ERROR(PrintMessage(context, response.result(), id, [&] { return id + "\n"; }));
+  return kExitOk;
+}
+
+absl::Status Check(const EnqueueArguments& arguments, bool has_payload) {
+  if (has_payload + !arguments.file.empty() + arguments.stdin_lines > 1) {
+    return absl::InvalidArgumentError("say one of PAYLOAD, --file and --stdin-lines");
+  }
+  if (arguments.stdin_lines && (arguments.wait || !arguments.request_id.empty() || !arguments.unique_key.empty())) {
+    return absl::InvalidArgumentError("--wait, --request-id and --unique-key are for one task, --stdin-lines for many");
+  }
+  if (arguments.expire_at && arguments.expire_in) return absl::InvalidArgumentError("say --expire-at or --expire-in, not both");
+  if (arguments.run_at && arguments.delay) return absl::InvalidArgumentError("say --run-at or --delay, not both");
+  return absl::OkStatus();
+}
+
+void AddTaskOptions(CLI::App& command, EnqueueArguments* out) {
+  AddNumber(command, "--priority", &out->priority, 0, 9, "9 is most urgent")->default_str("5");
+  AddDuration(command, "--delay", &out->delay, "Not before this long from now");
+  AddTime(command, "--run-at", &out->run_at, "Not before this time, for instance 2026-11-22T15:04:05Z");
+  AddTime(command, "--expire-at", &out->expire_at, "Dead if not begun by then");
+  AddDuration(command, "--expire-in", &out->expire_in, "The same, from now");
+  AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt [the queue's, 30m]");
+  AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all [the queue's, 20]");
+  AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure [the queue's, 1s]");
+  AddReal(command, "--multiplier", &out->multiplier, 1, 100, "Growth of the wait from attempt to attempt [the queue's, 2]");
+  AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait [the queue's, 1h]");
+  AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random [the queue's, 1]");
+  AddText(command, "--unique-key", &out->unique_key, "KEY", "Enqueue nothing if a task of the queue with this key exists");
+  AddDuration(command, "--unique-window", &out->unique_window, "For this long, instead of until that task is finished");
+  AddDuration(command, "--retention", &out->retention, "How long the completed task and its result are kept [the queue's, 24h]");
+  AddTexts(command, "--header", &out->headers, "KEY=VALUE", "For the handler; may be repeated")->check([](const std::string& text) {
+    const size_t equals = text.find('=');
+    return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
+  });
+  AddTexts(command, "--tag", &out->tags, "TAG", "To find it by; may be repeated");
+  AddText(command, "--content-type", &out->content_type, "TYPE", "What the payload is [application/octet-stream]");
+}
+
+}  // namespace
+
+void AddEnqueueCommand(CLI::App& root, Action* action) {
+  auto arguments = std::make_shared<EnqueueArguments>();
+  CLI::App& command =
+      AddCommand(root, "enqueue", "Hands over a task, or one for each line of standard input; prints the task's id",
+                 "penstock enqueue mail mail.send '{\"to\": \"ann\"}' --content-type application/json\n"
+                 "penstock enqueue reports report.generate --file request.bin --wait > report.html\n"
+                 "penstock enqueue mail mail.send hello --delay 10m --max-attempts 5 --unique-key ann-hello\n"
+                 "penstock enqueue thumbs thumb.make --stdin-lines < paths.txt");
+  AddText(command, "QUEUE", &arguments->queue, "QUEUE", "The queue; it appears on first use")->required();
+  AddText(command, "TYPE", &arguments->type, "TYPE", "Names the handler")->required();
+  CLI::Option* payload = AddText(command, "PAYLOAD", &arguments->payload, "PAYLOAD", "What the handler gets; default: nothing");
+  AddText(command, "--file", &arguments->file, "FILE", "Take the payload from there; - is standard input");
+  command.add_flag("--stdin-lines", arguments->stdin_lines, "A task for each line of standard input that is not empty, the line its payload");
+  command.add_flag("--wait", arguments->wait, "Wait until it is finished, at most --timeout, and print its result");
+  AddText(command, "--request-id", &arguments->request_id, "ID", "Makes repeating this command safe: the same id gives the same task for 10 min");
+  AddTaskOptions(command, arguments.get());
+  command.callback([arguments, payload, action] {
+    const bool has_payload = payload->count() > 0;
+    *action = [arguments, has_payload](CommandContext& context) -> absl::StatusOr<int> {
+      RETURN_IF_ERROR(Check(*arguments, has_payload));
+      if (!arguments->stdin_lines) return EnqueueOne(context, *arguments);
+      const NewTask model = ToTask(*arguments, context.Now());
+      return EnqueueLines(context, model);
+    };
+  });
+}
+
+}  // namespace penstock::cli

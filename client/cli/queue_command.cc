@@ -1,0 +1,317 @@
+#include "CLI/CLI.hpp"
+#include "client/cli/arguments.h"
+#include "client/cli/commands.h"
+#include "client/cli/connection.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/output.h"
+#include "client/cli/pages.h"
+#include "client/cli/proto_time.h"
+#include "client/cli/status_screen.h"
+#include "common/status.h"
+#include "common/units.h"
+#include "fmt/format.h"
+
+namespace penstock::cli {
+namespace {
+
+struct SettingOptions {
+  std::string queue;
+  v1::Durability durability = v1::DURABILITY_UNSPECIFIED;
+  std::optional<int> max_attempts;
+  std::optional<absl::Duration> initial_backoff;
+  std::optional<double> multiplier;
+  std::optional<absl::Duration> max_backoff;
+  std::optional<double> jitter;
+  std::optional<absl::Duration> result_retention;
+  std::optional<absl::Duration> dead_retention;
+  std::optional<absl::Duration> run_timeout;
+
+  bool HasPolicy() const { return max_attempts || initial_backoff || multiplier || max_backoff || jitter; }
+};
+
+void AddSettingOptions(CLI::App& command, SettingOptions* out) {
+  AddText(command, "QUEUE", &out->queue, "QUEUE", "Its name")->required();
+  AddChoice<v1::Durability>(command, "--durability", &out->durability,
+                            {{"sync", v1::DURABILITY_SYNC}, {"relaxed", v1::DURABILITY_RELAXED}},
+                            "When an enqueue is acknowledged. sync: when it survives a power cut; relaxed: when it survives a "
+                            "crash of the broker, and a power cut may lose the last 100 ms");
+  AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all of tasks that do not say their own");
+  AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure");
+  AddReal(command, "--multiplier", &out->multiplier, 1, 100, "Growth of the wait from attempt to attempt");
+  AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait");
+  AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random");
+  AddDuration(command, "--result-retention", &out->result_retention, "How long completed tasks are kept");
+  AddDuration(command, "--dead-retention", &out->dead_retention, "How long dead tasks are kept");
+  AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt");
+}
+
+// Sets what was given, on top of what `settings` says.
+void Fill(const SettingOptions& options, v1::QueueSettings* settings) {
+  if (options.durability != v1::DURABILITY_UNSPECIFIED) settings->set_durability(options.durability);
+  if (options.HasPolicy()) {
+    v1::RetryPolicy* policy = settings->mutable_retry_policy();
+    if (options.max_attempts) policy->set_max_attempts(*options.max_attempts);
+    if (options.initial_backoff) Set(*options.initial_backoff, policy->mutable_initial_backoff());
+    if (options.multiplier) policy->set_multiplier(*options.multiplier);
+    if (options.max_backoff) Set(*options.max_backoff, policy->mutable_max_backoff());
+    if (options.jitter) policy->set_jitter(*options.jitter);
+  }
+  if (options.result_retention) Set(*options.result_retention, settings->mutable_result_retention());
+  if (options.dead_retention) Set(*options.dead_retention, settings->mutable_dead_retention());
+  if (options.run_timeout) Set(*options.run_timeout, settings->mutable_run_timeout());
+}
+
+std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
+  const v1::QueueSettings& settings = queue.settings();
+  const v1::QueueStats& stats = queue.stats();
+  const v1::RetryPolicy& policy = settings.retry_policy();
+  std::string text;
+  const auto fact = [&](std::string_view label, const std::string& value) { text += fmt::format("{:<11} {}\n", label, value); };
+  fact("queue", Paint(queue.name(), Style::kBold, context.Color()));
+  const std::string flags = FlagsOf(queue);
+  fact("state", flags.empty() ? "open" : Paint(flags, Style::kYellow, context.Color()));
+  fact("created", RelativeAndExact(ToTime(queue.create_time()), context.Now()));
+  fact("tasks", fmt::format("{} available, {} scheduled, {} running, {} retryable, {} dead", FormatCount(stats.available()),
+                            FormatCount(stats.scheduled()), FormatCount(stats.running()), FormatCount(stats.retryable()),
+                            FormatCount(stats.dead())));
+  if (stats.available() > 0) fact("oldest", FormatDuration(ToDuration(stats.oldest_age())));
+  fact("rates", fmt::format("{}/s in, {}/s out", FormatRate(stats.enqueue_rate()), FormatRate(stats.finish_rate())));
+  fact("ever", fmt::format("{} enqueued, {} completed, {} cancelled, {} dead, {} attempts failed",
+                           FormatCount(stats.enqueued_total()), FormatCount(stats.completed_total()),
+                           FormatCount(stats.cancelled_total()), FormatCount(stats.dead_total()),
+                           FormatCount(stats.failed_total())));
+  for (const std::string& type : stats.unhandled_types()) {
+    fact("unhandled", Paint(Printable(type) + ": no connected worker handles it", Style::kYellow, context.Color()));
+  }
+  fact("durability", settings.durability() == v1::DURABILITY_RELAXED ? "relaxed: a power cut may lose the last 100 ms"
+                                                                     : "sync: what is acknowledged survives a power cut");
+  fact("attempts", fmt::format("{} in all; waits of {} x {} up to {}, jitter {}", policy.max_attempts(),
+                               FormatDuration(ToDuration(policy.initial_backoff())), policy.multiplier(),
+                               FormatDuration(ToDuration(policy.max_backoff())), policy.jitter()));
+  fact("run timeout", FormatDuration(ToDuration(settings.run_timeout())));
+  fact("kept", fmt::format("completed {}, dead {}", FormatDuration(ToDuration(settings.result_retention())),
+                           FormatDuration(ToDuration(settings.dead_retention()))));
+  return CutLines(text, ColumnsOf(context.console));
+}
+
+absl::StatusOr<v1::Queue> GetQueue(CommandContext& context, const std::string& name) {
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  v1::GetQueueRequest request;
+  request.set_name(name);
+  ASSIGN_OR_RETURN(v1::GetQueueResponse response, broker->Call(&AdminStub::GetQueue, request));
+  return std::move(*response.mutable_queue());
+}
+
+absl::Status PrintQueue(CommandContext& context, const v1::Queue& queue) {
+  return PrintMessage(context, queue, queue.name(), [&] { return RenderQueue(context, queue); });
+}
+
+absl::StatusOr<int> ListQueues(CommandContext& context, const PageOptions& page) {
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  ListPrinter list(context, "queues",
+                   {{.title = "NAME", .shrink_to = 12},
+                    {.title = "AVAILABLE", .right = true},
+                    {.title = "OLDEST", .right = true},
+                    {.title = "RUNNING", .right = true},
+                    {.title = "SCHEDULED", .right = true},
+                    {.title = "RETRYABLE", .right = true},
+                    {.title = "DEAD", .right = true},
+                    {.title = "IN/S", .right = true, .optional = true},
+                    {.title = "OUT/S", .right = true, .optional = true},
+                    {.title = "STATE"}});
+  const auto token = WalkPages<v1::ListQueuesResponse>(
+      page,
+      [&](int size, const std::string& from) {
+        v1::ListQueuesRequest request;
+        request.set_page_size(size);
+        request.set_page_token(from);
+        return broker->Call(&AdminStub::ListQueues, request);
+      },
+      [&](const v1::ListQueuesResponse& response) {
+        for (const v1::Queue& queue : response.queues()) {
+          const v1::QueueStats& stats = queue.stats();
+          const std::string flags = FlagsOf(queue);
+          list.Add(queue, queue.name(),
+                   {Cell(queue.name(), Style::kBold), FormatCount(stats.available()),
+                    stats.available() > 0 ? FormatDuration(ToDuration(stats.oldest_age())) : "-",
+                    FormatCount(stats.running()), FormatCount(stats.scheduled()), FormatCount(stats.retryable()),
+                    Cell(FormatCount(stats.dead()), stats.dead() > 0 ? Style::kRed : Style::kPlain),
+                    FormatRate(stats.enqueue_rate()), FormatRate(stats.finish_rate()),
+                    flags.empty() ? Cell("open") : Cell(flags, Style::kYellow)});
+        }
+        return response.queues_size();
+      });
+  if (!token.ok()) return token.status();
+  list.Finish(*token);
+  return kExitOk;
+}
+
+absl::StatusOr<int> CreateQueue(CommandContext& context, const SettingOptions& options) {
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  v1::CreateQueueRequest request;
+  request.mutable_queue()->set_name(options.queue);
+  Fill(options, request.mutable_queue()->mutable_settings());
+  ASSIGN_OR_RETURN(const v1::CreateQueueResponse response, broker->Call(&AdminStub::CreateQueue, request));
+  RETURN_IF_ERROR(PrintQueue(context, response.queue()));
+  return kExitOk;
+}
+
+absl::StatusOr<int> UpdateQueue(CommandContext& context, const SettingOptions& options) {
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  v1::UpdateQueueRequest request;
+  request.mutable_queue()->set_name(options.queue);
+  v1::QueueSettings* settings = request.mutable_queue()->mutable_settings();
+  if (options.HasPolicy()) {
+    // A retry policy is replaced as a whole, so what was not given comes from the queue.
+    ASSIGN_OR_RETURN(v1::Queue queue, GetQueue(context, options.queue));
+    settings->mutable_retry_policy()->Swap(queue.mutable_settings()->mutable_retry_policy());
+  }
+  Fill(options, settings);
+  if (settings->ByteSizeLong() == 0) {
+    return absl::InvalidArgumentError("nothing to change: say which setting, for instance --run-timeout 5m");
+  }
+  ASSIGN_OR_RETURN(const v1::UpdateQueueResponse response, broker->Call(&AdminStub::UpdateQueue, request));
+  RETURN_IF_ERROR(PrintQueue(context, response.queue()));
+  return kExitOk;
+}
+
+// Pause, resume and drain are alike: a name in, nothing out.
+template <class Request, class Response>
+absl::StatusOr<int> Steer(CommandContext& context, const std::vector<std::string>& queues,
+                          grpc::Status (AdminStub::*method)(grpc::ClientContext*, const Request&, Response*),
+                          std::string_view done) {
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  return context.ForEach(queues, [&](const std::string& queue) -> absl::Status {
+    Request request;
+    request.set_name(queue);
+    ASSIGN_OR_RETURN(const Response response, broker->Call(method, request));
+    return PrintMessage(context, response, queue, [&] { return fmt::format("queue {} {}\n", queue, done); });
+  });
+}
+
+template <class Request, class Response>
+void AddSteering(CLI::App& group, const std::string& verb, const std::string& help, std::string_view done,
+                 grpc::Status (AdminStub::*method)(grpc::ClientContext*, const Request&, Response*), Action* action) {
+  auto queues = std::make_shared<std::vector<std::string>>();
+  CLI::App& command = AddCommand(group, verb, help, fmt::format("penstock queue {} mail", verb));
+  AddNames(command, "QUEUE", queues.get(), "One or more queues");
+  command.callback([queues, method, done, action] {
+    *action = [queues, method, done](CommandContext& context) { return Steer(context, *queues, method, done); };
+  });
+}
+
+struct RemoveOptions {
+  std::string queue;
+  bool yes = false;
+  bool force = false;
+};
+
+std::string WaitingTasks(const v1::QueueStats& stats) {
+  return fmt::format("{} waiting tasks ({} available, {} scheduled, {} retryable)",
+                     FormatCount(stats.available() + stats.scheduled() + stats.retryable()), FormatCount(stats.available()),
+                     FormatCount(stats.scheduled()), FormatCount(stats.retryable()));
+}
+
+absl::StatusOr<int> PurgeQueue(CommandContext& context, const RemoveOptions& options) {
+  ASSIGN_OR_RETURN(const v1::Queue queue, GetQueue(context, options.queue));
+  RETURN_IF_ERROR(context.Confirm(options.yes, fmt::format("This deletes {} of queue {}.", WaitingTasks(queue.stats()), options.queue),
+                                  options.queue));
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  v1::PurgeQueueRequest request;
+  request.set_name(options.queue);
+  ASSIGN_OR_RETURN(const v1::PurgeQueueResponse response, broker->Call(&AdminStub::PurgeQueue, request));
+  RETURN_IF_ERROR(PrintMessage(context, response, options.queue, [&] {
+    return fmt::format("queue {}: {} tasks deleted\n", options.queue, FormatCount(response.purged()));
+  }));
+  return kExitOk;
+}
+
+absl::StatusOr<int> DeleteQueue(CommandContext& context, const RemoveOptions& options) {
+  ASSIGN_OR_RETURN(const v1::Queue queue, GetQueue(context, options.queue));
+  RETURN_IF_ERROR(context.Confirm(
+      options.yes,
+      options.force ? fmt::format("This deletes queue {} with {} and {} dead ones.", options.queue, WaitingTasks(queue.stats()),
+                                  FormatCount(queue.stats().dead()))
+                    : fmt::format("This deletes queue {} if it has no tasks; it has {} and {} dead ones.", options.queue,
+                                  WaitingTasks(queue.stats()), FormatCount(queue.stats().dead())),
+      options.queue));
+  ASSIGN_OR_RETURN(Connection * broker, context.Broker());
+  v1::DeleteQueueRequest request;
+  request.set_name(options.queue);
+  request.set_force(options.force);
+  ASSIGN_OR_RETURN(const v1::DeleteQueueResponse response, broker->Call(&AdminStub::DeleteQueue, request));
+  RETURN_IF_ERROR(PrintMessage(context, response, options.queue, [&] { return fmt::format("queue {} deleted\n", options.queue); }));
+  return kExitOk;
+}
+
+std::shared_ptr<RemoveOptions> AddRemoveOptions(CLI::App& command) {
+  auto options = std::make_shared<RemoveOptions>();
+  AddText(command, "QUEUE", &options->queue, "QUEUE", "Its name")->required();
+  command.add_flag("--yes", options->yes, "Do not ask for the queue's name");
+  return options;
+}
+
+}  // namespace
+
+void AddQueueCommands(CLI::App& root, Action* action) {
+  CLI::App& group = AddCommand(root, "queue", "Queues: see, create, change, pause, resume, drain, purge, delete",
+                               "penstock queue list\npenstock queue get mail\npenstock queue pause mail");
+  group.require_subcommand(1);
+
+  auto page = std::make_shared<PageOptions>();
+  CLI::App& list = AddCommand(group, "list", "Queues in the order of their names", "penstock queue list\npenstock queue list -o name");
+  AddPageOptions(list, page.get());
+  list.callback([page, action] {
+    *action = [page](CommandContext& context) { return ListQueues(context, *page); };
+  });
+
+  auto name = std::make_shared<std::string>();
+  CLI::App& get = AddCommand(group, "get", "One queue: its tasks, rates and settings", "penstock queue get mail");
+  AddText(get, "QUEUE", name.get(), "QUEUE", "Its name")->required();
+  get.callback([name, action] {
+    *action = [name](CommandContext& context) -> absl::StatusOr<int> {
+      ASSIGN_OR_RETURN(const v1::Queue queue, GetQueue(context, *name));
+      RETURN_IF_ERROR(PrintQueue(context, queue));
+      return kExitOk;
+    };
+  });
+
+  auto created = std::make_shared<SettingOptions>();
+  CLI::App& create = AddCommand(group, "create", "Creates a queue with settings; without them, enqueueing is enough",
+                                "penstock queue create mail --max-attempts 5 --run-timeout 2m\n"
+                                "penstock queue create clicks --durability relaxed");
+  AddSettingOptions(create, created.get());
+  create.callback([created, action] {
+    *action = [created](CommandContext& context) { return CreateQueue(context, *created); };
+  });
+
+  auto updated = std::make_shared<SettingOptions>();
+  CLI::App& update = AddCommand(group, "update", "Changes settings, for tasks from now on", "penstock queue update mail --result-retention 7d");
+  AddSettingOptions(update, updated.get());
+  update.callback([updated, action] {
+    *action = [updated](CommandContext& context) { return UpdateQueue(context, *updated); };
+  });
+
+  AddSteering(group, "pause", "Hands out no more tasks; enqueues are accepted, running tasks go on", "paused",
+              &AdminStub::PauseQueue, action);
+  AddSteering(group, "resume", "Ends a pause and a drain", "resumed", &AdminStub::ResumeQueue, action);
+  AddSteering(group, "drain", "Takes no more tasks; those it has are run", "drains: it takes no more tasks, those it has are run",
+              &AdminStub::DrainQueue, action);
+
+  CLI::App& purge = AddCommand(group, "purge", "Deletes the tasks that wait; running, finished and dead ones stay",
+                               "penstock queue purge mail\npenstock queue purge mail --yes");
+  auto purged = AddRemoveOptions(purge);
+  purge.callback([purged, action] {
+    *action = [purged](CommandContext& context) { return PurgeQueue(context, *purged); };
+  });
+
+  CLI::App& remove = AddCommand(group, "delete", "Deletes a queue and its settings",
+                                "penstock queue delete mail\npenstock queue delete mail --force --yes");
+  auto removed = AddRemoveOptions(remove);
+  remove.add_flag("--force", removed->force, "Also if it has waiting or dead tasks: they are deleted first");
+  remove.callback([removed, action] {
+    *action = [removed](CommandContext& context) { return DeleteQueue(context, *removed); };
+  });
+}
+
+}  // namespace penstock::cli

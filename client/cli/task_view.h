@@ -1,0 +1,32 @@
+#ifndef PENSTOCK_CLIENT_CLI_TASK_VIEW_H_
+#define PENSTOCK_CLIENT_CLI_TASK_VIEW_H_
+
+// Tasks as people read them.
+
+#include <string>
+#include <vector>
+
+#include "client/cli/context.h"
+#include "client/cli/table.h"
+#include "penstock/v1/task.pb.h"
+
+namespace penstock::cli {
+
+// "running".
+std::string StateWord(v1::TaskState state);
+Style StyleOf(v1::TaskState state);
+// "attempts used up".
+std::string ReasonWord(v1::DeadReason reason);
+// "SmtpError: connection refused", printable, on one line.
+std::string ErrorLine(const v1::TaskError& error);
+
+// The whole story, every attempt with its error included.
+std::string RenderTask(const CommandContext& context, const v1::Task& task);
+
+// A task as a row of a list.
+std::vector<Column> TaskColumns();
+std::vector<Cell> TaskCells(const v1::Task& task, absl::Time now);
+
+}  // namespace penstock::cli
+
+#endif  // PENSTOCK_CLIENT_CLI_TASK_VIEW_H_

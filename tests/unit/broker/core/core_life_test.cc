@@ -1,0 +1,357 @@
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/core_driver.h"
+
+namespace penstock::broker {
+namespace {
+
+class CoreLifeTest : public ::testing::Test {
+ protected:
+  std::vector<EnqueueResult> Enqueue(NewTask task, int count = 1, RequestId request = {}) {
+    EnqueueCommand command;
+    command.ticket = driver_.NewTicket();
+    command.request_id = request;
+    command.tasks.assign(static_cast<size_t>(count), task);
+    Effects effects = driver_.Step(Command(command));
+    Keep(effects);
+    EXPECT_TRUE(effects.replies.at(0).status.ok()) << effects.replies.at(0).status;
+    return std::get<EnqueueReply>(effects.replies.at(0).value).results;
+  }
+  static NewTask Plain(std::string_view queue = "q", std::string_view type = "t") {
+    NewTask task;
+    task.queue = queue;
+    task.type = type;
+    task.spec = "spec";
+    return task;
+  }
+  Ticket Connect(uint32_t credit, uint32_t concurrency = 100, std::string id = "secret", std::vector<HeldTask> held = {},
+                 bool resume = false) {
+    OpenSessionCommand open;
+    open.stream = driver_.NewTicket();
+    open.session_id = id;
+    open.resume = resume;
+    open.worker_name = "worker";
+    open.queues = {"q"};
+    open.types = {{"t", 0}, {"u", 0}};
+    open.concurrency = concurrency;
+    open.held_tasks = std::move(held);
+    Keep(driver_.Step(Command(open)));
+    SessionInput input;
+    input.stream = open.stream;
+    input.credit = credit;
+    Keep(driver_.Step(Command(input)));
+    return open.stream;
+  }
+  Effects Report(Ticket stream, TaskOutcome outcome, bool started = true) {
+    SessionInput input;
+    input.stream = stream;
+    input.frame_number = ++frame_;
+    if (started) input.starts.push_back({outcome.task, outcome.token});
+    input.outcomes.push_back(outcome);
+    Effects effects = driver_.Step(Command(input));
+    Keep(effects);
+    return effects;
+  }
+  void Start(Ticket stream, const Delivery& delivery) {
+    SessionInput input;
+    input.stream = stream;
+    input.starts.push_back({delivery.task, delivery.token});
+    Keep(driver_.Step(Command(input)));
+  }
+  static TaskOutcome Outcome(const Delivery& delivery, OutcomeKind kind) {
+    TaskOutcome outcome;
+    outcome.task = delivery.task;
+    outcome.token = delivery.token;
+    outcome.kind = kind;
+    return outcome;
+  }
+  void Keep(const Effects& effects) {
+    for (const SessionMessage& message : effects.session_messages) {
+      for (const Delivery& delivery : message.deliveries) delivered_.push_back(delivery);
+      if (message.welcome) welcome_ = *message.welcome;
+      for (const Refusal& refusal : message.refusals) refusals_.push_back(refusal);
+    }
+  }
+  QueueCounters Counters(const std::string& queue = "q") {
+    Effects effects = driver_.Step(Command(StatusCommand{driver_.NewTicket()}));
+    for (const QueueView& view : std::get<StatusReply>(effects.replies.at(0).value).queues) {
+      if (view.name == queue) return view.counters;
+    }
+    return {};
+  }
+
+  CoreDriver driver_;
+  std::vector<Delivery> delivered_;
+  std::vector<Refusal> refusals_;
+  SessionWelcome welcome_;
+  uint64_t frame_ = 0;
+};
+
+TEST_F(CoreLifeTest, EnqueueAndDeliveryAreOneBatch) {
+  const Ticket stream = Connect(1);
+  const TaskId task = Enqueue(Plain())[0].task;
+  ASSERT_EQ(delivered_.size(), 1u);
+  EXPECT_EQ(delivered_[0].task, task);
+  EXPECT_EQ(delivered_[0].attempt, 1u);
+  EXPECT_EQ(delivered_[0].spec, "spec");
+  Effects effects = Report(stream, Outcome(delivered_[0], OutcomeKind::kCompleted));
+  EXPECT_EQ(effects.session_messages.at(0).acknowledged_frame, 1u);
+  EXPECT_EQ(Counters().completed_total, 1u);
+  EXPECT_EQ(Counters().running, 0u);
+}
+
+TEST_F(CoreLifeTest, RepeatedCompletionIsAlreadyFinishedAndAForgedOneStale) {
+  const Ticket stream = Connect(1);
+  Enqueue(Plain());
+  Report(stream, Outcome(delivered_[0], OutcomeKind::kCompleted));
+  Report(stream, Outcome(delivered_[0], OutcomeKind::kCompleted), false);
+  ASSERT_EQ(refusals_.size(), 1u);
+  EXPECT_EQ(refusals_[0].reason, RefusalReason::kAlreadyFinished);
+  Delivery forged = delivered_[0];
+  forged.token = FencingToken(7);
+  Report(stream, Outcome(forged, OutcomeKind::kCompleted), false);
+  EXPECT_EQ(refusals_.at(1).reason, RefusalReason::kStaleLease);
+  EXPECT_EQ(Counters().completed_total, 1u);
+}
+
+TEST_F(CoreLifeTest, RepeatedRequestReturnsTheSameTasksEvenAfterACrash) {
+  auto first = Enqueue(Plain(), 3, {1, 2});
+  auto second = Enqueue(Plain(), 3, {1, 2});
+  EXPECT_EQ(first[2].task, second[2].task);
+  driver_.Crash();
+  EXPECT_EQ(Enqueue(Plain(), 3, {1, 2})[1].task, first[1].task);
+  EXPECT_EQ(Counters().enqueued_total, 3u);
+  driver_.Advance(12 * kMinute);
+  EXPECT_NE(Enqueue(Plain(), 3, {1, 2})[1].task, first[1].task) << "the window is over";
+}
+
+TEST_F(CoreLifeTest, UniqueKeyIsHeldUntilTheTaskIsFinished) {
+  NewTask task = Plain();
+  task.unique_key = "k";
+  const TaskId first = Enqueue(task)[0].task;
+  EnqueueResult second = Enqueue(task)[0];
+  EXPECT_TRUE(second.duplicate);
+  EXPECT_EQ(second.task, first);
+  driver_.Crash();
+  EXPECT_TRUE(Enqueue(task)[0].duplicate);
+  const Ticket stream = Connect(1);
+  Report(stream, Outcome(delivered_.at(0), OutcomeKind::kCompleted));
+  EXPECT_FALSE(Enqueue(task)[0].duplicate);
+}
+
+TEST_F(CoreLifeTest, FailedAttemptsBackOffAndDieWithTheirReason) {
+  NewTask task = Plain();
+  task.retry_policy = RetryPolicy{.max_attempts = 2, .initial_backoff = 10 * kSecond, .jitter = 0};
+  const Ticket stream = Connect(10);
+  Enqueue(task);
+  Report(stream, Outcome(delivered_[0], OutcomeKind::kFailed));
+  EXPECT_EQ(Counters().retryable, 1u);
+  Keep(driver_.Advance(9 * kSecond));
+  EXPECT_EQ(delivered_.size(), 1u) << "never early";
+  Keep(driver_.Advance(2 * kSecond));
+  ASSERT_EQ(delivered_.size(), 2u);
+  EXPECT_EQ(delivered_[1].attempt, 2u);
+  EXPECT_GT(delivered_[1].token, delivered_[0].token);
+  Report(stream, Outcome(delivered_[1], OutcomeKind::kFailed));
+  EXPECT_EQ(Counters().dead, 1u);
+  // Redriven, its attempts are counted from 0.
+  DeadTasksCommand redrive;
+  redrive.ticket = driver_.NewTicket();
+  redrive.queue = "q";
+  Keep(driver_.Step(Command(redrive)));
+  ASSERT_EQ(delivered_.size(), 3u);
+  EXPECT_EQ(delivered_[2].attempt, 3u);
+  EXPECT_EQ(delivered_[2].max_attempts, 4u);
+  Report(stream, Outcome(delivered_[2], OutcomeKind::kFailed));
+  EXPECT_EQ(Counters().retryable, 1u);
+}
+
+TEST_F(CoreLifeTest, BrokenSessionGivesBackAfterItsGraceWithoutAnAttemptForWhatDidNotStart) {
+  const Ticket stream = Connect(2);
+  Enqueue(Plain(), 2);
+  Start(stream, delivered_.at(0));
+  driver_.Step(Command(SessionBroken{stream}));
+  Keep(driver_.Advance(2 * kSecond));
+  EXPECT_EQ(Counters().running, 2u);
+  Keep(driver_.Advance(2 * kSecond));
+  EXPECT_EQ(Counters().available, 2u);
+  Connect(2, 100, "other");
+  ASSERT_EQ(delivered_.size(), 4u);
+  std::map<TaskId, uint32_t> attempts;
+  for (size_t i = 2; i < 4; ++i) attempts[delivered_[i].task] = delivered_[i].attempt;
+  EXPECT_EQ(attempts[delivered_[0].task], 2u) << "started: lost";
+  EXPECT_EQ(attempts[delivered_[1].task], 1u) << "not started: given back";
+}
+
+TEST_F(CoreLifeTest, ResumedSessionKeepsItsTasksAndCompletesOnceAfterACrash) {
+  const Ticket stream = Connect(2);
+  Enqueue(Plain(), 2);
+  Start(stream, delivered_.at(0));
+  driver_.Crash();
+  driver_.Advance(20 * kSecond);
+  EXPECT_EQ(Counters().running, 2u) << "within the reclaim window";
+  const Ticket again = Connect(0, 100, "secret", {{delivered_[0].task, delivered_[0].token, true}}, true);
+  EXPECT_TRUE(welcome_.resumed);
+  EXPECT_TRUE(welcome_.lost_tasks.empty());
+  EXPECT_EQ(Counters().running, 1u) << "what the worker does not hold went back";
+  Report(again, Outcome(delivered_[0], OutcomeKind::kCompleted), false);
+  EXPECT_EQ(Counters().completed_total, 1u);
+}
+
+TEST_F(CoreLifeTest, SessionThatDoesNotComeBackLosesItsTasksAfterTheReclaimWindow) {
+  Connect(1);
+  Enqueue(Plain());
+  driver_.Crash();
+  Keep(driver_.Advance(31 * kSecond));
+  EXPECT_EQ(Counters().available, 1u);
+}
+
+TEST_F(CoreLifeTest, TenThousandTasksDueInTheSameSecondAreReleasedAsTheyAreTaken) {
+  NewTask task = Plain();
+  task.delay = 20 * kSecond;
+  Enqueue(task, 5'000);
+  Enqueue(task, 5'000);
+  EXPECT_EQ(Counters().scheduled, 10'000u);
+  Connect(500, 1'000);
+  Keep(driver_.Advance(19 * kSecond));
+  EXPECT_TRUE(delivered_.empty());
+  Keep(driver_.Advance(kSecond));
+  EXPECT_EQ(delivered_.size(), 500u);
+  EXPECT_EQ(Counters().available, 9'500u);
+  EXPECT_EQ(driver_.core().DebugState(), driver_.RecoveredState());
+}
+
+TEST_F(CoreLifeTest, UrgentTasksComeFirstButOneInSixteenIsALowerPriority) {
+  NewTask low = Plain(), high = Plain();
+  low.priority = 1;
+  high.priority = 9;
+  const auto lows = Enqueue(low, 10);
+  Enqueue(high, 100);
+  Connect(64, 1'000);
+  ASSERT_EQ(delivered_.size(), 64u);
+  std::set<TaskId> low_ids;
+  for (const EnqueueResult& result : lows) low_ids.insert(result.task);
+  int run = 0, lower = 0;
+  for (const Delivery& delivery : delivered_) {
+    if (low_ids.contains(delivery.task)) {
+      ++lower;
+      run = 0;
+    } else {
+      ASSERT_LE(++run, 15);
+    }
+  }
+  EXPECT_EQ(lower, 4);
+}
+
+TEST_F(CoreLifeTest, FewTasksAreSpreadOverIdleWorkers) {
+  const Ticket first = Connect(8, 4, "s1");
+  const Ticket second = Connect(8, 4, "s2");
+  EnqueueCommand command;
+  command.ticket = driver_.NewTicket();
+  command.tasks.assign(4, Plain());
+  Effects effects = driver_.Step(Command(command));
+  std::map<Ticket, size_t> given;
+  for (const SessionMessage& message : effects.session_messages) given[message.stream] += message.deliveries.size();
+  EXPECT_EQ(given[first], 2u);
+  EXPECT_EQ(given[second], 2u);
+}
+
+TEST_F(CoreLifeTest, ExpiredTaskDiesWithoutBeingDelivered) {
+  NewTask task = Plain();
+  task.expire_at = driver_.now().wall + 10 * kSecond;
+  Enqueue(task, 3);
+  driver_.Advance(11 * kSecond);
+  EXPECT_EQ(Counters().dead, 3u);
+  EXPECT_EQ(Counters().available, 0u);
+  Connect(5);
+  EXPECT_TRUE(delivered_.empty());
+}
+
+TEST_F(CoreLifeTest, CancelledWaitingTaskNeverStarts) {
+  auto tasks = Enqueue(Plain(), 3);
+  driver_.Step(Command(CancelTaskCommand{driver_.NewTicket(), tasks[1].task, "no"}));
+  EXPECT_EQ(Counters().available, 2u);
+  Connect(5);
+  ASSERT_EQ(delivered_.size(), 2u);
+  EXPECT_EQ(delivered_[1].task, tasks[2].task);
+  EXPECT_EQ(Counters().cancelled_total, 1u);
+}
+
+TEST_F(CoreLifeTest, PurgedTasksAreGoneAndTheirBlocksCleared) {
+  Enqueue(Plain(), 50);
+  NewTask later = Plain();
+  later.delay = kMinute;
+  Enqueue(later, 50);
+  QueueCommand purge;
+  purge.ticket = driver_.NewTicket();
+  purge.verb = QueueVerb::kPurge;
+  purge.queue = "q";
+  Effects effects = driver_.Step(Command(purge));
+  EXPECT_EQ(std::get<QueueReply>(effects.replies.at(0).value).purged, 100u);
+  Connect(200);
+  driver_.Advance(2 * kMinute);
+  EXPECT_TRUE(delivered_.empty());
+  int blocks = 0;
+  ASSERT_TRUE(driver_.store().Scan(Family::kBlocks, "", "", [&](auto, auto) { return ++blocks > 0; }).ok());
+  EXPECT_EQ(blocks, 0);
+  EXPECT_EQ(driver_.core().DebugState(), driver_.RecoveredState());
+}
+
+TEST_F(CoreLifeTest, LongLaneSpillsAndComesBack) {
+  for (int i = 0; i < 1'500; ++i) Enqueue(Plain());
+  EXPECT_EQ(driver_.core().DebugState(), driver_.RecoveredState());
+  driver_.Crash();
+  const Ticket stream = Connect(1'000, 1'000);
+  while (delivered_.size() < 1'500) {
+    SessionInput input;
+    input.stream = stream;
+    input.frame_number = ++frame_;
+    input.credit = 200;
+    const size_t before = delivered_.size();
+    static size_t reported = 0;
+    for (; reported < before; ++reported) input.outcomes.push_back(Outcome(delivered_[reported], OutcomeKind::kCompleted));
+    Keep(driver_.Step(Command(input)));
+    ASSERT_GT(delivered_.size(), before);
+  }
+  for (size_t i = 1; i < delivered_.size(); ++i) ASSERT_GT(delivered_[i].task, delivered_[i - 1].task) << "in order";
+  EXPECT_EQ(driver_.core().DebugState(), driver_.RecoveredState());
+}
+
+TEST_F(CoreLifeTest, WatcherHearsTheEndWithTheResult) {
+  const Ticket stream = Connect(1);
+  NewTask task = Plain();
+  task.result_retention = 0;
+  const TaskId id = Enqueue(task)[0].task;
+  driver_.Step(Command(WatchTaskCommand{driver_.NewTicket(), id, true}));
+  TaskOutcome outcome = Outcome(delivered_.at(0), OutcomeKind::kCompleted);
+  outcome.result = "r";
+  Effects effects = Report(stream, outcome);
+  ASSERT_EQ(effects.watch_events.size(), 1u);
+  EXPECT_EQ(effects.watch_events[0].snapshot.state, State::kCompleted);
+  EXPECT_EQ(effects.watch_events[0].snapshot.result, "r");
+}
+
+TEST_F(CoreLifeTest, HalfDeadBlockIsCompacted) {
+  NewTask task = Plain();
+  const std::string spec(1'000, 's');
+  task.spec = spec;
+  const Ticket stream = Connect(100);
+  Enqueue(task, 20);
+  for (size_t i = 0; i < 15; ++i) Report(stream, Outcome(delivered_.at(i), OutcomeKind::kCompleted));
+  driver_.Advance(2 * kMinute);
+  int blocks = 0;
+  ASSERT_TRUE(driver_.store().Scan(Family::kBlocks, "", "", [&](auto, auto) { return ++blocks > 0; }).ok());
+  EXPECT_EQ(blocks, 0) << "rewritten without what is done";
+  EXPECT_EQ(driver_.core().DebugState(), driver_.RecoveredState());
+  driver_.Crash();
+  Keep(driver_.Advance(31 * kSecond));
+  delivered_.clear();
+  Connect(100, 100, "other");
+  ASSERT_EQ(delivered_.size(), 5u);
+  EXPECT_EQ(delivered_[0].spec, spec);
+}
+
+}  // namespace
+}  // namespace penstock::broker
