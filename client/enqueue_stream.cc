@@ -289,6 +289,7 @@ void EnqueueStream::FailAll(const absl::Status& status, std::vector<Answer>* ans
 }
 
 void EnqueueStream::FailOverdue(absl::Time now, std::vector<Answer>* answers) {
+  const std::string why = last_error_.ok() ? "no answer from the broker in time" : std::string(last_error_.message());
   auto fail = [&](Frame& frame) {
     bool wanted = false;
     for (Call& call : frame.calls) {
@@ -297,7 +298,6 @@ void EnqueueStream::FailOverdue(absl::Time now, std::vector<Answer>* answers) {
         wanted = true;
         continue;
       }
-      std::string why = last_error_.ok() ? "no answer from the broker in time" : std::string(last_error_.message());
       answers->emplace_back(std::exchange(call.done, nullptr),
                             absl::DeadlineExceededError(fmt::format("{}; the outcome is unknown", why)));
     }
@@ -305,11 +305,13 @@ void EnqueueStream::FailOverdue(absl::Time now, std::vector<Answer>* answers) {
   };
   if (filling_ != nullptr) fail(*filling_);
   // A frame that nobody waits for any more is not sent again.
+  size_t dropped_bytes = 0;
   std::erase_if(frames_, [&](const std::shared_ptr<Frame>& frame) {
     if (fail(*frame) || frame->sent) return false;
-    bytes_ -= frame->bytes;
+    dropped_bytes += frame->bytes;
     return true;
   });
+  bytes_ -= dropped_bytes;
   unsent_ = static_cast<size_t>(
       std::count_if(frames_.begin(), frames_.end(), [](const auto& frame) { return !frame->sent; }));
 }

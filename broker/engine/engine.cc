@@ -20,7 +20,6 @@ Engine::Engine(const EngineOptions& options, Store& store, EffectReceiver& recei
                std::function<void(absl::Status)> on_failure)
     : options_(options),
       store_(store),
-      receiver_(receiver),
       clock_(clock),
       mailbox_(options.mailbox_bytes),
       pipeline_(

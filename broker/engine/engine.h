@@ -60,7 +60,6 @@ class Engine : public CommandDoor {
 
   const EngineOptions options_;
   Store& store_;
-  EffectReceiver& receiver_;
   Clock& clock_;
   Mailbox mailbox_;
   CommitPipeline pipeline_;

@@ -23,7 +23,7 @@ void AddGlobals(CLI::App& root, Globals* out) {
       ->envname("PENSTOCK_ENDPOINT")
       ->default_str(out->endpoint);
   AddDuration(root, "--timeout", &out->timeout,
-              "How long a call may take; commands that wait for tasks give up after it, and wait for ever without it")
+              "How long a call may take. Commands that wait for tasks give up after it; without it they never do")
       ->check([](const std::string& text) { return text == "0" ? "must be more than 0" : std::string(); })
       ->envname("PENSTOCK_TIMEOUT")
       ->default_str("10s");
@@ -38,7 +38,7 @@ void AddGlobals(CLI::App& root, Globals* out) {
       ->default_str("table");
   AddChoice<ColorMode>(root, "--color", &out->color,
                        {{"auto", ColorMode::kAuto}, {"always", ColorMode::kAlways}, {"never", ColorMode::kNever}},
-                       "auto: on a terminal, unless NO_COLOR is set")
+                       "Colours; auto: on a terminal, unless NO_COLOR is set")
       ->envname("PENSTOCK_COLOR")
       ->default_str("auto");
   root.add_flag("--no-headers", out->no_headers, "Tables without titles")->envname("PENSTOCK_NO_HEADERS");
@@ -147,11 +147,11 @@ int RunCli(const std::vector<std::string>& arguments, Console& console) {
   root.require_subcommand(1);
   AddCommands(root, &action);
   // Last: commands would inherit it.
-  root.footer("penstock status                                    is all well?\n"
-              "penstock enqueue mail mail.send '{\"to\": \"ann\"}'     hand over a task\n"
-              "penstock task get 0000000004000                    a task's whole story\n"
-              "penstock dead list                                 what failed for good\n"
-              "penstock queue list -o json                        for programs");
+  root.footer("penstock status                                   is all well?\n"
+              "penstock enqueue mail mail.send '{\"to\": \"ann\"}'   hand over a task\n"
+              "penstock task get 0000000004000                   a task's whole story\n"
+              "penstock dead list                                what failed for good\n"
+              "penstock queue list -o json                       for programs");
   try {
     root.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ParseError& error) {

@@ -49,7 +49,7 @@ OptionEntry ToEntry(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) entry.names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) entry.names.push_back("--" + name);
   entry.help = option.get_description();
-  entry.takes_value = option.get_type_size() != 0;
+  entry.takes_value = TakesValue(option);
   if (entry.takes_value) entry.taken = TakenBy(option);
   return entry;
 }
@@ -61,7 +61,7 @@ Entry ToEntry(const CLI::App& app, const std::string& parent) {
   entry.path = app.get_parent() == nullptr ? "" : parent + " " + entry.name;
   for (const CLI::Option* option : OptionsOf(app, false)) {
     // Every command has --help; the root's stands for all.
-    if (app.get_parent() == nullptr || !option->check_name("--help")) entry.options.push_back(ToEntry(*option));
+    if (app.get_parent() == nullptr || option != app.get_help_ptr()) entry.options.push_back(ToEntry(*option));
   }
   for (const CLI::Option* option : OptionsOf(app, true)) {
     if (entry.argument.values == Values::kNone) entry.argument = TakenBy(*option);
@@ -148,7 +148,7 @@ std::string BashCompletion(const CLI::App& app) {
     cases += fmt::format("    '{}') if [[ $cur == -* ]]; then _penstock_words \"$everywhere {}\"; else {}; fi ;;\n", entry.path,
                          entry.path.empty() ? "" : absl::StrJoin(OptionNames(entry), " "), arguments);
   });
-  return fmt::format(R"(# Completion of penstock for bash, made by: penstock completion bash
+  return fmt::format(R"sh(# Completion of penstock for bash, made by: penstock completion bash
 # To use it: source <(penstock completion bash)
 
 _penstock_words() {{ COMPREPLY=($(compgen -W "$1" -- "$cur")); }}
@@ -180,7 +180,7 @@ _penstock() {{
 {}  esac
 }}
 complete -F _penstock penstock
-)",
+)sh",
                      absl::StrJoin(OptionNames(root), " "), AllPaths(root, " | "), ValueCases(root, BashOffer), cases);
 }
 
@@ -204,7 +204,7 @@ std::string ZshCompletion(const CLI::App& app) {
         "    '{}') if [[ $PREFIX == -* ]]; then items=($everywhere {}); _describe option items; else {}; fi ;;\n", entry.path,
         entry.path.empty() ? "" : describe_options(entry), arguments);
   });
-  return fmt::format(R"(#compdef penstock
+  return fmt::format(R"sh(#compdef penstock
 # Completion of penstock for zsh, made by: penstock completion zsh
 # To use it: penstock completion zsh > "${{fpath[1]}}/_penstock"
 
@@ -229,7 +229,7 @@ _penstock() {{
 {}  esac
 }}
 if [[ $funcstack[1] == _penstock ]]; then _penstock "$@"; else compdef _penstock penstock; fi
-)",
+)sh",
                      describe_options(root), AllPaths(root, " | "), ValueCases(root, ZshOffer), cases);
 }
 
@@ -259,7 +259,7 @@ std::string FishCompletion(const CLI::App& app) {
       lines += fmt::format("{} -d '{}'\n", line, WithoutQuotes(option.help));
     }
   });
-  return fmt::format(R"(# Completion of penstock for fish, made by: penstock completion fish
+  return fmt::format(R"sh(# Completion of penstock for fish, made by: penstock completion fish
 # To use it: penstock completion fish > ~/.config/fish/completions/penstock.fish
 
 function __penstock_queues
@@ -279,7 +279,7 @@ function __penstock_at
 end
 
 complete -c penstock -f
-{})",
+{})sh",
                      AllPaths(root, " "), lines);
 }
 

@@ -98,10 +98,10 @@ absl::Status Connection::Explain(const grpc::Status& status, absl::Duration time
     case absl::StatusCode::kDeadlineExceeded:
       if (channel_->GetState(false) != GRPC_CHANNEL_READY) {
         return with(fmt::format("cannot reach the broker at {} within {}; check --endpoint, or raise --timeout",
-                                options_.broker, FormatDuration(timeout)));
+                                options_.broker, penstock::FormatDuration(timeout)));
       }
       return with(fmt::format("the broker at {} did not answer within {}; what it was asked may still happen; raise --timeout",
-                              options_.broker, FormatDuration(timeout)));
+                              options_.broker, penstock::FormatDuration(timeout)));
     case absl::StatusCode::kUnimplemented:
       return with(fmt::format("{} does not offer this; is it a Penstock broker of this version? ({})", options_.broker, message));
     case absl::StatusCode::kResourceExhausted:

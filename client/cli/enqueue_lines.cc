@@ -157,7 +157,7 @@ class LineEnqueuer {
   void Summarize() {
     if (failed_ > kFailuresShown) context_.Note(fmt::format("penstock: {} more failures", FormatCount(failed_ - kFailuresShown)));
     std::string text = fmt::format("enqueued {} tasks in {}, {}/s", FormatCount(enqueued_ - duplicates_),
-                                   FormatDuration(progress_.Elapsed()), FormatRate(progress_.RateOf(enqueued_)));
+                                   penstock::FormatDuration(progress_.Elapsed()), FormatRate(progress_.RateOf(enqueued_)));
     if (duplicates_ > 0) text += fmt::format("; {} were there already", FormatCount(duplicates_));
     if (failed_ > 0) text += fmt::format("; {} failed", FormatCount(failed_));
     if (answered() < sent_) text += fmt::format("; {} without an answer", FormatCount(sent_ - answered()));

@@ -12,8 +12,8 @@ namespace penstock::cli {
 namespace {
 
 // Where descriptions begin.
-constexpr size_t kTextColumn = 30;
-constexpr size_t kLineWidth = 110;
+constexpr size_t kTextColumn = 28;
+constexpr size_t kLineWidth = 100;
 
 // "  names          text", the text broken into lines where need be.
 std::string Entry(const std::string& names, const std::string& text) {
@@ -42,7 +42,7 @@ std::string NamesOf(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) names.push_back("--" + name);
   const std::string joined = fmt::format("{}{}", option.get_snames().empty() ? "    " : "", fmt::join(names, ", "));
-  return option.get_type_size() == 0 ? joined : joined + " " + option.get_type_name();
+  return TakesValue(option) ? joined + " " + option.get_type_name() : joined;
 }
 
 std::string TextOf(const CLI::Option& option) {
@@ -83,11 +83,15 @@ class HelpFormatter : public CLI::FormatterBase {
       help += "\nCommands:\n";
       for (const CLI::App* command : commands) help += Entry(command->get_name(), command->get_description());
     }
-    help += is_root ? "\nOptions of every command, and what sets them for all:\n" : "\nOptions:\n";
-    for (const CLI::Option* option : OptionsOf(*app, false)) help += Entry(NamesOf(*option), TextOf(*option));
+    std::string options;
+    for (const CLI::Option* option : OptionsOf(*app, false)) {
+      if (is_root || option != app->get_help_ptr()) options += Entry(NamesOf(*option), TextOf(*option));
+    }
+    if (!options.empty()) help += (is_root ? "\nOptions of every command (and what sets them for all):\n" : "\nOptions:\n") + options;
     if (is_root) {
-      help += "\nJSON and YAML have the fields of the API (penstock/v1/*.proto) under their names there, all of them: 64-bit numbers and\n"
-              "durations as text, times as RFC 3339, bytes in base64. Lists are {\"items\": [...], \"next_page_token\": \"...\"}.\n"
+      help += "\nJSON and YAML have the fields of the API (penstock/v1/*.proto) under their names there, all of them:\n"
+              "64-bit numbers and durations as text, times as RFC 3339, bytes in base64. Lists are\n"
+              "{\"items\": [...], \"next_page_token\": \"...\"}.\n"
               "\nExit codes:\n";
       help += kExitCodeHelp;
     } else {
@@ -115,6 +119,8 @@ size_t Distance(const std::string& a, const std::string& b) {
 }  // namespace
 
 std::shared_ptr<CLI::FormatterBase> MakeHelpFormatter() { return std::make_shared<HelpFormatter>(); }
+
+bool TakesValue(const CLI::Option& option) { return option.get_items_expected_max() > 0; }
 
 std::vector<const CLI::Option*> OptionsOf(const CLI::App& app, bool positional) {
   return app.get_options([positional](const CLI::Option* option) {

@@ -12,6 +12,8 @@ namespace penstock::cli {
 // Help with examples first. A command's examples are its footer, a line each; the root's footer is followed by the exit codes.
 std::shared_ptr<CLI::FormatterBase> MakeHelpFormatter();
 
+bool TakesValue(const CLI::Option& option);
+
 // The options of an app that help shows and completion offers, positional ones or the others.
 std::vector<const CLI::Option*> OptionsOf(const CLI::App& app, bool positional);
 

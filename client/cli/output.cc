@@ -176,7 +176,7 @@ std::string Relative(absl::Time time, absl::Time now) {
   if (time == absl::UnixEpoch()) return "-";
   const absl::Duration ago = now - time;
   if (absl::AbsDuration(ago) < absl::Seconds(1)) return "now";
-  return ago > absl::ZeroDuration() ? FormatDuration(ago) + " ago" : "in " + FormatDuration(-ago);
+  return ago > absl::ZeroDuration() ? penstock::FormatDuration(ago) + " ago" : "in " + penstock::FormatDuration(-ago);
 }
 
 std::string RelativeAndExact(absl::Time time, absl::Time now) {

@@ -74,7 +74,7 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
   fact("tasks", fmt::format("{} available, {} scheduled, {} running, {} retryable, {} dead", FormatCount(stats.available()),
                             FormatCount(stats.scheduled()), FormatCount(stats.running()), FormatCount(stats.retryable()),
                             FormatCount(stats.dead())));
-  if (stats.available() > 0) fact("oldest", FormatDuration(ToDuration(stats.oldest_age())));
+  if (stats.available() > 0) fact("oldest", penstock::FormatDuration(ToDuration(stats.oldest_age())));
   fact("rates", fmt::format("{}/s in, {}/s out", FormatRate(stats.enqueue_rate()), FormatRate(stats.finish_rate())));
   fact("ever", fmt::format("{} enqueued, {} completed, {} cancelled, {} dead, {} attempts failed",
                            FormatCount(stats.enqueued_total()), FormatCount(stats.completed_total()),
@@ -86,11 +86,11 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
   fact("durability", settings.durability() == v1::DURABILITY_RELAXED ? "relaxed: a power cut may lose the last 100 ms"
                                                                      : "sync: what is acknowledged survives a power cut");
   fact("attempts", fmt::format("{} in all; waits of {} x {} up to {}, jitter {}", policy.max_attempts(),
-                               FormatDuration(ToDuration(policy.initial_backoff())), policy.multiplier(),
-                               FormatDuration(ToDuration(policy.max_backoff())), policy.jitter()));
-  fact("run timeout", FormatDuration(ToDuration(settings.run_timeout())));
-  fact("kept", fmt::format("completed {}, dead {}", FormatDuration(ToDuration(settings.result_retention())),
-                           FormatDuration(ToDuration(settings.dead_retention()))));
+                               penstock::FormatDuration(ToDuration(policy.initial_backoff())), policy.multiplier(),
+                               penstock::FormatDuration(ToDuration(policy.max_backoff())), policy.jitter()));
+  fact("run timeout", penstock::FormatDuration(ToDuration(settings.run_timeout())));
+  fact("kept", fmt::format("completed {}, dead {}", penstock::FormatDuration(ToDuration(settings.result_retention())),
+                           penstock::FormatDuration(ToDuration(settings.dead_retention()))));
   return CutLines(text, ColumnsOf(context.console));
 }
 
@@ -133,7 +133,7 @@ absl::StatusOr<int> ListQueues(CommandContext& context, const PageOptions& page)
           const std::string flags = FlagsOf(queue);
           list.Add(queue, queue.name(),
                    {Cell(queue.name(), Style::kBold), FormatCount(stats.available()),
-                    stats.available() > 0 ? FormatDuration(ToDuration(stats.oldest_age())) : "-",
+                    stats.available() > 0 ? penstock::FormatDuration(ToDuration(stats.oldest_age())) : "-",
                     FormatCount(stats.running()), FormatCount(stats.scheduled()), FormatCount(stats.retryable()),
                     Cell(FormatCount(stats.dead()), stats.dead() > 0 ? Style::kRed : Style::kPlain),
                     FormatRate(stats.enqueue_rate()), FormatRate(stats.finish_rate()),

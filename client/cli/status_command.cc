@@ -55,7 +55,7 @@ absl::StatusOr<int> WatchStatus(CommandContext& context, const StatusOptions& op
 
 void AddStatusCommand(CLI::App& root, Action* action) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App& command = AddCommand(root, "status", "One screen: the broker's health, its queues and workers. Exit code 1 if something is wrong",
+  CLI::App& command = AddCommand(root, "status", "Is all well? The broker, its queues and workers on one screen",
                                  "penstock status\n"
                                  "penstock status --watch          again every 2 s\n"
                                  "penstock status -o json | jq .totals");

@@ -83,7 +83,7 @@ class Screen {
     if (HasProblems()) health = Painted("PROBLEMS", Style::kRed);
     else if (!IsHealthy(status_)) health = Painted("degraded", Style::kYellow);
     Line(fmt::format("{}  penstock-broker {} at {}, up {}, start {}", health, Painted(Printable(broker.version()), Style::kBold),
-                     options_.endpoint, FormatDuration(options_.now - ToTime(broker.start_time())), broker.epoch()));
+                     options_.endpoint, penstock::FormatDuration(options_.now - ToTime(broker.start_time())), broker.epoch()));
   }
 
   bool HasProblems() const { return status_.broker().problems_size() > 0 || status_.broker().enqueues_refused(); }
@@ -121,8 +121,8 @@ class Screen {
     Line(fmt::format("  memory   {}, of it {} of commands waiting", FormatSize(broker.memory_bytes()),
                      FormatSize(broker.mailbox_bytes())));
     Line(fmt::format("  commits  {} with {} fsyncs, the last ones {} (median) and {} (p99)", FormatCount(broker.commit_count()),
-                     FormatCount(broker.sync_count()), FormatDuration(ToDuration(broker.commit_latency_p50())),
-                     FormatDuration(ToDuration(broker.commit_latency_p99()))));
+                     FormatCount(broker.sync_count()), penstock::FormatDuration(ToDuration(broker.commit_latency_p50())),
+                     penstock::FormatDuration(ToDuration(broker.commit_latency_p99()))));
   }
 
   void AddQueues() {
@@ -152,7 +152,7 @@ class Screen {
       const v1::QueueStats& stats = queue.stats();
       const Style name_style = stats.unhandled_types_size() > 0 ? Style::kYellow : Style::kBold;
       table.AddRow({Cell(queue.name(), name_style), Count(stats.available()),
-                    stats.available() > 0 ? Cell(FormatDuration(ToDuration(stats.oldest_age()))) : Cell("-", Style::kDim),
+                    stats.available() > 0 ? Cell(penstock::FormatDuration(ToDuration(stats.oldest_age()))) : Cell("-", Style::kDim),
                     Count(stats.running()), Count(stats.scheduled()), Count(stats.retryable(), Style::kYellow),
                     Count(stats.dead(), Style::kRed), Rate(stats.enqueue_rate()), Rate(stats.finish_rate()),
                     Cell(FlagsOf(queue), Style::kYellow)});
@@ -207,7 +207,7 @@ class Screen {
     const bool odd = !worker.connected() || worker.draining() || stuck > 0;
     table->AddRow({Cell(worker.name(), Style::kBold), worker.worker_id(),
                    Cell(fmt::format("{}/{}", worker.started() + stuck, worker.concurrency())),
-                   Cell(FormatDuration(silence) + " ago", silence > kQuiet ? Style::kYellow : Style::kPlain),
+                   Cell(penstock::FormatDuration(silence) + " ago", silence > kQuiet ? Style::kYellow : Style::kPlain),
                    Cell(fmt::format("{}:{}", worker.host(), worker.pid())), Cell(absl::StrJoin(worker.queues(), ",")),
                    Cell(absl::StrJoin(worker.types(), ",")),
                    Cell(absl::StrJoin(notes, ", "), odd ? Style::kYellow : Style::kDim)});

@@ -259,7 +259,7 @@ void AddTaskCommands(CLI::App& root, Action* action) {
   });
 
   auto awaited = std::make_shared<std::vector<std::string>>();
-  CLI::App& wait = AddCommand(group, "wait", "Waits until tasks are finished. Exit code 0: completed, 1: dead or cancelled, 5: --timeout passed",
+  CLI::App& wait = AddCommand(group, "wait", "Waits until tasks are finished; exit code 0: completed, 1: dead or cancelled, 5: --timeout passed",
                               "penstock task wait 0000000004000 --timeout 5m");
   AddNames(wait, "TASK", awaited.get(), "One or more ids");
   wait.callback([awaited, action] {

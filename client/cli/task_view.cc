@@ -63,7 +63,7 @@ class Story {
     return fmt::format("{}, {}", Printable(unique.key()),
                        ToDuration(unique.window()) == absl::ZeroDuration()
                            ? "until it is finished"
-                           : fmt::format("for {}", FormatDuration(ToDuration(unique.window()))));
+                           : fmt::format("for {}", penstock::FormatDuration(ToDuration(unique.window()))));
   }
 
   void AddTimes() {
@@ -76,7 +76,7 @@ class Story {
     add("expires", task_.spec().has_expire_at(), task_.spec().expire_at());
     add("ended", task_.has_end_time(), task_.end_time());
     add("forgotten", task_.has_forget_time(), task_.forget_time());
-    if (task_.spec().has_run_timeout()) Fact("timeout", FormatDuration(ToDuration(task_.spec().run_timeout())) + " an attempt");
+    if (task_.spec().has_run_timeout()) Fact("timeout", penstock::FormatDuration(ToDuration(task_.spec().run_timeout())) + " an attempt");
   }
 
   std::string Attempts() const {
@@ -103,7 +103,7 @@ class Story {
     }
     const absl::Duration took = (attempt.has_end_time() ? ToTime(attempt.end_time()) : now_) - start;
     text_ += fmt::format("\nattempt {}: {} {} {}, begun {}", attempt.number(), Paint(outcome, style, table_.color),
-                         attempt.has_end_time() ? "after" : "for", FormatDuration(took), RelativeAndExact(start, now_));
+                         attempt.has_end_time() ? "after" : "for", penstock::FormatDuration(took), RelativeAndExact(start, now_));
     if (!attempt.worker().empty()) text_ += fmt::format(" on {}", Printable(attempt.worker()));
     text_ += "\n";
     if (!attempt.has_error()) return;

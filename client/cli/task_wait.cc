@@ -49,7 +49,7 @@ absl::StatusOr<v1::Task> WaitUntilFinished(CommandContext& context, const std::s
     if (absl::Now() >= deadline) {
       return absl::DeadlineExceededError(
           fmt::format("task {} is not finished after {}: it is {}; see penstock task get {}", id,
-                      FormatDuration(context.globals.timeout.value_or(absl::ZeroDuration())), state, id));
+                      penstock::FormatDuration(context.globals.timeout.value_or(absl::ZeroDuration())), state, id));
     }
   }
 }

@@ -78,7 +78,7 @@ class Top {
     std::string screen;
     if (!error_.ok()) {
       screen += Paint("NO ANSWER", Style::kRed, color) + "  " + Printable(ToStd(error_.message())) + "\n";
-      if (fetched_ != absl::InfinitePast()) screen += fmt::format("           what follows is {} old\n\n", FormatDuration(absl::Now() - fetched_));
+      if (fetched_ != absl::InfinitePast()) screen += fmt::format("           what follows is {} old\n\n", penstock::FormatDuration(absl::Now() - fetched_));
       screen = CutLines(screen, columns);
     }
     const int above = static_cast<int>(std::count(screen.begin(), screen.end(), '\n'));
@@ -109,7 +109,7 @@ class Top {
       const std::string name = sort.order == order_ ? Paint(sort.name, Style::kGreen, color) : sort.name;
       keys += fmt::format("  {} {}", Paint(std::string(1, sort.key), Style::kBold, color), name);
     }
-    return screen + CutLines(keys + fmt::format("  every {}", FormatDuration(every_)), columns);
+    return screen + CutLines(keys + fmt::format("  every {}", penstock::FormatDuration(every_)), columns);
   }
 
   void OnSortKey(char key) {

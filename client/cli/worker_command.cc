@@ -48,7 +48,7 @@ absl::StatusOr<int> ListWorkers(CommandContext& context, const PageOptions& page
                     Cell(StateOf(worker), StateOf(worker) == "connected" ? Style::kPlain : Style::kYellow),
                     Cell(fmt::format("{}/{}", worker.started() + stuck, worker.concurrency())),
                     Cell(std::to_string(stuck), stuck > 0 ? Style::kYellow : Style::kDim),
-                    FormatDuration(ToDuration(worker.silence())) + " ago",
+                    penstock::FormatDuration(ToDuration(worker.silence())) + " ago",
                     Relative(ToTime(worker.connect_time()), context.Now()), fmt::format("{}:{}", worker.host(), worker.pid()),
                     Cell(absl::StrJoin(worker.queues(), ",")), Cell(absl::StrJoin(worker.types(), ",")), worker.version()});
         }

@@ -36,7 +36,8 @@ TEXT
 # start_report_job PROGRAMS BROKER OUT RUN: starts the client; returns when its tasks are enqueued.
 start_report_job() {
   local log="$4/report_demo.log"
-  "$1/report_demo" --broker "$2" --out "$3" "$4"/junit/*.xml >"$log" 2>&1 </dev/null &
+  : >"$log"
+  "$1/report_demo" --broker "$2" --out "$3" "$4"/junit/*.xml >>"$log" 2>&1 </dev/null &
   job_pid=$!
   until grep -q 'tasks are enqueued' "$log"; do
     if ! kill -0 "$job_pid" 2>/dev/null; then
@@ -52,7 +53,9 @@ start_report_job() {
 # show_status PENSTOCK BROKER: one screen of `penstock status`, or nothing while it cannot tell.
 show_status() {
   local frame
-  frame=$("$1" --broker "$2" status 2>&1) || return 0
+  # It goes through a pipe, so the colours have to be asked for.
+  # 1: it has something to point out, such as a type without a worker.
+  frame=$("$1" --broker "$2" --timeout 2s ${say_bold:+--color always} status 2>&1) || (($? == 1)) || return 0
   printf '%s\n' "$frame" | indent
 }
 
@@ -68,7 +71,8 @@ watch_report_job() {
         tail -n 1 -- "$log" | indent
       )
       if ((lines > 0)); then printf '\e[%dA\e[J' "$lines"; fi
-      printf '%s\n' "$frame"
+      # Without wrapping, so that a line of text is a line of the screen.
+      printf '\e[?7l%s\e[?7h\n' "$frame"
       lines=$(wc -l <<<"$frame")
     fi
     kill -0 "$worker_pid" 2>/dev/null || explain_exit "$worker_pid" 'the worker' "$3/worker.log"

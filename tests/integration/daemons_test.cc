@@ -1,0 +1,192 @@
+// Real daemons in processes of their own: what happens when they are killed.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "client/client.h"
+#include "common/coding.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
+#include "worker/worker.h"
+
+namespace penstock {
+namespace {
+
+using testing::Process;
+using testing::TempFolder;
+using ::testing::HasSubstr;
+
+constexpr absl::Duration kLong = absl::Minutes(3);
+const std::string kBin = std::string(PENSTOCK_BINARY_DIR) + "/bin/";
+
+class DaemonsTest : public ::testing::Test {
+ protected:
+  // The first start takes any port, later ones the same.
+  void StartBroker(std::vector<std::string> more = {}) {
+    std::vector<std::string> command = {kBin + "penstock-broker", "--data-dir", data(), "--grpc.address",
+                                        fmt::format("127.0.0.1:{}", port_), "--http.address", ""};
+    command.insert(command.end(), more.begin(), more.end());
+    broker_ = std::make_unique<Process>(command);
+    const std::string line = broker_->WaitForLine("ready grpc=");
+    ASSERT_FALSE(line.empty()) << broker_->output();
+    port_ = std::atoi(line.c_str() + line.find("grpc=") + 5);
+  }
+  void KillBroker() {
+    broker_->Signal(SIGKILL);
+    broker_->Wait();
+  }
+  std::string address() const { return fmt::format("127.0.0.1:{}", port_); }
+  std::string data() const { return folder_.path() + "/data"; }
+  std::unique_ptr<Client> Connect() { return Client::Connect(address()).value(); }
+  std::unique_ptr<Process> StartWorker(const std::string& handlers, const std::string& more = "") {
+    const std::string config = folder_.path() + fmt::format("/worker{}.yaml", ++workers_);
+    std::ofstream(config) << "broker: " << address() << "\nqueues: [q]\nconcurrency: 4\n" << more << "handlers:\n" << handlers;
+    auto worker = std::make_unique<Process>(std::vector<std::string>{kBin + "penstock-worker", "--config", config});
+    EXPECT_FALSE(worker->WaitForLine("connected").empty()) << worker->output();
+    return worker;
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<Process> broker_;
+  int port_ = 0;
+  int workers_ = 0;
+};
+
+TEST_F(DaemonsTest, NothingAcknowledgedIsLostWhenTheBrokerIsKilledAgainAndAgain) {
+  StartBroker();
+  auto client = Connect();
+  std::atomic<bool> stop = false;
+  std::vector<TaskId> ids;
+  std::thread producer([&] {
+    while (!stop) {
+      auto id = client->Enqueue("q", "echo", std::to_string(ids.size()), {.timeout = kLong});
+      ASSERT_TRUE(id.ok()) << id.status();
+      ids.push_back(*id);
+    }
+  });
+  WorkerOptions options;
+  options.broker = address();
+  options.queues = {"q"};
+  Worker worker(options);
+  std::atomic<int> runs = 0;
+  worker.RegisterRaw("echo", [&](TaskContext&, std::string_view payload) {
+    ++runs;
+    return Outcome::Done(std::string(payload));
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  for (int i = 0; i < 4; ++i) {
+    // Killed while tasks wait, run and finish.
+    const int before = runs;
+    while (runs < before + 50) std::this_thread::yield();
+    KillBroker();
+    StartBroker();
+  }
+  stop = true;
+  producer.join();
+  ASSERT_FALSE(ids.empty());
+  EXPECT_EQ(std::set<TaskId>(ids.begin(), ids.end()).size(), ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    auto result = client->Wait<std::string>(ids[i], kLong);
+    ASSERT_TRUE(result.ok()) << "task " << i << ": " << result.status();
+    ASSERT_EQ(*result, std::to_string(i));
+  }
+  worker.Stop();
+  // A worker that outlives the broker keeps its tasks: nothing ran twice.
+  EXPECT_EQ(runs, static_cast<int>(ids.size()));
+}
+
+TEST_F(DaemonsTest, TasksOfAKilledWorkerRunElsewhereAfterTheGrace) {
+  StartBroker({"--sessions.grace", "1s"});
+  auto client = Connect();
+  const std::string mark = folder_.path() + "/first";
+  // The first run never ends; the second does.
+  const std::string handler = "  - type: slow\n    command: [/bin/sh, -c, \"if mkdir " + mark +
+                              " 2>/dev/null; then echo started >&2; exec sleep 1000; fi; echo $PENSTOCK_ATTEMPT\"]\n";
+  auto first = StartWorker(handler);
+  const TaskId id = client->Enqueue("q", "slow", "").value();
+  while (!std::filesystem::exists(mark)) std::this_thread::yield();
+  first->Signal(SIGKILL);
+  first->Wait();
+  auto second = StartWorker(handler);
+  auto result = client->Wait<std::string>(id, kLong);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(*result, "2\n");
+  auto task = client->GetTask(id);
+  ASSERT_EQ(task->attempts.size(), 2u);
+  EXPECT_EQ(task->attempts[0].outcome, "lost");
+}
+
+TEST_F(DaemonsTest, TermLetsAWorkerFinishAndTheBrokerExitWithZero) {
+  StartBroker();
+  auto client = Connect();
+  const std::string mark = folder_.path() + "/running";
+  auto worker = StartWorker("  - type: short\n    command: [/bin/sh, -c, \"touch " + mark + "; sleep 0.3; echo done\"]\n");
+  const TaskId id = client->Enqueue("q", "short", "").value();
+  while (!std::filesystem::exists(mark)) std::this_thread::yield();
+  worker->Signal(SIGTERM);
+  EXPECT_EQ(worker->Wait(), 0) << worker->output();
+  EXPECT_EQ(client->Wait<std::string>(id, kLong).value(), "done\n");
+  broker_->Signal(SIGTERM);
+  EXPECT_EQ(broker_->Wait(), 0) << broker_->output();
+}
+
+TEST_F(DaemonsTest, ReportPluginMakesAReport) {
+  StartBroker();
+  auto client = Connect();
+  auto worker = StartWorker(fmt::format("  - plugin: {}/lib/penstock/plugins/penstock-report.so\n", PENSTOCK_BINARY_DIR));
+  const std::string payload = fmt::format(
+      R"({{"title":"T","inline":["<testsuite name='s'><testcase name='a' time='1'/></testsuite>"],"output":"{}"}})",
+      folder_.path() + "/report.html");
+  auto result = client->Wait<std::string>(client->Enqueue("q", "report.generate", payload).value(), kLong);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(*result, HasSubstr("\"tests\":1"));
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() + "/report.html"));
+  // Broken XML is dead at once, with the parser's message and position.
+  auto broken = client->WaitTask(
+      client->Enqueue("q", "report.generate", R"({"title":"T","inline":["<testsuite>"],"output":"/tmp/x.html"})").value(), kLong);
+  EXPECT_EQ(broken->state, TaskState::kDead);
+  EXPECT_EQ(broken->dead_reason, "rejected");
+  EXPECT_EQ(broken->attempts.size(), 1u);
+  EXPECT_THAT(broken->attempts[0].error_message, HasSubstr("inline[0]:1:12"));
+}
+
+TEST_F(DaemonsTest, SecondBrokerOnTheSameFolderIsRefused) {
+  StartBroker();
+  Process second({kBin + "penstock-broker", "--data-dir", data(), "--grpc.address", "127.0.0.1:0", "--http.address", ""});
+  EXPECT_EQ(second.Wait(), 73);
+  EXPECT_THAT(second.WaitForLine("cannot start"), HasSubstr(std::to_string(broker_->pid())));
+}
+
+TEST_F(DaemonsTest, TakenPortIsASentence) {
+  StartBroker();
+  Process second({kBin + "penstock-broker", "--data-dir", folder_.path() + "/other", "--grpc.address", address(),
+                  "--http.address", ""});
+  EXPECT_EQ(second.Wait(), 69) << second.output();
+  EXPECT_THAT(second.WaitForLine("cannot start"), HasSubstr(std::to_string(port_)));
+}
+
+TEST_F(DaemonsTest, OtherAddressWithoutTlsIsRefused) {
+  Process broker({kBin + "penstock-broker", "--data-dir", data(), "--grpc.address", "0.0.0.0:0"});
+  EXPECT_EQ(broker.Wait(), 78);
+  EXPECT_THAT(broker.output(), HasSubstr("insecure"));
+}
+
+TEST_F(DaemonsTest, WrongConfigurationNamesFileAndLine) {
+  const std::string config = folder_.path() + "/broker.yaml";
+  std::ofstream(config) << "limits:\n  payloud: 1MiB\n";
+  Process broker({kBin + "penstock-broker", "--config", config, "--check-config"});
+  EXPECT_EQ(broker.Wait(), 78);
+  EXPECT_THAT(broker.WaitForLine("payloud"), HasSubstr("broker.yaml:2"));
+}
+
+}  // namespace
+}  // namespace penstock
