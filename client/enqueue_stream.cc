@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/keep_grpc.h"
 #include "common/random.h"
 #include "common/status_grpc.h"
 #include "fmt/format.h"
@@ -53,8 +54,11 @@ class EnqueueStream::Reactor : public grpc::ClientBidiReactor<v1::EnqueueStreamR
   bool released_ = false;  // guarded by the stream's mutex
 };
 
-EnqueueStream::EnqueueStream(const ClientOptions& options, std::shared_ptr<v1::TaskService::Stub> stub)
-    : options_(options), stub_(std::move(stub)), producer_id_(RandomBytes(16)) {
+EnqueueStream::EnqueueStream(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel)
+    : options_(options),
+      channel_(std::move(channel)),
+      stub_(v1::TaskService::NewStub(channel_)),
+      producer_id_(RandomBytes(16)) {
   keeper_ = std::thread([this] { Keep(); });
 }
 
@@ -246,6 +250,7 @@ void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResp
 void EnqueueStream::Connect() {
   connected_ = false;
   ended_ = false;
+  KeepGrpcCallbacks(channel_);
   reactor_ = new Reactor(this, *stub_);
 }
 

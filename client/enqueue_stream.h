@@ -15,6 +15,7 @@
 #include "client/client_options.h"
 #include "client/task.h"
 #include "common/mutex.h"
+#include "grpcpp/channel.h"
 #include "penstock/v1/task_service.grpc.pb.h"
 
 namespace penstock {
@@ -30,7 +31,7 @@ class EnqueueStream {
  public:
   using Done = std::function<void(absl::StatusOr<std::vector<EnqueueResult>>)>;
 
-  EnqueueStream(const ClientOptions& options, std::shared_ptr<v1::TaskService::Stub> stub);
+  EnqueueStream(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel);
   // Fails what is under way with Cancelled.
   ~EnqueueStream();
 
@@ -71,7 +72,8 @@ class EnqueueStream {
   static void Deliver(std::vector<Answer>& answers);
 
   const ClientOptions options_;
-  const std::shared_ptr<v1::TaskService::Stub> stub_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::TaskService::Stub> stub_;
   const std::string producer_id_;
 
   Mutex mu_;

@@ -44,7 +44,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const 
 class GrpcClient : public Client {
  public:
   GrpcClient(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel)
-      : options_(options), stub_(v1::TaskService::NewStub(channel)), stream_(options, stub_) {}
+      : options_(options), stub_(v1::TaskService::NewStub(channel)), stream_(options, channel) {}
 
   void EnqueueAsync(NewTask task, EnqueueCallback done) override {
     const absl::Time deadline = DeadlineOf(task.options.timeout);

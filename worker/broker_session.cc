@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/clock.h"
+#include "common/keep_grpc.h"
 #include "common/logging.h"
 #include "common/random.h"
 #include "common/status.h"
@@ -174,7 +175,9 @@ absl::Status BrokerSession::Start(Executor* executor) {
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, static_cast<int>(absl::ToInt64Milliseconds(options_.reconnect_max)));
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  stub_ = v1::WorkerService::NewStub(grpc::CreateCustomChannel(options_.broker, credentials, arguments));
+  const std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(options_.broker, credentials, arguments);
+  KeepGrpcCallbacks(channel);
+  stub_ = v1::WorkerService::NewStub(channel);
   {
     MutexLock lock(mu_);
     Connect();
