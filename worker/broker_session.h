@@ -17,11 +17,15 @@
 
 namespace penstock {
 
-// A worker's connection: drives the core from the stream's reactions, the handlers' threads and a keeper thread for what is due by time. One mutex
-// for the core; at most one write is under way, and what gathers meanwhile goes in the next frame.
+// A worker's connection to the broker. Owned by Worker and kept alive by its stream and by handlers that do not return.
+//
+// Drives the core from the stream's reactions, the handlers' threads and a keeper thread for what is due by time
+// (renewals, timeouts, connecting again). One mutex guards the core; nothing is called out to under it but the
+// executor's Clear. At most one write is under way, and what gathers meanwhile goes in the next frame.
 class BrokerSession : public Executor::Observer, public std::enable_shared_from_this<BrokerSession> {
  public:
-  BrokerSession(const WorkerOptions& options, WorkerCore::Options core_options, std::vector<std::pair<std::string, int>> types);
+  BrokerSession(const WorkerOptions& options, WorkerCore::Options core_options,
+                std::vector<std::pair<std::string, int>> types);
   ~BrokerSession() override;
 
   // InvalidArgument: a TLS file cannot be read.
@@ -34,8 +38,7 @@ class BrokerSession : public Executor::Observer, public std::enable_shared_from_
   void Wait();
   int running() const;
 
-  bool OnStart(TaskId task, uint64_t token) override;
-  void OnFinish(TaskId task, uint64_t token, Outcome outcome) override;
+  bool OnTurn(Executor::Ended* ended, const TaskDelivery* next) override;
   void OnProgress(TaskId task, uint64_t token, double percent, std::string text) override;
   void OnLog(TaskId task, uint64_t token, std::string line) override;
 
@@ -44,13 +47,17 @@ class BrokerSession : public Executor::Observer, public std::enable_shared_from_
 
   absl::Duration Elapsed() const;
   void Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void FillHello(v1::Hello* hello) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void FillRequest(const WorkerCore::Frame& frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void OnRead(Reactor* reactor, v1::WorkResponse& response);
+  void OnRead(Reactor* reactor, v1::WorkResponse* response);
+  void TakeWelcome(const v1::Welcome& welcome, std::vector<WorkerCore::Cancel>* cancels)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TakeRefusal(const v1::Refusal& refusal, std::vector<WorkerCore::Cancel>* cancels)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnWriteDone(Reactor* reactor, bool ok);
   void OnEnd(Reactor* reactor);
   void OnDone(Reactor* reactor, const absl::Status& status);
+  // The stream's reactor has been deleted.
+  void OnGone();
   void Keep();
   void CancelAll(const std::vector<WorkerCore::Cancel>& cancels);
   // Waits until `done` or the time is up. Returns done().
@@ -62,20 +69,24 @@ class BrokerSession : public Executor::Observer, public std::enable_shared_from_
   std::unique_ptr<v1::WorkerService::Stub> stub_;
 
   mutable Mutex mu_;
-  CondVar changed_;
+  CondVar changed_;     // for Stop and Wait
+  CondVar keeper_due_;  // for the keeper
   WorkerCore core_ ABSL_GUARDED_BY(mu_);
   std::string session_id_ ABSL_GUARDED_BY(mu_);
   size_t max_result_bytes_ ABSL_GUARDED_BY(mu_) = 1 << 20;
   Reactor* reactor_ ABSL_GUARDED_BY(mu_) = nullptr;
-  bool ended_ ABSL_GUARDED_BY(mu_) = true;    // the reactor takes no more writes
+  int reactors_ ABSL_GUARDED_BY(mu_) = 0;   // not deleted yet
+  bool ended_ ABSL_GUARDED_BY(mu_) = true;  // the reactor takes no more writes
   bool welcomed_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
-  bool away_told_ ABSL_GUARDED_BY(mu_) = false;
-  bool goodbye_ ABSL_GUARDED_BY(mu_) = false;
-  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
-  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  std::string away_reason_ ABSL_GUARDED_BY(mu_);  // why we are disconnected, as logged
   bool asked_to_drain_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;  // Stop was called
+  bool closing_ ABSL_GUARDED_BY(mu_) = false;   // the stream ends and is not opened again
+  bool goodbye_ ABSL_GUARDED_BY(mu_) = false;   // to be said
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Duration reconnect_at_ ABSL_GUARDED_BY(mu_);
+  absl::Duration keeper_wakes_at_ ABSL_GUARDED_BY(mu_);
   uint64_t draws_ ABSL_GUARDED_BY(mu_) = 0;
   v1::WorkRequest request_ ABSL_GUARDED_BY(mu_);  // being written while writing_
   std::thread keeper_;

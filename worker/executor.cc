@@ -2,14 +2,18 @@
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <exception>
+#include <optional>
 #include <thread>
 #include <typeinfo>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/time/clock.h"
+#include "common/mutex.h"
 
 namespace penstock {
 
@@ -17,6 +21,7 @@ struct TaskContext::Shared {
   mutable Mutex mu;
   mutable CondVar changed;
   CancelReason reason ABSL_GUARDED_BY(mu) = CancelReason::kNone;
+  std::optional<std::stop_source> stop ABSL_GUARDED_BY(mu);  // once it was asked for: most handlers never do
 };
 
 TaskContext::TaskContext(const TaskDelivery& task, std::shared_ptr<Shared> shared, absl::Time deadline, Sink& sink)
@@ -25,6 +30,21 @@ TaskContext::TaskContext(const TaskDelivery& task, std::shared_ptr<Shared> share
 CancelReason TaskContext::cancel_reason() const {
   MutexLock lock(shared_->mu);
   return shared_->reason;
+}
+
+std::stop_token TaskContext::stop_token() const {
+  std::optional<std::stop_source> stop;
+  bool cancelled;
+  {
+    MutexLock lock(shared_->mu);
+    if (!shared_->stop) shared_->stop.emplace();
+    stop = shared_->stop;
+    cancelled = shared_->reason != CancelReason::kNone;
+  }
+  // Whoever has seen the reason shall see the request, too: Cancel may not have come to it yet. Not under the lock, for
+  // this may call the handler's callbacks.
+  if (cancelled) stop->request_stop();
+  return stop->get_token();
 }
 
 bool TaskContext::WaitForCancel(absl::Duration time) const {
@@ -55,19 +75,29 @@ std::string Demangle(const char* name) {
 }  // namespace
 
 struct Executor::Shared {
+  using Key = std::pair<TaskId, uint64_t>;
+
   std::map<std::string, RawHandler> handlers;
   std::shared_ptr<Observer> observer;
 
   Mutex mu;
-  CondVar changed;
+  CondVar changed;  // there is work, or the end has come
+  CondVar ended;    // a thread has ended
   std::deque<TaskDelivery> waiting ABSL_GUARDED_BY(mu);
-  // Of tasks that run.
-  absl::flat_hash_map<TaskId, std::shared_ptr<TaskContext::Shared>> running ABSL_GUARDED_BY(mu);
+  // Of runs under way.
+  absl::flat_hash_map<Key, std::shared_ptr<TaskContext::Shared>> running ABSL_GUARDED_BY(mu);
   int sleeping ABSL_GUARDED_BY(mu) = 0;
+  bool waking ABSL_GUARDED_BY(mu) = false;  // a sleeper was called and has not come yet
   int threads ABSL_GUARDED_BY(mu) = 0;
   bool stopping ABSL_GUARDED_BY(mu) = false;
 
   void Work();
+  // Calls one sleeper if there is work for it. One call at a time: who comes calls the next, so that short tasks are
+  // not scattered over all threads, and long ones still reach all of them.
+  bool CallOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (waiting.empty() || sleeping == 0 || waking) return false;
+    return waking = true;
+  }
 };
 
 Executor::Executor(int threads, std::map<std::string, RawHandler> handlers, std::shared_ptr<Observer> observer)
@@ -85,28 +115,33 @@ Executor::Executor(int threads, std::map<std::string, RawHandler> handlers, std:
 Executor::~Executor() { Stop(); }
 
 void Executor::Submit(std::vector<TaskDelivery> tasks) {
-  int wake;
+  bool call;
   {
     MutexLock lock(shared_->mu);
+    if (shared_->stopping) return;
     for (TaskDelivery& task : tasks) shared_->waiting.push_back(std::move(task));
-    wake = std::min(shared_->sleeping, static_cast<int>(tasks.size()));
+    call = shared_->CallOne();
   }
-  for (int i = 0; i < wake; ++i) shared_->changed.Signal();
+  if (call) shared_->changed.Signal();
 }
 
-void Executor::Cancel(TaskId task, CancelReason reason) {
+void Executor::Cancel(TaskId task, uint64_t token, CancelReason reason) {
   std::shared_ptr<TaskContext::Shared> run;
   {
     MutexLock lock(shared_->mu);
-    auto found = shared_->running.find(task);
+    auto found = shared_->running.find({task, token});
     if (found == shared_->running.end()) return;
     run = found->second;
   }
+  std::optional<std::stop_source> stop;
   {
     MutexLock lock(run->mu);
-    if (run->reason == CancelReason::kNone) run->reason = reason;
+    if (run->reason != CancelReason::kNone) return;
+    run->reason = reason;
+    stop = run->stop;
   }
   run->changed.SignalAll();
+  if (stop) stop->request_stop();  // calls the handler's callbacks
 }
 
 void Executor::Clear() {
@@ -122,39 +157,55 @@ void Executor::Stop() {
   }
   shared_->changed.SignalAll();
   MutexLock lock(shared_->mu);
-  while (shared_->threads > static_cast<int>(shared_->running.size())) shared_->changed.Wait(shared_->mu);
+  while (shared_->threads > static_cast<int>(shared_->running.size())) shared_->ended.Wait(shared_->mu);
 }
 
 void Executor::Shared::Work() {
+  std::optional<Ended> done;
   while (true) {
     TaskDelivery task;
-    auto run = std::make_shared<TaskContext::Shared>();
+    std::shared_ptr<TaskContext::Shared> run;
+    bool call = false;
     {
       MutexLock lock(mu);
-      while (waiting.empty() && !stopping) {
+      if (done) running.erase({done->task, done->token});
+      // What has ended is told before this thread sleeps.
+      while (!done && waiting.empty() && !stopping) {
         ++sleeping;
         changed.Wait(mu);
         --sleeping;
+        waking = false;
       }
-      if (stopping) {
+      if (!done && stopping) {
         --threads;
-        changed.SignalAll();
+        ended.SignalAll();
         return;
       }
-      task = std::move(waiting.front());
-      waiting.pop_front();
-      running[task.id] = run;
+      if (!waiting.empty()) {
+        task = std::move(waiting.front());
+        waiting.pop_front();
+        run = std::make_shared<TaskContext::Shared>();
+        running[{task.id, task.fencing_token}] = run;
+        call = CallOne();
+      }
     }
-    if (observer->OnStart(task.id, task.fencing_token)) {
-      const absl::Time deadline =
-          task.run_timeout > absl::ZeroDuration() ? absl::Now() + task.run_timeout : absl::InfiniteFuture();
-      TaskContext context(task, run, deadline, *observer);
-      Outcome outcome = RunHandler(handlers.at(task.type), context, task.payload);
-      observer->OnFinish(task.id, task.fencing_token, std::move(outcome));
+    if (call) changed.Signal();
+    const bool start = observer->OnTurn(done ? &*done : nullptr, run ? &task : nullptr);
+    done.reset();
+    if (!run) continue;
+    if (!start) {
+      MutexLock lock(mu);
+      running.erase({task.id, task.fencing_token});
+      continue;
     }
-    MutexLock lock(mu);
-    auto found = running.find(task.id);
-    if (found != running.end() && found->second == run) running.erase(found);
+    const absl::Time deadline =
+        task.run_timeout > absl::ZeroDuration() ? absl::Now() + task.run_timeout : absl::InfiniteFuture();
+    TaskContext context(task, std::move(run), deadline, *observer);
+    auto handler = handlers.find(task.type);
+    done = Ended{task.id, task.fencing_token,
+                 handler != handlers.end()
+                     ? RunHandler(handler->second, context, task.payload)
+                     : Outcome::Retry({"no handler", "this worker has no handler for " + task.type, ""})};
   }
 }
 

@@ -9,8 +9,9 @@
 
 namespace penstock {
 
-// JSON in and out: `handler` is called with (TaskContext&, const nlohmann::json&) and returns absl::StatusOr<nlohmann::json>. A payload that is no
-// JSON is rejected with the parser's message. In a header of its own, so that only who uses it needs the library.
+// JSON in and out: `handler` is called with (TaskContext&, const nlohmann::json&) and returns
+// absl::StatusOr<nlohmann::json>. A payload that is no JSON is rejected with the parser's message. In a header of its
+// own, so that only who uses it needs the library.
 template <class Handler>
 void RegisterJson(Worker& worker, std::string type, Handler handler, HandlerOptions options = {}) {
   worker.RegisterRaw(

@@ -5,7 +5,8 @@
 namespace penstock {
 
 absl::Status WorkerOptions::Validate() const {
-  if (broker.find(':') == std::string::npos) return InvalidField("broker", "write host:port, for instance localhost:7420");
+  if (broker.find(':') == std::string::npos)
+    return InvalidField("broker", "write host:port, for instance localhost:7420");
   if (name.size() > 256) return InvalidField("name", "must be at most 256 bytes");
   if (queues.empty() || queues.size() > 1'000) return InvalidField("queues", "must be 1 to 1,000");
   for (const std::string& queue : queues) {
@@ -20,6 +21,7 @@ absl::Status WorkerOptions::Validate() const {
   }
   if (cert_file.empty() != key_file.empty()) return InvalidField("cert_file", "set cert_file and key_file, or neither");
   if (ca_file.empty() && !cert_file.empty()) return InvalidField("ca_file", "is needed with cert_file");
+  if (version.size() > 256) return InvalidField("version", "must be at most 256 bytes");
   return absl::OkStatus();
 }
 

@@ -18,16 +18,18 @@ struct WorkerOptions {
   std::vector<std::string> queues = {};
   // Slots: tasks that run at once, each on a thread of its own. 1 to 1,000.
   int concurrency = 8;
-  // Tasks taken beyond the free slots, so that a slot need not wait for the broker. 0 to 64; -1: as many as slots, at most 64. 0 for long tasks
-  // that another worker might start sooner.
+  // Tasks taken beyond the free slots, so that a slot need not wait for the broker. 0 to 64; -1: as many as slots, at
+  // most 64. 0 for long tasks that another worker might start sooner.
   int prefetch = -1;
-  // How long the broker waits for a silent worker before others get its tasks. 2 s to 12 h. The runtime renews by itself, however long handlers run.
+  // How long the broker waits for a silent worker before others get its tasks. 2 s to 12 h. The runtime renews by
+  // itself, however long handlers run.
   absl::Duration lease = absl::Seconds(30);
-  // How long running handlers may take to end when the worker drains; then they are cancelled and their tasks handed back.
+  // How long running handlers may take to end when the worker drains; then they are cancelled and their tasks handed
+  // back.
   absl::Duration drain_grace = absl::Seconds(25);
   // Pause before connecting again: drawn from 0 to a bound that doubles from the first to the second value.
   absl::Duration reconnect_min = absl::Milliseconds(100);
-  absl::Duration reconnect_max = absl::Seconds(5);
+  absl::Duration reconnect_max = absl::Seconds(10);
   // PEM files, as in ClientOptions.
   std::string ca_file = {};
   std::string cert_file = {};

@@ -1,6 +1,7 @@
 #ifndef PENSTOCK_WORKER_OUTCOME_H_
 #define PENSTOCK_WORKER_OUTCOME_H_
 
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -11,9 +12,9 @@ namespace penstock {
 
 // Why an attempt failed. Kept with the task; sizes as in proto/penstock/v1/task.proto.
 struct HandlerError {
-  std::string type;     // a short name, for instance "timeout" or an exception's type
+  std::string type;  // a short name, for instance "timeout" or an exception's type
   std::string message;
-  std::string detail;   // a stack, or the tail of standard error
+  std::string detail;  // a stack, or the tail of standard error
 };
 
 // What a handler decided about its task.
@@ -65,14 +66,16 @@ class Outcome {
 
   Kind kind() const { return kind_; }
   const std::string& result() const { return result_; }
-  std::string TakeResult() { return std::move(result_); }
   const std::string& content_type() const { return content_type_; }
   const HandlerError& error() const { return error_; }
   // Negative: none.
   absl::Duration delay() const { return delay_; }
 
  private:
+  friend class WorkerCore;
   explicit Outcome(Kind kind) : kind_(kind) {}
+  // The broker reads texts of limited size, in UTF-8.
+  void CleanTexts(size_t type_max, size_t text_max);
 
   Kind kind_;
   std::string result_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,7 +38,8 @@ enum class CancelReason {
   kShutdown,   // the worker ends
 };
 
-// What a handler may ask and tell while it runs. Belongs to the runtime; valid until the handler returns. Any thread of the handler's may use it.
+// What a handler may ask and tell while it runs. Belongs to the runtime; valid until the handler returns. Any thread of
+// the handler's may use it.
 class TaskContext {
  public:
   // Runtime's side; see executor.h.
@@ -57,7 +59,8 @@ class TaskContext {
   // Which run this is, from 1, and how many there may be.
   int attempt() const { return task_.attempt; }
   int max_attempts() const { return task_.max_attempts; }
-  // Grows with every delivery. Pass it to systems that the handler writes to: they refuse a smaller one than they have seen.
+  // Grows with every delivery. Pass it to systems that the handler writes to: they refuse a smaller one than they have
+  // seen.
   uint64_t fencing_token() const { return task_.fencing_token; }
   const std::map<std::string, std::string>& headers() const { return task_.headers; }
   const std::vector<std::string>& tags() const { return task_.tags; }
@@ -69,6 +72,8 @@ class TaskContext {
   // The handler should end soon; what it returns then counts only if it is Done and nobody else has the task.
   bool cancelled() const { return cancel_reason() != CancelReason::kNone; }
   CancelReason cancel_reason() const;
+  // The same for code that takes a std::stop_token, or wants to be called back (std::stop_callback).
+  std::stop_token stop_token() const;
   // Waits at most `time`, less if cancelled. Returns cancelled().
   bool WaitForCancel(absl::Duration time) const;
 

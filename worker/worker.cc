@@ -1,9 +1,12 @@
 #include "worker/worker.h"
 
-#include <pthread.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <map>
 #include <thread>
 #include <utility>
@@ -25,9 +28,26 @@ struct Worker::Parts {
   absl::Status registration;  // the first mistake
   std::shared_ptr<BrokerSession> session;
   std::unique_ptr<Executor> executor;
-  bool started = false;
-  bool stopped = false;
+  // Set last by Start; the session and the executor live from then on.
+  std::atomic<bool> started = false;
 };
+
+namespace {
+
+// Signals reach Run through a pipe, whichever thread they hit: the program may have made threads before, with any
+// signal mask, and programs that handlers start must not inherit a changed one.
+std::atomic<int> signal_pipe = -1;
+std::atomic<int> signal_count = 0;
+
+void OnSignal(int number) {
+  const int saved = errno;
+  if (signal_count.fetch_add(1) > 0) _exit(128 + number);  // the second does not wait for handlers
+  const char byte = static_cast<char>(number);
+  [[maybe_unused]] const ssize_t written = write(signal_pipe.load(), &byte, 1);
+  errno = saved;
+}
+
+}  // namespace
 
 Worker::Worker(WorkerOptions options) : parts_(std::make_unique<Parts>()) { parts_->options = std::move(options); }
 
@@ -82,10 +102,13 @@ absl::Status Worker::Start() {
     }
     handlers[type] = std::move(wrapped);
   }
-  parts_->session = std::make_shared<BrokerSession>(options, std::move(core), std::move(types));
-  parts_->executor = std::make_unique<Executor>(options.concurrency, std::move(handlers), parts_->session);
+  auto session = std::make_shared<BrokerSession>(options, std::move(core), std::move(types));
+  auto executor = std::make_unique<Executor>(options.concurrency, std::move(handlers), session);
+  RETURN_IF_ERROR(session->Start(executor.get()));
+  parts_->session = std::move(session);
+  parts_->executor = std::move(executor);
   parts_->started = true;
-  return parts_->session->Start(parts_->executor.get());
+  return absl::OkStatus();
 }
 
 void Worker::Drain() {
@@ -93,7 +116,7 @@ void Worker::Drain() {
 }
 
 void Worker::Stop() {
-  if (!parts_->started || std::exchange(parts_->stopped, true)) return;
+  if (!parts_->started) return;
   parts_->session->Stop(parts_->options.drain_grace);
   parts_->executor->Stop();
 }
@@ -105,37 +128,41 @@ void Worker::Wait() {
 int Worker::running() const { return parts_->started ? parts_->session->running() : 0; }
 
 absl::Status Worker::Run() {
-  // Threads made from here on inherit the mask; one of them waits for the signals.
-  sigset_t signals, before;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGUSR1);  // wakes the waiting thread when the worker ends by itself
-  pthread_sigmask(SIG_BLOCK, &signals, &before);
-  if (absl::Status status = Start(); !status.ok()) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return status;
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "cannot make a pipe for signals");
+  int none = -1;
+  if (!signal_pipe.compare_exchange_strong(none, ends[1])) {
+    close(ends[0]);
+    close(ends[1]);
+    return absl::FailedPreconditionError("another worker of this process is in Run; use Start, Wait and Stop");
   }
-  std::thread waiter([&] {
-    Wait();
-    kill(getpid(), SIGUSR1);
-  });
-  int signal_number = 0;
-  sigwait(&signals, &signal_number);
-  if (signal_number != SIGUSR1) {
-    LogFor("worker").info("signal {}; draining", signal_number);
-    // The second signal does not wait for handlers.
-    std::thread([signals]() mutable {
-      int again = 0;
-      do {
-        sigwait(&signals, &again);
-      } while (again == SIGUSR1);
-      _exit(128 + again);
-    }).detach();
+  signal_count = 0;
+  struct sigaction action = {}, before_term = {}, before_int = {};
+  action.sa_handler = OnSignal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGTERM, &action, &before_term);
+  sigaction(SIGINT, &action, &before_int);
+  const absl::Status status = Start();
+  if (status.ok()) {
+    std::thread drained([&] {
+      Wait();
+      const char byte = 0;
+      [[maybe_unused]] const ssize_t written = write(ends[1], &byte, 1);
+    });
+    char byte = 0;
+    while (read(ends[0], &byte, 1) < 0 && errno == EINTR) {
+    }
+    if (byte != 0) LogFor("worker").info("signal {}; draining running={}", static_cast<int>(byte), running());
+    Stop();
+    drained.join();
   }
-  Stop();
-  waiter.join();
-  return absl::OkStatus();
+  sigaction(SIGTERM, &before_term, nullptr);
+  sigaction(SIGINT, &before_int, nullptr);
+  signal_pipe = -1;
+  close(ends[0]);
+  close(ends[1]);
+  return status;
 }
 
 }  // namespace penstock

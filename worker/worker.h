@@ -20,15 +20,16 @@ using RawHandler = std::function<Outcome(TaskContext& context, std::string_view 
 // Wraps every handler: calls `next` to go on, before, after or not at all. The first that was added is the outermost.
 using Middleware = std::function<Outcome(TaskContext& context, std::string_view payload, const RawHandler& next)>;
 
-// Takes tasks from a broker and runs registered handlers. Leases, retries, reconnecting and shutting down are its business: a handler just
-// does its work and returns, and looks at its context's cancelled() if it takes long.
+// Takes tasks from a broker and runs registered handlers. Leases, retries, reconnecting and shutting down are its
+// business: a handler just does its work and returns, and looks at its context's cancelled() if it takes long.
 //
 //   penstock::Worker worker({.broker = "localhost:7420", .queues = {"reports"}, .concurrency = 8});
 //   worker.Register<ReportRequest, ReportResult>("report.generate",
 //       [](penstock::TaskContext& context, const ReportRequest& request) -> absl::StatusOr<ReportResult> { ... });
 //   return worker.Run().ok() ? 0 : 1;
 //
-// Register everything first, then Run or Start, from one thread.
+// Register everything first, then Run or Start, from one thread. The destructor leaves behind handlers that do not
+// return; what they refer to has to outlive them.
 class Worker {
  public:
   explicit Worker(WorkerOptions options);
@@ -58,15 +59,16 @@ class Worker {
 
   void Use(Middleware middleware);
 
-  // Works until SIGTERM or SIGINT, then drains and returns; a second signal ends the process at once. For programs that do nothing else.
+  // Works until SIGTERM or SIGINT, then drains and returns; a second signal ends the process at once. For programs that
+  // do nothing else.
   absl::Status Run();
 
   // For programs with a life of their own. InvalidArgument: an option or a registration is wrong.
   absl::Status Start();
   // Takes no more tasks; those running go on. Any thread.
   void Drain();
-  // Drains, waits for running handlers for drain_grace, cancels the rest, hands back what is unfinished without using up an attempt, says
-  // goodbye. Safe twice and early.
+  // Drains, waits for running handlers for drain_grace, cancels the rest, hands back what is unfinished without using
+  // up an attempt, says goodbye. Safe twice and early.
   void Stop();
   // Waits until an operator drained the worker and it is empty, or Stop was called.
   void Wait();

@@ -4,12 +4,19 @@
 #include <iterator>
 
 #include "fmt/format.h"
+#include "worker/report_text.h"
 
 namespace penstock {
 namespace {
 
+// As in proto/penstock/v1: what handlers say is cut to it before it is kept.
 constexpr size_t kLogLineMax = 4 << 10;
 constexpr size_t kLogBytesMax = 64 << 10;
+constexpr size_t kProgressTextMax = 1 << 10;
+constexpr size_t kErrorTypeMax = 256;
+constexpr size_t kErrorTextMax = 16 << 10;
+// What one more part of a frame takes besides its texts.
+constexpr size_t kPartBytes = 64;
 
 }  // namespace
 
@@ -24,13 +31,14 @@ WorkerCore::Task* WorkerCore::Find(TaskId task, uint64_t token) {
 
 std::vector<WorkerCore::HeldTask> WorkerCore::Held() const {
   std::map<TaskId, HeldTask> held;
-  for (const auto& [id, task] : tasks_) {
-    if (!task.reported) held[id] = {id, task.token, task.started};
-  }
-  // A task whose outcome is not acknowledged counts as held, or the broker would give it to somebody else.
-  auto add = [&](const OutcomeReport& report) { held[report.task] = {report.task, report.token, true}; };
+  // A task whose outcome is not acknowledged counts as held, or the broker would give it to somebody else. What we hold
+  // under a newer lease comes last.
+  auto add = [&](const OutcomeReport& report) {
+    held[report.task] = {report.task, report.token, report.run_time > absl::ZeroDuration()};
+  };
   for (const auto& [frame, reports] : unacknowledged_) std::for_each(reports.begin(), reports.end(), add);
   std::for_each(pending_.begin(), pending_.end(), add);
+  for (const auto& [id, task] : tasks_) held[id] = {id, task.token, task.started};
   std::vector<HeldTask> list;
   for (const auto& [id, task] : held) list.push_back(task);
   return list;
@@ -46,28 +54,19 @@ std::vector<WorkerCore::Cancel> WorkerCore::OnWelcome(bool resumed, absl::Durati
   outstanding_credit_ = 0;
   outstanding_types_.clear();
   draining_told_ = false;
-  stuck_changed_ = !stuck_.empty();
   // What was sent and not acknowledged is sent again, before anything newer.
   for (auto it = unacknowledged_.rbegin(); it != unacknowledged_.rend(); ++it) {
-    pending_.insert(pending_.begin(), std::make_move_iterator(it->second.begin()), std::make_move_iterator(it->second.end()));
+    pending_.insert(pending_.begin(), std::make_move_iterator(it->second.begin()),
+                    std::make_move_iterator(it->second.end()));
   }
   unacknowledged_.clear();
   std::vector<Cancel> cancels;
-  std::vector<TaskId> gone = lost;
-  if (!resumed) {
-    // The session ended without us: everything was given to others.
-    gone.clear();
-    for (const auto& [id, task] : tasks_) gone.push_back(id);
-    std::sort(gone.begin(), gone.end());
-    pending_.clear();
-    starts_.clear();
-  }
-  for (TaskId id : gone) {
+  if (!resumed) cancels = OnSessionLost();
+  for (TaskId id : lost) {
     std::erase_if(pending_, [&](const OutcomeReport& report) { return report.task == id; });
-    auto found = tasks_.find(id);
-    if (found == tasks_.end()) continue;
-    if (auto cancel = OnStale(id, found->second.token)) cancels.push_back(*cancel);
+    if (auto cancel = Lose(id)) cancels.push_back(*cancel);
   }
+  stuck_changed_ = std::any_of(given_up_.begin(), given_up_.end(), [](const auto& run) { return run.second.stuck; });
   for (TaskId id : cancelled) {
     if (auto cancel = OnCancelled(id)) cancels.push_back(*cancel);
   }
@@ -75,6 +74,22 @@ std::vector<WorkerCore::Cancel> WorkerCore::OnWelcome(bool resumed, absl::Durati
 }
 
 void WorkerCore::OnDisconnected() { connected_ = false; }
+
+std::vector<WorkerCore::Cancel> WorkerCore::OnSessionLost() {
+  std::vector<TaskId> gone;
+  for (const auto& [id, task] : tasks_) gone.push_back(id);
+  std::sort(gone.begin(), gone.end());
+  std::vector<Cancel> cancels;
+  for (TaskId id : gone) {
+    if (auto cancel = Lose(id)) cancels.push_back(*cancel);
+  }
+  pending_.clear();
+  unacknowledged_.clear();
+  starts_.clear();
+  logs_.clear();
+  next_frame_ = 1;  // another session counts anew
+  return cancels;
+}
 
 absl::Duration WorkerCore::NextBackoff(double draw) {
   const absl::Duration bound =
@@ -85,17 +100,17 @@ absl::Duration WorkerCore::NextBackoff(double draw) {
 
 // --- from the broker ---
 
-bool WorkerCore::OnDelivery(const TaskDelivery& task, absl::Duration now) {
+bool WorkerCore::OnDelivery(const TaskDelivery& task, std::vector<Cancel>* cancels) {
   outstanding_credit_ = std::max(0, outstanding_credit_ - 1);
   const bool limited = options_.type_limits.contains(task.type);
   if (limited && outstanding_types_[task.type] > 0) --outstanding_types_[task.type];
+  if (auto cancel = Lose(task.id)) cancels->push_back(*cancel);
   Task state;
   state.token = task.fencing_token;
   state.type = task.type;
   state.run_timeout = task.run_timeout;
-  if (draining_ || tasks_.contains(task.id)) {
-    // Drained while it was on its way, or given back to us while an old handler of it still holds its slot: somebody else shall run it.
-    Report(task.id, state, Outcome::Release(), now);
+  if (draining_) {  // it was on its way
+    Report(task.id, state, Outcome::Release(), absl::ZeroDuration());
     return false;
   }
   if (limited) ++held_types_[task.type];
@@ -108,79 +123,101 @@ void WorkerCore::OnAcknowledged(uint64_t frame) {
 }
 
 std::optional<WorkerCore::Cancel> WorkerCore::OnStale(TaskId id, uint64_t token) {
-  Task* task = Find(id, token);
-  if (task == nullptr || task->reported) return std::nullopt;
-  task->reported = true;  // whatever the handler returns, nobody wants it
-  deadlines_.erase({task->deadline, id});
-  if (!task->started) {
-    FreeSlot(id);
-    return std::nullopt;
-  }
-  return Cancel{id, CancelReason::kLeaseLost};
+  return Find(id, token) == nullptr ? std::nullopt : Lose(id);
+}
+
+std::optional<WorkerCore::Cancel> WorkerCore::Lose(TaskId id) {
+  auto found = tasks_.find(id);
+  if (found == tasks_.end()) return std::nullopt;
+  const Cancel cancel{id, found->second.token, CancelReason::kLeaseLost};
+  const bool started = found->second.started;
+  logs_.erase(id);
+  Drop(id, false);
+  credit_due_ |= !started;
+  return started ? std::optional(cancel) : std::nullopt;
 }
 
 std::optional<WorkerCore::Cancel> WorkerCore::OnCancelled(TaskId id) {
   auto found = tasks_.find(id);
-  if (found == tasks_.end() || found->second.reported) return std::nullopt;
-  if (!found->second.started) {
-    Report(id, found->second, Outcome::Cancelled(), absl::ZeroDuration());
-    FreeSlot(id);
-    return std::nullopt;
-  }
-  return Cancel{id, CancelReason::kCancelled};
+  if (found == tasks_.end()) return std::nullopt;
+  if (found->second.started) return Cancel{id, found->second.token, CancelReason::kCancelled};
+  Report(id, found->second, Outcome::Cancelled(), absl::ZeroDuration());
+  Drop(id, false);
+  return std::nullopt;
 }
 
 // --- from the handlers ---
 
 bool WorkerCore::OnStart(TaskId id, uint64_t token, absl::Duration now) {
   Task* task = Find(id, token);
-  if (task == nullptr || task->reported) return false;
+  if (task == nullptr || task->started) return false;
   task->started = true;
   task->start = now;
   ++running_;
   if (task->run_timeout > absl::ZeroDuration()) {
     task->deadline = now + task->run_timeout;
-    deadlines_.insert({task->deadline, id});
+    deadlines_.emplace(task->deadline, id);
   }
   starts_.emplace_back(id, token);
   return true;
 }
 
 void WorkerCore::OnFinish(TaskId id, uint64_t token, Outcome outcome, absl::Duration now) {
-  Task* task = Find(id, token);
-  if (task == nullptr) return;
+  if (Task* task = Find(id, token)) {
+    --running_;
+    Report(id, *task, std::move(outcome), now);
+    task->started = false;  // its handler holds no slot any more
+    Drop(id, false);
+    return;
+  }
+  auto run = given_up_.find({id, token});
+  if (run == given_up_.end()) return;
   --running_;
-  if (!task->reported) Report(id, *task, std::move(outcome), now);
-  FreeSlot(id);
+  FreeSlot(run->second.type);
+  stuck_changed_ |= run->second.stuck;
+  credit_due_ = true;
+  given_up_.erase(run);
 }
 
 void WorkerCore::Report(TaskId id, const Task& task, Outcome outcome, absl::Duration now) {
-  const absl::Duration run_time = task.started ? std::max(now - task.start, absl::Microseconds(1)) : absl::ZeroDuration();
+  outcome.CleanTexts(kErrorTypeMax, kErrorTextMax);
+  const absl::Duration run_time =
+      task.started ? std::max(now - task.start, absl::Microseconds(1)) : absl::ZeroDuration();
   pending_.push_back({id, task.token, std::move(outcome), run_time});
 }
 
-void WorkerCore::FreeSlot(TaskId id) {
+void WorkerCore::Drop(TaskId id, bool stuck) {
   auto found = tasks_.find(id);
-  deadlines_.erase({found->second.deadline, id});
-  if (options_.type_limits.contains(found->second.type)) --held_types_[found->second.type];
-  if (std::erase(stuck_, id) > 0) stuck_changed_ = true;
-  progress_.erase(id);
+  Task& task = found->second;
+  if (task.deadline != absl::InfiniteDuration()) deadlines_.erase({task.deadline, id});
+  if (!progress_.empty()) progress_.erase(id);
+  if (task.started) {
+    given_up_[{id, task.token}] = {std::move(task.type), stuck};
+    stuck_changed_ |= stuck;
+  } else {
+    FreeSlot(task.type);
+  }
   tasks_.erase(found);
 }
 
+void WorkerCore::FreeSlot(const std::string& type) {
+  if (options_.type_limits.contains(type)) --held_types_[type];
+}
+
 void WorkerCore::OnProgress(ProgressReport report) {
-  Task* task = Find(report.task, report.token);
-  if (task != nullptr && !task->reported) progress_[report.task] = std::move(report);
+  if (Find(report.task, report.token) == nullptr) return;
+  CleanText(kProgressTextMax, &report.text);
+  report.percent = report.percent >= 0 ? std::min(report.percent, 100.0) : 0;  // not a number: 0
+  progress_[report.task] = std::move(report);
 }
 
 void WorkerCore::OnLog(TaskId id, uint64_t token, absl::Time time, std::string line) {
   Task* task = Find(id, token);
-  if (task == nullptr || task->reported || task->log_bytes >= kLogBytesMax) return;
-  if (line.size() > kLogLineMax) line.resize(kLogLineMax);
+  if (task == nullptr || task->log_bytes >= kLogBytesMax) return;
+  CleanText(kLogLineMax, &line);
   task->log_bytes += line.size() + 16;
   LogReport& report = logs_[id];
-  report.task = id;
-  report.token = token;
+  if (report.token != token) report = {id, token, {}};
   report.lines.emplace_back(time, std::move(line));
 }
 
@@ -193,16 +230,14 @@ std::vector<WorkerCore::Cancel> WorkerCore::OnTime(absl::Duration now) {
     deadlines_.erase(deadlines_.begin());
     Task& task = tasks_.find(id)->second;
     task.deadline = absl::InfiniteDuration();
-    if (task.reported) continue;
+    cancels.push_back({id, task.token, CancelReason::kTimeout});
     Report(id, task,
-           Outcome::Retry({"timeout", fmt::format("the attempt did not end within its run timeout of {}",
-                                                  absl::FormatDuration(task.run_timeout)),
+           Outcome::Retry({"timeout",
+                           fmt::format("the attempt did not end within its run timeout of {}",
+                                       absl::FormatDuration(task.run_timeout)),
                            ""}),
            now);
-    task.reported = true;
-    stuck_.push_back(id);
-    stuck_changed_ = true;
-    cancels.push_back({id, CancelReason::kTimeout});
+    Drop(id, true);
   }
   return cancels;
 }
@@ -220,28 +255,29 @@ void WorkerCore::Drain() {
   draining_ = true;
   std::vector<TaskId> waiting;
   for (const auto& [id, task] : tasks_) {
-    if (!task.started && !task.reported) waiting.push_back(id);
+    if (!task.started) waiting.push_back(id);
   }
   std::sort(waiting.begin(), waiting.end());
   for (TaskId id : waiting) {
     Report(id, tasks_[id], Outcome::Release(), absl::ZeroDuration());
-    FreeSlot(id);
+    Drop(id, false);
   }
 }
 
 std::vector<WorkerCore::Cancel> WorkerCore::RunningTasks() const {
   std::vector<Cancel> running;
   for (const auto& [id, task] : tasks_) {
-    if (task.started) running.push_back({id, CancelReason::kShutdown});
+    if (task.started) running.push_back({id, task.token, CancelReason::kShutdown});
   }
+  std::sort(running.begin(), running.end(), [](const Cancel& a, const Cancel& b) { return a.task < b.task; });
   return running;
 }
 
 void WorkerCore::HandBackRunning() {
-  for (auto& [id, task] : tasks_) {
-    if (task.reported) continue;
-    task.reported = true;
-    pending_.push_back({id, task.token, Outcome::Release(), absl::ZeroDuration()});
+  for (const Cancel& run : RunningTasks()) {
+    // As one that never started: its run does not count.
+    pending_.push_back({run.task, run.token, Outcome::Release(), absl::ZeroDuration()});
+    Drop(run.task, false);
   }
 }
 
@@ -249,17 +285,17 @@ void WorkerCore::HandBackRunning() {
 
 int WorkerCore::FreeCredit() const {
   if (draining_) return 0;
-  const int capacity = options_.concurrency + options_.prefetch;
-  return std::max(0, capacity - static_cast<int>(tasks_.size()) - outstanding_credit_);
+  return std::max(0, Capacity() - static_cast<int>(tasks_.size() + given_up_.size()) - outstanding_credit_);
 }
 
 bool WorkerCore::WantsFrame(absl::Duration now) const {
   if (!connected_) return false;
-  // Credit alone is worth a message when a fair part of it has gathered; otherwise it travels with the outcomes that freed it.
-  const int capacity = options_.concurrency + options_.prefetch;
+  // Credit alone is worth a message when a fair part of it has gathered; otherwise it travels with the outcomes that
+  // freed it.
+  const int credit = FreeCredit();
   return !pending_.empty() || !starts_.empty() || !progress_.empty() || !logs_.empty() || stuck_changed_ ||
-         draining_ != draining_told_ || now - last_sent_ >= lease_ / 3 ||
-         (FreeCredit() > 0 && (outstanding_credit_ == 0 || FreeCredit() * 4 >= capacity));
+         draining_ != draining_told_ || now - last_sent_ >= lease_ / 3 || (credit_due_ && !draining_) ||
+         (credit > 0 && (outstanding_credit_ == 0 || credit * 4 >= Capacity()));
 }
 
 WorkerCore::Frame WorkerCore::BuildFrame(absl::Duration now, size_t bytes) {
@@ -267,6 +303,7 @@ WorkerCore::Frame WorkerCore::BuildFrame(absl::Duration now, size_t bytes) {
   last_sent_ = now;
   frame.credit = FreeCredit();
   outstanding_credit_ += frame.credit;
+  credit_due_ = false;
   if (!draining_) {
     for (const auto& [type, limit] : options_.type_limits) {
       const int room = limit - held_types_[type] - outstanding_types_[type];
@@ -275,12 +312,15 @@ WorkerCore::Frame WorkerCore::BuildFrame(absl::Duration now, size_t bytes) {
       outstanding_types_[type] += room;
     }
   }
-  if (!pending_.empty()) {
+  size_t size = 0;
+  TakeReports(bytes, &size, &frame);
+  if (!pending_.empty() && size < bytes) {
     frame.number = next_frame_++;
     auto& sent = unacknowledged_.emplace_back(frame.number, std::deque<OutcomeReport>()).second;
-    for (size_t size = 0; !pending_.empty() && size < bytes;) {
-      const OutcomeReport& report = pending_.front();
-      size += 64 + report.outcome.result().size() + report.outcome.error().message.size() + report.outcome.error().detail.size();
+    while (!pending_.empty()) {
+      const Outcome& outcome = pending_.front().outcome;
+      size += kPartBytes + outcome.result().size() + outcome.error().message.size() + outcome.error().detail.size();
+      if (size > bytes && !sent.empty()) break;  // one at least, however large
       sent.push_back(std::move(pending_.front()));
       pending_.pop_front();
       frame.outcomes.push_back(&sent.back());
@@ -288,19 +328,36 @@ WorkerCore::Frame WorkerCore::BuildFrame(absl::Duration now, size_t bytes) {
   }
   for (const auto& [id, token] : starts_) {
     // What has ended meanwhile tells its start with its outcome.
-    const Task* task = Find(id, token);
-    if (task != nullptr && !task->reported) frame.starts.emplace_back(id, token);
+    if (Find(id, token) != nullptr) frame.starts.emplace_back(id, token);
   }
   starts_.clear();
-  for (auto& [id, report] : progress_) frame.progress.push_back(std::move(report));
-  progress_.clear();
-  for (auto& [id, report] : logs_) frame.logs.push_back(std::move(report));
-  logs_.clear();
   frame.stuck_changed = std::exchange(stuck_changed_, false);
-  if (frame.stuck_changed) frame.stuck = stuck_;
+  if (frame.stuck_changed) {
+    for (const auto& [key, run] : given_up_) {
+      if (run.stuck) frame.stuck.push_back(key.first);
+    }
+    std::sort(frame.stuck.begin(), frame.stuck.end());
+    frame.stuck.erase(std::unique(frame.stuck.begin(), frame.stuck.end()), frame.stuck.end());
+  }
   frame.draining = draining_;
   draining_told_ = draining_;
   return frame;
+}
+
+// A task's words go before its outcome: after it they would not count. So outcomes wait while words do not fit.
+void WorkerCore::TakeReports(size_t bytes, size_t* size, Frame* frame) {
+  while (!progress_.empty() && *size < bytes) {
+    auto first = progress_.begin();
+    *size += kPartBytes + first->second.text.size();
+    frame->progress.push_back(std::move(first->second));
+    progress_.erase(first);
+  }
+  while (!logs_.empty() && *size < bytes) {
+    auto first = logs_.begin();
+    for (const auto& [time, line] : first->second.lines) *size += kPartBytes + line.size();
+    frame->logs.push_back(std::move(first->second));
+    logs_.erase(first);
+  }
 }
 
 }  // namespace penstock

@@ -19,8 +19,14 @@
 
 namespace penstock {
 
-// What the runtime decides, without threads, clock or network: how many tasks to ask for, what to tell the broker, what timed out, what to
-// hand back. Time is an argument, elapsed since any start. The owner (BrokerSession) guards it by its mutex and carries out what it says.
+// What the runtime decides, without threads, clock or network: how many tasks to ask for, what to tell the broker, what
+// timed out, what to hand back. Time is an argument, elapsed since any start. The owner (BrokerSession) guards it by
+// its mutex and carries out what it says.
+//
+// A task is one of ours from its delivery until its outcome is decided. Decided means told: the outcome is pending,
+// then sent, then acknowledged. A handler that is still in it by then (its time was up, its lease is lost, the worker
+// ended) is given up: it keeps its slot until it returns, and what it returns is nobody's business. Meanwhile the same
+// task may come again under a newer lease.
 class WorkerCore {
  public:
   struct Options {
@@ -28,7 +34,7 @@ class WorkerCore {
     int prefetch = 8;
     absl::Duration lease = absl::Seconds(30);
     absl::Duration reconnect_min = absl::Milliseconds(100);
-    absl::Duration reconnect_max = absl::Seconds(5);
+    absl::Duration reconnect_max = absl::Seconds(10);
     std::map<std::string, int> type_limits;  // types with a max_concurrency of their own
   };
 
@@ -37,7 +43,7 @@ class WorkerCore {
     TaskId task;
     uint64_t token = 0;
     Outcome outcome;
-    absl::Duration run_time;
+    absl::Duration run_time;  // zero: it never started
   };
   struct ProgressReport {
     TaskId task;
@@ -68,8 +74,10 @@ class WorkerCore {
     uint64_t token = 0;
     bool started = false;
   };
+  // A handler to be asked to end.
   struct Cancel {
     TaskId task;
+    uint64_t token = 0;
     CancelReason reason;
   };
 
@@ -78,16 +86,20 @@ class WorkerCore {
   // --- the connection ---
   // What a Hello tells of tasks held from before.
   std::vector<HeldTask> Held() const;
-  // The stream is open: everything is told anew. `lost` is no longer ours; if the session is new, nothing is. Returns whom to cancel.
+  // The stream is open: everything is told anew. `lost` is no longer ours; if the session is new, nothing is. Returns
+  // whom to cancel.
   std::vector<Cancel> OnWelcome(bool resumed, absl::Duration lease, const std::vector<TaskId>& lost,
                                 const std::vector<TaskId>& cancelled, absl::Duration now);
   void OnDisconnected();
+  // The session has ended without us: everything was given to others. Returns whom to cancel.
+  std::vector<Cancel> OnSessionLost();
   // How long to wait before connecting again; `draw` is from [0, 1).
   absl::Duration NextBackoff(double draw);
 
   // --- from the broker ---
-  // False: it is not wanted (the worker drains); it goes back.
-  bool OnDelivery(const TaskDelivery& task, absl::Duration now);
+  // False: it is not wanted (the worker drains) and goes back. A task that is delivered while we believe to hold it was
+  // taken from us in between: `cancels` gets its old handler.
+  bool OnDelivery(const TaskDelivery& task, std::vector<Cancel>* cancels);
   void OnAcknowledged(uint64_t frame);
   // The lease is not ours any more. Returns whom to cancel.
   std::optional<Cancel> OnStale(TaskId task, uint64_t token);
@@ -96,7 +108,7 @@ class WorkerCore {
   // --- from the handlers ---
   // False: it shall not start (handed back, lost).
   bool OnStart(TaskId task, uint64_t token, absl::Duration now);
-  // The handler returned. Its slot is free.
+  // The handler returned: its slot is free.
   void OnFinish(TaskId task, uint64_t token, Outcome outcome, absl::Duration now);
   void OnProgress(ProgressReport report);
   void OnLog(TaskId task, uint64_t token, absl::Time time, std::string line);
@@ -117,30 +129,43 @@ class WorkerCore {
 
   // Something is to be told, or the lease wants renewing.
   bool WantsFrame(absl::Duration now) const;
-  // What there is to tell; at most about `bytes` of results.
+  // What there is to tell; about `bytes`, or a little more than one result.
   Frame BuildFrame(absl::Duration now, size_t bytes);
 
   bool draining() const { return draining_; }
+  // Handlers that run, given up or not.
   int running() const { return running_; }
-  // Nothing runs, and everything was told and acknowledged.
-  bool idle() const { return tasks_.empty() && pending_.empty() && unacknowledged_.empty(); }
+  // Every outcome was told and acknowledged.
   bool settled() const { return pending_.empty() && unacknowledged_.empty(); }
+  // Besides, no task is ours any more. Handlers that were given up may still run.
+  bool idle() const { return tasks_.empty() && settled(); }
 
  private:
+  using LeaseKey = std::pair<TaskId, uint64_t>;
   struct Task {
     uint64_t token = 0;
     std::string type;
     bool started = false;
-    bool reported = false;  // its outcome is decided; the handler may still hold the slot
     absl::Duration start;
     absl::Duration deadline = absl::InfiniteDuration();
     absl::Duration run_timeout;
     size_t log_bytes = 0;
   };
+  struct GivenUp {
+    std::string type;
+    bool stuck = false;  // by timeout: told to the broker
+  };
+
   Task* Find(TaskId task, uint64_t token);
   void Report(TaskId task, const Task& state, Outcome outcome, absl::Duration now);
-  void FreeSlot(TaskId task);
+  // Ends our holding of a task. A started one keeps its slot until its handler returns.
+  void Drop(TaskId task, bool stuck);
+  // The broker gave it to others. Returns whom to cancel.
+  std::optional<Cancel> Lose(TaskId task);
+  void FreeSlot(const std::string& type);
+  int Capacity() const { return options_.concurrency + options_.prefetch; }
   int FreeCredit() const;
+  void TakeReports(size_t bytes, size_t* size, Frame* frame);
 
   const Options options_;
   absl::Duration lease_;
@@ -150,15 +175,16 @@ class WorkerCore {
   int failures_ = 0;
   absl::Duration last_sent_;
   int outstanding_credit_ = 0;  // granted and not delivered yet
+  bool credit_due_ = false;     // a slot came free that no outcome tells of
   absl::flat_hash_map<std::string, int> outstanding_types_;
   absl::flat_hash_map<std::string, int> held_types_;  // of limited types: slots taken
-  absl::flat_hash_map<TaskId, Task> tasks_;           // slots taken, waiting tasks included
+  absl::flat_hash_map<TaskId, Task> tasks_;           // ours, waiting or started
+  absl::flat_hash_map<LeaseKey, GivenUp> given_up_;   // hold slots too
   int running_ = 0;
-  std::vector<TaskId> stuck_;
   bool stuck_changed_ = false;
-  std::set<std::pair<absl::Duration, TaskId>> deadlines_;
+  std::set<std::pair<absl::Duration, TaskId>> deadlines_;  // of started tasks
 
-  std::vector<std::pair<TaskId, uint64_t>> starts_;
+  std::vector<LeaseKey> starts_;
   std::deque<OutcomeReport> pending_;
   std::deque<std::pair<uint64_t, std::deque<OutcomeReport>>> unacknowledged_;  // by frame
   uint64_t next_frame_ = 1;

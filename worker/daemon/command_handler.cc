@@ -224,7 +224,8 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
   const pid_t pid = fork();
   if (pid < 0) return SystemError("cannot start a process");
   if (pid == 0) {
-    BecomeCommand(options, argv.data(), envp.data(), in.read.get(), out.write.get(), err.write.get(), report.write.get());
+    BecomeCommand(options, argv.data(), envp.data(), in.read.get(), out.write.get(), err.write.get(),
+                  report.write.get());
   }
   setpgid(pid, pid);  // whoever of the two is first
   in.read.Close();
@@ -271,7 +272,8 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
       result += text.substr(0, room);
     };
     if (out.read.open() && !ReadAvailable(out.read.get(), take_result)) out.read.Close();
-    if (err.read.open() && !ReadAvailable(err.read.get(), [&](std::string_view text) { lines.Add(text); })) err.read.Close();
+    if (err.read.open() && !ReadAvailable(err.read.get(), [&](std::string_view text) { lines.Add(text); }))
+      err.read.Close();
     if (status) break;
     const absl::Time now = absl::Now();
     if (!told_to_end && (context.cancelled() || too_large)) {
@@ -296,23 +298,26 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
       return Outcome::Cancelled();
   }
   if (too_large) {
-    return Outcome::Reject({"result too large", fmt::format("the result has more than {} bytes; store it elsewhere and "
-                                                            "print where",
-                                                            options.result_max),
+    return Outcome::Reject({"result too large",
+                            fmt::format("the result has more than {} bytes; store it elsewhere and "
+                                        "print where",
+                                        options.result_max),
                             lines.tail()});
   }
-  if (WIFEXITED(*status) && WEXITSTATUS(*status) == 0) return Outcome::Done(std::move(result), options.result_content_type);
+  if (WIFEXITED(*status) && WEXITSTATUS(*status) == 0)
+    return Outcome::Done(std::move(result), options.result_content_type);
   HandlerError error;
   if (WIFEXITED(*status)) {
     error.type = fmt::format("exit {}", WEXITSTATUS(*status));
   } else {
-    error.type = fmt::format("signal {}", sigabbrev_np(WTERMSIG(*status)) != nullptr ? sigabbrev_np(WTERMSIG(*status)) : "?");
+    error.type =
+        fmt::format("signal {}", sigabbrev_np(WTERMSIG(*status)) != nullptr ? sigabbrev_np(WTERMSIG(*status)) : "?");
   }
   error.message = lines.last().empty() ? fmt::format("{} ended with {}", options.command[0], error.type) : lines.last();
   error.detail = lines.tail();
-  const bool reject = WIFEXITED(*status) &&
-                      std::find(options.reject_exit_codes.begin(), options.reject_exit_codes.end(),
-                                WEXITSTATUS(*status)) != options.reject_exit_codes.end();
+  const bool reject =
+      WIFEXITED(*status) && std::find(options.reject_exit_codes.begin(), options.reject_exit_codes.end(),
+                                      WEXITSTATUS(*status)) != options.reject_exit_codes.end();
   return reject ? Outcome::Reject(std::move(error)) : Outcome::Retry(std::move(error));
 }
 

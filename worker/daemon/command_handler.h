@@ -14,22 +14,26 @@ namespace penstock {
 
 // A program that handles tasks of a type.
 //
-//   in    the payload on standard input, or in a file named by PENSTOCK_PAYLOAD_FILE; PENSTOCK_TASK_ID, _QUEUE, _TYPE, _ATTEMPT, _MAX_ATTEMPTS,
-//         _FENCING_TOKEN, _DEADLINE (Unix seconds) and _CONTENT_TYPE. Of the daemon's environment only PATH, HOME, LANG, TZ and TMPDIR.
-//   out   standard output is the result; lines on standard error are kept with the task, but a line "penstock-progress: 40 text" is progress.
-//   end   exit code 0: completed. One of reject_exit_codes: dead, rejected. Any other, or a signal: the attempt failed. On cancel and timeout
-//         the whole process group gets SIGTERM, and SIGKILL kill_grace later. What the program leaves running is killed when it ends.
+//   in    the payload on standard input, or in a file named by PENSTOCK_PAYLOAD_FILE; PENSTOCK_TASK_ID, _QUEUE, _TYPE,
+//   _ATTEMPT, _MAX_ATTEMPTS,
+//         _FENCING_TOKEN, _DEADLINE (Unix seconds) and _CONTENT_TYPE. Of the daemon's environment only PATH, HOME,
+//         LANG, TZ and TMPDIR.
+//   out   standard output is the result; lines on standard error are kept with the task, but a line "penstock-progress:
+//   40 text" is progress. end   exit code 0: completed. One of reject_exit_codes: dead, rejected. Any other, or a
+//   signal: the attempt failed. On cancel and timeout
+//         the whole process group gets SIGTERM, and SIGKILL kill_grace later. What the program leaves running is killed
+//         when it ends.
 struct CommandOptions {
   std::vector<std::string> command;  // the program and its arguments; no shell
   bool payload_in_file = false;
-  std::string directory;             // to run in; empty: the daemon's
+  std::string directory;  // to run in; empty: the daemon's
   std::vector<std::pair<std::string, std::string>> environment;
   std::string result_content_type = "application/octet-stream";
   uint64_t result_max = 1 << 20;
   std::vector<int> reject_exit_codes = {65};  // EX_DATAERR
   absl::Duration kill_grace = absl::Seconds(5);
-  uint64_t memory_max = 0;           // bytes of address space; 0: no limit
-  uint64_t cpu_seconds_max = 0;      // 0: no limit
+  uint64_t memory_max = 0;       // bytes of address space; 0: no limit
+  uint64_t cpu_seconds_max = 0;  // 0: no limit
   uint64_t open_files_max = 1'024;
 };
 

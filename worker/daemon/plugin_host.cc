@@ -43,10 +43,10 @@ penstock_run RunFunctions(Run* run) {
     const double clamped = percent >= 0 ? std::min(percent, 100.0) : 0;
     Run::Of(context).context->Progress(clamped, String(text).substr(0, 1 << 10));
   };
-  functions.log = [](penstock_run_context* context, penstock_text line) { Run::Of(context).context->Log(String(line)); };
-  functions.is_cancelled = [](penstock_run_context* context) {
-    return Run::Of(context).context->cancelled() ? 1 : 0;
+  functions.log = [](penstock_run_context* context, penstock_text line) {
+    Run::Of(context).context->Log(String(line));
   };
+  functions.is_cancelled = [](penstock_run_context* context) { return Run::Of(context).context->cancelled() ? 1 : 0; };
   functions.done = [](penstock_run_context* context, penstock_text result, penstock_text content_type) {
     Run::Of(context).Tell(Outcome::Done(String(result), String(content_type)));
   };
@@ -81,8 +81,7 @@ Outcome RunPlugin(penstock_handler handler, void* user_data, TaskContext& contex
   task.payload = Text(payload);
   task.content_type = Text(context.content_type());
   task.fencing_token = context.fencing_token();
-  task.deadline_unix_micros =
-      context.deadline() == absl::InfiniteFuture() ? 0 : absl::ToUnixMicros(context.deadline());
+  task.deadline_unix_micros = context.deadline() == absl::InfiniteFuture() ? 0 : absl::ToUnixMicros(context.deadline());
   Run run{&context, std::nullopt};
   const penstock_run functions = RunFunctions(&run);
   handler(user_data, &task, &functions);
@@ -121,7 +120,8 @@ absl::Status LoadPlugin(const std::string& path, const std::string& options_json
   host.context = reinterpret_cast<penstock_host_context*>(&loading);
   host.host_version = Text(kVersion);
   host.options_json = Text(options_json);
-  host.register_handler = [](penstock_host_context* context, penstock_text type, penstock_handler handler, void* user_data) {
+  host.register_handler = [](penstock_host_context* context, penstock_text type, penstock_handler handler,
+                             void* user_data) {
     Loading& self = Loading::Of(context);
     const std::string name = String(type);
     if (name.empty() || name.size() > 128) {
@@ -131,13 +131,16 @@ absl::Status LoadPlugin(const std::string& path, const std::string& options_json
     self.handlers.push_back({name, {handler, user_data}});
     return 0;
   };
-  host.set_error = [](penstock_host_context* context, penstock_text message) { Loading::Of(context).error = String(message); };
+  host.set_error = [](penstock_host_context* context, penstock_text message) {
+    Loading::Of(context).error = String(message);
+  };
   host.log = [](penstock_host_context*, penstock_text line) { LogFor("plugin").info("{}", String(line)); };
   penstock_plugin plugin = {};
   plugin.struct_size = sizeof(plugin);
   const int result = init(&host, &plugin);
   if (plugin.abi_version != PENSTOCK_PLUGIN_ABI_VERSION) {
-    return wrong(fmt::format("it speaks version {} of the ABI, this worker {}", plugin.abi_version, PENSTOCK_PLUGIN_ABI_VERSION));
+    return wrong(fmt::format("it speaks version {} of the ABI, this worker {}", plugin.abi_version,
+                             PENSTOCK_PLUGIN_ABI_VERSION));
   }
   if (result != 0) return wrong(loading.error.empty() ? "it could not start and did not say why" : loading.error);
   if (loading.handlers.empty()) return wrong("it registered no handler");

@@ -8,8 +8,8 @@
 
 namespace penstock {
 
-// Loads a plug-in (worker/plugin.h) and registers its handlers with the worker. The library stays loaded until the process ends. InvalidArgument
-// says what is wrong with the file or what the plug-in said.
+// Loads a plug-in (worker/plugin.h) and registers its handlers with the worker. The library stays loaded until the
+// process ends. InvalidArgument says what is wrong with the file or what the plug-in said.
 absl::Status LoadPlugin(const std::string& path, const std::string& options_json, HandlerOptions handler_options,
                         Worker* worker);
 

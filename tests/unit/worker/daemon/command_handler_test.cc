@@ -20,8 +20,10 @@ class CommandTest : public ::testing::Test {
  protected:
   class Recorder : public Executor::Observer {
    public:
-    bool OnStart(TaskId, uint64_t) override { return true; }
-    void OnFinish(TaskId, uint64_t, Outcome outcome) override { finished.set_value(std::move(outcome)); }
+    bool OnTurn(Executor::Ended* ended, const TaskDelivery* next) override {
+      if (ended != nullptr) finished.set_value(std::move(ended->outcome));
+      return next != nullptr;
+    }
     void OnProgress(TaskId, uint64_t, double percent, std::string text) override {
       progress.emplace_back(percent, std::move(text));
     }
@@ -43,9 +45,9 @@ class CommandTest : public ::testing::Test {
   void Submit(CommandOptions options, std::string payload = "") {
     executor_ = std::make_unique<Executor>(
         1,
-        std::map<std::string, RawHandler>{{"t", [options](TaskContext& context, std::string_view bytes) {
-                                             return RunCommand(options, context, bytes);
-                                           }}},
+        std::map<std::string, RawHandler>{
+            {"t",
+             [options](TaskContext& context, std::string_view bytes) { return RunCommand(options, context, bytes); }}},
         recorder_);
     TaskDelivery task;
     task.id = TaskId(0, 1, 7);
@@ -68,7 +70,8 @@ class CommandTest : public ::testing::Test {
 };
 
 TEST_F(CommandTest, PayloadInResultOut) {
-  Outcome outcome = Run(Shell("cat; printf ' %s %s %s' $PENSTOCK_TYPE $PENSTOCK_ATTEMPT $PENSTOCK_FENCING_TOKEN"), "hello");
+  Outcome outcome =
+      Run(Shell("cat; printf ' %s %s %s' $PENSTOCK_TYPE $PENSTOCK_ATTEMPT $PENSTOCK_FENCING_TOKEN"), "hello");
   EXPECT_EQ(outcome.kind(), Outcome::Kind::kDone);
   EXPECT_EQ(outcome.result(), "hello t 2 99");
 }
@@ -99,9 +102,7 @@ TEST_F(CommandTest, ExitCodeDecides) {
   EXPECT_EQ(failed.error().message, "no disk");
 }
 
-TEST_F(CommandTest, RejectExitCodeRejects) {
-  EXPECT_EQ(Run(Shell("exit 65")).kind(), Outcome::Kind::kReject);
-}
+TEST_F(CommandTest, RejectExitCodeRejects) { EXPECT_EQ(Run(Shell("exit 65")).kind(), Outcome::Kind::kReject); }
 
 TEST_F(CommandTest, CrashIsAFailedAttempt) {
   Outcome outcome = Run(Shell("kill -SEGV $$"));
@@ -123,7 +124,7 @@ TEST_F(CommandTest, CancelEndsTheWholeProcessGroup) {
   options.kill_grace = absl::Milliseconds(50);
   Submit(options);
   recorder_->ready.get_future().wait();
-  executor_->Cancel(TaskId(0, 1, 7), CancelReason::kCancelled);
+  executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kCancelled);
   EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kCancelled);
 }
 

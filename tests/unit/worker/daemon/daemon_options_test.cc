@@ -51,7 +51,9 @@ TEST(DaemonOptionsTest, CommandIsRead) {
 
 TEST(DaemonOptionsTest, PluginOptionsBecomeJson) {
   DaemonOptions options;
-  EXPECT_EQ(Problems("queues: [q]\nhandlers:\n  - plugin: /p.so\n    options:\n      folders: [/a]\n      n: 3\n", &options), "");
+  EXPECT_EQ(
+      Problems("queues: [q]\nhandlers:\n  - plugin: /p.so\n    options:\n      folders: [/a]\n      n: 3\n", &options),
+      "");
   EXPECT_EQ(options.handlers.at(0).options_json, R"({"folders":["/a"],"n":3})");
 }
 
@@ -65,7 +67,8 @@ TEST(DaemonOptionsTest, MistakesNameTheirLine) {
       {"queues: [q]\nhandlers: x\n", "worker.yaml:2"},
       {"queues: [q]\nhandlers:\n  - type: t\n", "worker.yaml:3: handlers[0]: set either plugin or command"},
       {"queues: [q]\nhandlers:\n  - command: [x]\n", "needs the type"},
-      {"queues: [q]\nhandlers:\n  - type: t\n    command: [x]\n  - type: t\n    command: [y]\n", "worker.yaml:5: handlers[1]: type t has a handler already"},
+      {"queues: [q]\nhandlers:\n  - type: t\n    command: [x]\n  - type: t\n    command: [y]\n",
+       "worker.yaml:5: handlers[1]: type t has a handler already"},
       {"queues: [q]\nhandlers:\n  - type: t\n    comand: [x]\n", "comand"},
       {"queues: [q]\nhandlers:\n  - type: t\n    command: [x]\n    reject_exit_codes: [0]\n", "no exit code"},
       {"handlers:\n  - plugin: /p.so\n", "queues: must be 1 to 1,000"},

@@ -1,5 +1,7 @@
 #include "worker/worker_core.h"
 
+#include <cmath>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -35,12 +37,14 @@ class WorkerCoreTest : public ::testing::Test {
     return options;
   }
   WorkerCore::Frame Frame(absl::Duration now = kStart) { return core_.BuildFrame(now, 1 << 20); }
+  bool Deliver(const TaskDelivery& task) { return core_.OnDelivery(task, &cancels_); }
   void Run(uint32_t n, absl::Duration now = kStart) {
-    ASSERT_TRUE(core_.OnDelivery(Delivery(n), now));
+    ASSERT_TRUE(Deliver(Delivery(n)));
     ASSERT_TRUE(core_.OnStart(Task(n), 100 + n, now));
   }
 
   WorkerCore core_;
+  std::vector<WorkerCore::Cancel> cancels_;  // of deliveries
 };
 
 TEST_F(WorkerCoreTest, AsksForSlotsAndPrefetchOnce) {
@@ -67,7 +71,7 @@ TEST_F(WorkerCoreTest, FinishedTaskFreesItsSlot) {
 
 TEST_F(WorkerCoreTest, LimitedTypeHasItsOwnCredit) {
   Frame();
-  ASSERT_TRUE(core_.OnDelivery(Delivery(1, "limited"), kStart));
+  ASSERT_TRUE(Deliver(Delivery(1, "limited")));
   EXPECT_THAT(Frame().type_credits, IsEmpty());
   ASSERT_TRUE(core_.OnStart(Task(1), 101, kStart));
   core_.OnFinish(Task(1), 101, Outcome::Done(), kStart);
@@ -139,7 +143,7 @@ TEST_F(WorkerCoreTest, LostTaskIsCancelledAndItsOutcomeDropped) {
 TEST_F(WorkerCoreTest, NewSessionLosesEverything) {
   Frame();
   Run(1);
-  ASSERT_TRUE(core_.OnDelivery(Delivery(2), kStart));
+  ASSERT_TRUE(Deliver(Delivery(2)));
   auto cancels = core_.OnWelcome(false, absl::Seconds(30), {}, {}, kStart);
   ASSERT_THAT(cancels, SizeIs(1)) << "task 2 had not started";
   EXPECT_FALSE(core_.OnStart(Task(2), 102, kStart));
@@ -149,7 +153,7 @@ TEST_F(WorkerCoreTest, NewSessionLosesEverything) {
 TEST_F(WorkerCoreTest, DrainHandsBackWhatHasNotStarted) {
   Frame();
   Run(1);
-  ASSERT_TRUE(core_.OnDelivery(Delivery(2), kStart));
+  ASSERT_TRUE(Deliver(Delivery(2)));
   core_.Drain();
   WorkerCore::Frame frame = Frame();
   EXPECT_TRUE(frame.draining);
@@ -159,7 +163,7 @@ TEST_F(WorkerCoreTest, DrainHandsBackWhatHasNotStarted) {
   EXPECT_EQ(frame.outcomes[0]->outcome.kind(), Outcome::Kind::kRelease);
   EXPECT_FALSE(core_.OnStart(Task(2), 102, kStart));
   // What was on its way goes back too.
-  EXPECT_FALSE(core_.OnDelivery(Delivery(3), kStart));
+  EXPECT_FALSE(Deliver(Delivery(3)));
   EXPECT_THAT(Frame().outcomes, SizeIs(1));
   core_.HandBackRunning();
   frame = Frame();
@@ -169,7 +173,7 @@ TEST_F(WorkerCoreTest, DrainHandsBackWhatHasNotStarted) {
 
 TEST_F(WorkerCoreTest, CancelledTaskThatHasNotStartedNeverStarts) {
   Frame();
-  ASSERT_TRUE(core_.OnDelivery(Delivery(1), kStart));
+  ASSERT_TRUE(Deliver(Delivery(1)));
   EXPECT_FALSE(core_.OnCancelled(Task(1)).has_value());
   EXPECT_FALSE(core_.OnStart(Task(1), 101, kStart));
   EXPECT_EQ(Frame().outcomes[0]->outcome.kind(), Outcome::Kind::kCancelled);
@@ -195,11 +199,127 @@ TEST_F(WorkerCoreTest, LogIsBounded) {
   EXPECT_EQ(frame.logs[0].lines[0].second.size(), 4096u);
 }
 
+TEST_F(WorkerCoreTest, TimedOutTaskMayComeAgainBesideItsStuckHandler) {
+  Frame();
+  Run(1);
+  core_.OnTime(kStart + absl::Minutes(1));
+  TaskDelivery again = Delivery(1);
+  again.fencing_token = 999;
+  ASSERT_TRUE(Deliver(again));
+  EXPECT_THAT(cancels_, IsEmpty()) << "the old run was given up already";
+  ASSERT_TRUE(core_.OnStart(Task(1), 999, kStart));
+  EXPECT_EQ(core_.running(), 2);
+  Frame();
+  core_.OnFinish(Task(1), 101, Outcome::Done("old"), kStart);
+  WorkerCore::Frame frame = Frame();
+  EXPECT_THAT(frame.outcomes, IsEmpty());
+  EXPECT_EQ(frame.credit, 1);
+  core_.OnFinish(Task(1), 999, Outcome::Done("new"), kStart);
+  frame = Frame();
+  ASSERT_THAT(frame.outcomes, SizeIs(1));
+  EXPECT_EQ(frame.outcomes[0]->token, 999u);
+}
+
+TEST_F(WorkerCoreTest, NewerLeaseOfATaskCancelsTheOlderRun) {
+  Frame();
+  Run(1);
+  TaskDelivery again = Delivery(1);
+  again.fencing_token = 999;
+  ASSERT_TRUE(Deliver(again));
+  ASSERT_THAT(cancels_, SizeIs(1));
+  EXPECT_EQ(cancels_[0].token, 101u);
+  EXPECT_EQ(cancels_[0].reason, CancelReason::kLeaseLost);
+  EXPECT_EQ(core_.Held().at(0).token, 999u);
+  EXPECT_FALSE(core_.OnStale(Task(1), 101).has_value()) << "known already";
+}
+
+TEST_F(WorkerCoreTest, SlotOfALostHandlerIsAskedForAgain) {
+  Frame();
+  Run(1);
+  Frame();
+  ASSERT_TRUE(core_.OnStale(Task(1), 101).has_value());
+  EXPECT_FALSE(core_.WantsFrame(kStart));
+  core_.OnFinish(Task(1), 101, Outcome::Done(), kStart);
+  EXPECT_TRUE(core_.WantsFrame(kStart)) << "no outcome tells of the free slot";
+  EXPECT_EQ(Frame().credit, 1);
+}
+
+TEST_F(WorkerCoreTest, LostSessionCancelsAtOnceAndTheNextCountsFramesFromOne) {
+  Frame();
+  Run(1);
+  Run(2);
+  core_.OnFinish(Task(2), 102, Outcome::Done(), kStart);
+  EXPECT_EQ(Frame().number, 1u);
+  core_.OnDisconnected();
+  EXPECT_THAT(core_.OnSessionLost(), SizeIs(1));
+  EXPECT_THAT(core_.Held(), IsEmpty());
+  EXPECT_TRUE(core_.idle());
+  EXPECT_THAT(core_.OnWelcome(false, absl::Seconds(30), {}, {}, kStart), IsEmpty());
+  EXPECT_EQ(Frame().credit, 2) << "the lost handler still has its slot";
+  Run(3);
+  core_.OnFinish(Task(3), 103, Outcome::Done(), kStart);
+  EXPECT_EQ(Frame().number, 1u);
+}
+
+TEST_F(WorkerCoreTest, LargeResultsAreSpreadOverFrames) {
+  Frame();
+  Run(1);
+  Run(2);
+  core_.OnFinish(Task(1), 101, Outcome::Done(std::string(700, 'x')), kStart);
+  core_.OnFinish(Task(2), 102, Outcome::Done(std::string(700, 'x')), kStart);
+  EXPECT_THAT(core_.BuildFrame(kStart, 1'000).outcomes, SizeIs(1));
+  EXPECT_TRUE(core_.WantsFrame(kStart));
+  EXPECT_THAT(core_.BuildFrame(kStart, 10).outcomes, SizeIs(1)) << "one at least";
+}
+
+TEST_F(WorkerCoreTest, OutcomeWaitsUntilTheWordsBeforeItFit) {
+  Frame();
+  Run(1);
+  core_.OnLog(Task(1), 101, absl::UnixEpoch(), std::string(4'000, 'x'));
+  core_.OnFinish(Task(1), 101, Outcome::Done(), kStart);
+  WorkerCore::Frame frame = core_.BuildFrame(kStart, 1'000);
+  EXPECT_THAT(frame.logs, SizeIs(1));
+  EXPECT_THAT(frame.outcomes, IsEmpty());
+  EXPECT_THAT(Frame().outcomes, SizeIs(1));
+}
+
+TEST_F(WorkerCoreTest, WordsOfHandlersBecomeTextThatTheBrokerCanRead) {
+  Frame();
+  Run(1);
+  core_.OnLog(Task(1), 101, absl::UnixEpoch(), "gr\xFC\xDF");
+  core_.OnProgress({Task(1), 101, std::nan(""), std::string(1'023, 'x') + "\xC3\xBC"});
+  core_.OnFinish(Task(1), 101, Outcome::Retry({std::string(300, 't'), "a\xC3\xBC\xFF", std::string(20'000, 'd')}),
+                 kStart);
+  WorkerCore::Frame frame = Frame();
+  EXPECT_EQ(frame.logs.at(0).lines.at(0).second, "gr??");
+  const HandlerError& error = frame.outcomes.at(0)->outcome.error();
+  EXPECT_EQ(error.type.size(), 256u);
+  EXPECT_EQ(error.message, "a\xC3\xBC?");
+  EXPECT_LE(error.detail.size(), size_t{16} << 10);
+  EXPECT_THAT(error.detail, ::testing::HasSubstr("[...]"));
+  EXPECT_THAT(frame.progress, IsEmpty()) << "of a task that has ended";
+}
+
+TEST_F(WorkerCoreTest, HandedBackRunIsTakenForFinished) {
+  Frame();
+  Run(1);
+  core_.Drain();
+  core_.HandBackRunning();
+  EXPECT_EQ(core_.running(), 1);
+  EXPECT_FALSE(core_.settled());
+  const uint64_t number = Frame().number;
+  core_.OnAcknowledged(number);
+  EXPECT_TRUE(core_.idle()) << "the handler is nobody's business";
+  core_.OnFinish(Task(1), 101, Outcome::Done(), kStart);
+  EXPECT_TRUE(core_.idle());
+  EXPECT_EQ(core_.running(), 0);
+}
+
 TEST_F(WorkerCoreTest, BackoffGrowsToItsBound) {
   EXPECT_EQ(core_.NextBackoff(0.5), absl::Milliseconds(50));
   EXPECT_EQ(core_.NextBackoff(0.5), absl::Milliseconds(100));
   for (int i = 0; i < 40; ++i) core_.NextBackoff(0.5);
-  EXPECT_EQ(core_.NextBackoff(0.5), absl::Milliseconds(2'500));
+  EXPECT_EQ(core_.NextBackoff(0.5), absl::Seconds(5));
 }
 
 }  // namespace
