@@ -59,7 +59,8 @@ int main(int argc, char** argv) {
   const absl::Status failure = (*server)->Wait();
   (*server)->Stop();
   if (!failure.ok()) {
-    penstock::LogFor("server").critical("the storage failed: {}; restart the broker", penstock::ToStd(failure.message()));
+    penstock::LogFor("server").critical("the storage failed: {}; restart the broker",
+                                        penstock::ToStd(failure.message()));
     return penstock::broker::kExitStorage;
   }
   return 0;

@@ -190,11 +190,9 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
   count("types", &limits.types, 1, 1'000'000, "Task types over all queues.",
         "A type names a handler. If something varies per task, it belongs into the payload.");
   count("sessions", &limits.sessions, 1, 100'000, "Workers connected, or within their grace.",
-        "Raise it together with limits.connections for larger fleets.");
+        "Raise it for larger fleets, together with the service's limit of open files (LimitNOFILE).");
   count("watchers", &limits.watchers, 1, 10'000'000, "Calls that wait for a task or watch one.",
         "Each costs memory; raise it if very many callers wait for results.");
-  count("connections", &limits.connections, 1, 1'000'000, "Connections to the API.",
-        "Each needs a file descriptor; the service's limit (LimitNOFILE) must be above it by 600.");
   count("reads", &limits.reads, 1, 1'000'000, "Reads (get, list) that wait for a thread.",
         "Reaching it means that the disk is too slow for the questions asked.");
   size("mailbox", &limits.mailbox, kMiB, 16 * kGiB, "Commands received and not yet applied.",

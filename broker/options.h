@@ -89,7 +89,6 @@ struct BrokerOptions {
     uint32_t types = 10'000;
     uint32_t sessions = 4'096;
     uint32_t watchers = 100'000;
-    uint32_t connections = 4'096;
     uint32_t reads = 1'000;
   } limits;
 

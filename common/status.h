@@ -11,12 +11,12 @@
 #include "common/text.h"
 
 // Returns the status of `expr` from the enclosing function unless it is OK.
-#define RETURN_IF_ERROR(expr)                              \
-  do {                                                     \
-    absl::Status return_if_error_status_ = (expr);         \
-    if (!return_if_error_status_.ok()) {                   \
-      return return_if_error_status_;                      \
-    }                                                      \
+#define RETURN_IF_ERROR(expr)                      \
+  do {                                             \
+    absl::Status return_if_error_status_ = (expr); \
+    if (!return_if_error_status_.ok()) {           \
+      return return_if_error_status_;              \
+    }                                              \
   } while (false)
 
 // Assigns the value of `expr`, an absl::StatusOr, to `lhs`, or returns its status from the enclosing function.
@@ -40,8 +40,7 @@ inline absl::Status Annotate(const absl::Status& status, std::string_view contex
   message += ": ";
   message += ToStd(status.message());
   absl::Status annotated(status.code(), message);
-  status.ForEachPayload(
-      [&](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
   return annotated;
 }
 

@@ -35,8 +35,7 @@ absl::Status InvalidField(std::string_view field, std::string_view problem) {
   return status;
 }
 
-absl::Status LimitReached(std::string_view limit, std::string_view message,
-                          std::optional<absl::Duration> retry_after) {
+absl::Status LimitReached(std::string_view limit, std::string_view message, std::optional<absl::Duration> retry_after) {
   absl::Status status = absl::ResourceExhaustedError(ToAbsl(message));
   google::rpc::ErrorInfo info;
   info.set_reason("LIMIT_REACHED");

@@ -10,8 +10,8 @@
 
 namespace penstock {
 
-// A task's id says where it was born, never where it waits: its partition, the block that its enqueue was stored in, and
-// its slot there. Written as 13 characters of Crockford's base 32 (lower case), which sort like the numbers and fit
+// A task's id says where it was born, never where it waits: its partition, the block that its enqueue was stored in,
+// and its slot there. Written as 13 characters of Crockford's base 32 (lower case), which sort like the numbers and fit
 // a std::string without allocation.
 //
 //   bits 63..56 partition | 55..14 block | 13..0 slot

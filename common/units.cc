@@ -15,7 +15,8 @@ absl::StatusOr<absl::Duration> ParseDuration(std::string_view text) {
   if (const size_t days_end = rest.find('d'); days_end != std::string_view::npos) {
     int64_t days = 0;
     auto [end, error] = std::from_chars(rest.data(), rest.data() + days_end, days);
-    if (error != std::errc() || end != rest.data() + days_end || days < 0 || days > 40'000) rest = "invalid";
+    if (error != std::errc() || end != rest.data() + days_end || days < 0 || days > 40'000)
+      rest = "invalid";
     else {
       total = absl::Hours(24 * days);
       rest.remove_prefix(days_end + 1);
@@ -35,9 +36,17 @@ absl::StatusOr<uint64_t> ParseSize(std::string_view text) {
     std::string_view name;
     uint64_t factor;
   };
-  static constexpr Unit kUnits[] = {{"", 1},          {"B", 1},           {"KiB", 1u << 10},   {"MiB", 1u << 20},
-                                    {"GiB", 1u << 30}, {"TiB", 1ull << 40}, {"kB", 1'000},       {"KB", 1'000},
-                                    {"MB", 1'000'000}, {"GB", 1'000'000'000}, {"TB", 1'000'000'000'000}};
+  static constexpr Unit kUnits[] = {{"", 1},
+                                    {"B", 1},
+                                    {"KiB", 1u << 10},
+                                    {"MiB", 1u << 20},
+                                    {"GiB", 1u << 30},
+                                    {"TiB", 1ull << 40},
+                                    {"kB", 1'000},
+                                    {"KB", 1'000},
+                                    {"MB", 1'000'000},
+                                    {"GB", 1'000'000'000},
+                                    {"TB", 1'000'000'000'000}};
   uint64_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc()) {
@@ -56,9 +65,11 @@ std::string FormatDuration(absl::Duration duration) {
   const int64_t micros = absl::ToInt64Microseconds(duration);
   if (micros == 0) return "0s";
   if (micros < 1'000) return fmt::format("{}us", micros);
-  if (micros < 1'000'000) return micros < 10'000 ? fmt::format("{:.2g}ms", micros / 1e3) : fmt::format("{}ms", micros / 1'000);
+  if (micros < 1'000'000)
+    return micros < 10'000 ? fmt::format("{:.2g}ms", micros / 1e3) : fmt::format("{}ms", micros / 1'000);
   const int64_t seconds = micros / 1'000'000;
-  if (seconds < 10 && micros % 1'000'000 >= 50'000) return fmt::format("{:.1f}s", static_cast<double>(micros / 100'000) / 10);
+  if (seconds < 10 && micros % 1'000'000 >= 50'000)
+    return fmt::format("{:.1f}s", static_cast<double>(micros / 100'000) / 10);
   auto pair = [](int64_t big, const char* big_unit, int64_t small, const char* small_unit) {
     return small == 0 ? fmt::format("{}{}", big, big_unit) : fmt::format("{}{} {}{}", big, big_unit, small, small_unit);
   };

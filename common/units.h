@@ -14,7 +14,8 @@ namespace penstock {
 
 // "250ms", "30s", "5m", "1h30m", "7d", "0". InvalidArgument says what would be valid.
 absl::StatusOr<absl::Duration> ParseDuration(std::string_view text);
-// "4096", "64KiB", "1MiB", "2GiB", "1GB", with an optional space before the unit. InvalidArgument says what would be valid.
+// "4096", "64KiB", "1MiB", "2GiB", "1GB", with an optional space before the unit. InvalidArgument says what would be
+// valid.
 absl::StatusOr<uint64_t> ParseSize(std::string_view text);
 
 // The two largest units: "1d 3h", "2m 5s", "350ms", "0s".

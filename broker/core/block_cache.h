@@ -17,8 +17,8 @@
 
 namespace penstock::broker {
 
-// Blocks in memory: the least recently used go when there are more than `capacity` bytes, but never one that is not in the store yet.
-// Engine's thread only.
+// Blocks in memory: the least recently used go when there are more than `capacity` bytes, but never one that is not in
+// the store yet. Engine's thread only.
 class BlockCache {
  public:
   BlockCache(const StoreReader& store, const Keys& keys, size_t capacity)

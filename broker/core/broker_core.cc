@@ -45,11 +45,11 @@ struct BrokerCore::Parts {
         watchers(context),
         timers(context),
         lifecycle(context, timers, watchers),
-        enqueuer(context, timers),
+        enqueuer(context, timers, lifecycle),
         dispatcher(context, lifecycle, timers),
         sessions(context, lifecycle, watchers, dispatcher),
         queue_admin(context, enqueuer, lifecycle, timers, dispatcher),
-        janitor(context, lifecycle, timers),
+        janitor(context, lifecycle),
         queries(context, lifecycle, sessions, dispatcher, queue_admin),
         checkpointer(context) {
     dispatcher.set_sessions(&sessions);
@@ -187,7 +187,7 @@ void BrokerCore::Parts::Cancel(const CancelTaskCommand& command) {
   if (Lease* lease = context.state.FindLease(command.task)) {
     context.effects.needs_sync = true;
     if (!lease->cancel_requested) {
-      context.state.RequestCancel(lease);
+      lifecycle.RequestCancel(lease, command.reason);
       sessions.SendCancel(*lease);
     }
     if (watchers.Watched(command.task)) watchers.Notify(queries.Snapshot(command.task));
@@ -216,14 +216,15 @@ void BrokerCore::Parts::Retry(const RetryTaskCommand& command) {
 
 void BrokerCore::Parts::Watch(const WatchTaskCommand& command) {
   if (watchers.full()) {
-    context.ReplyTo(command.ticket, LimitReached("limits.watchers",
-                                                 fmt::format("{} calls wait for tasks already", context.options.max_watchers),
-                                                 absl::Seconds(1)));
+    context.ReplyTo(
+        command.ticket,
+        LimitReached("limits.watchers", fmt::format("{} calls wait for tasks already", context.options.max_watchers),
+                     absl::Seconds(1)));
     return;
   }
   TaskSnapshot snapshot = queries.Snapshot(command.task);
-  const bool over = snapshot.place == TaskSnapshot::Place::kFinished ||
-                    snapshot.place == TaskSnapshot::Place::kGone || IsFinal(snapshot.state);
+  const bool over = snapshot.place == TaskSnapshot::Place::kFinished || snapshot.place == TaskSnapshot::Place::kGone ||
+                    IsFinal(snapshot.state);
   if (!over) watchers.Add(command.ticket, command.task, command.only_end);
   context.ReplyTo(command.ticket, TaskReply{std::move(snapshot)});
 }

@@ -23,9 +23,9 @@ struct CoreBatch {
   Effects effects;
 };
 
-// One partition's state machine: commands and time go in, writes and effects come out. Deterministic: no clock, thread, file, socket, log line
-// or random number inside, so the same commands at the same times give the same batches. It reads through the store it
-// was recovered from, with its own batches in flight on top. One thread.
+// One partition's state machine: commands and time go in, writes and effects come out. Deterministic: no clock, thread,
+// file, socket, log line or random number inside, so the same commands at the same times give the same batches. It
+// reads through the store it was recovered from, with its own batches in flight on top. One thread.
 class BrokerCore {
  public:
   // Rebuilds the core from the store: checkpoint, then the deltas after it. DataLoss: the store contradicts itself.

@@ -35,7 +35,8 @@ absl::Status Checkpointer::LoadCheckpoint(const StoreReader& store) {
                                  chunks_ = 0;
                                }
                                if (chunk != chunks_) {
-                                 broken = absl::DataLossError(fmt::format("chunk {} of the checkpoint is missing", chunks_));
+                                 broken =
+                                     absl::DataLossError(fmt::format("chunk {} of the checkpoint is missing", chunks_));
                                  return false;
                                }
                                body += *opened;

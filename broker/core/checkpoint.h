@@ -8,8 +8,9 @@
 
 namespace penstock::broker {
 
-// How a core comes back: the last checkpoint, which stands in the store in chunks, and the deltas of the commits after it. A checkpoint is written
-// when the deltas since the last have outgrown it, so its cost stays a small part of theirs.
+// How a core comes back: the last checkpoint, which stands in the store in chunks, and the deltas of the commits after
+// it. A checkpoint is written when the deltas since the last have outgrown it, so its cost stays a small part of
+// theirs.
 class Checkpointer {
  public:
   explicit Checkpointer(CoreContext& context) : context_(context) {}
@@ -28,10 +29,10 @@ class Checkpointer {
 
   CoreContext& context_;
   bool demanded_ = false;
-  uint64_t sequence_ = 0;     // of the last checkpoint; 0: none
+  uint64_t sequence_ = 0;  // of the last checkpoint; 0: none
   uint32_t chunks_ = 0;
   size_t checkpoint_bytes_ = 0;
-  size_t delta_bytes_ = 0;    // since then
+  size_t delta_bytes_ = 0;  // since then
 };
 
 }  // namespace penstock::broker

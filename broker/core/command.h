@@ -39,15 +39,15 @@ struct NewTask {
   std::string_view queue;
   std::string_view type;
   uint8_t priority = 5;
-  Time run_at = 0;               // wall time; 0 or past: now. Edges leave a delay in `delay`.
-  Span delay = 0;                // counted from the moment the core takes the command
+  Time run_at = 0;  // wall time; 0 or past: now. Edges leave a delay in `delay`.
+  Span delay = 0;   // counted from the moment the core takes the command
   Time expire_at = kNever;
-  Span run_timeout = 0;          // 0: the queue's
+  Span run_timeout = 0;                     // 0: the queue's
   std::optional<RetryPolicy> retry_policy;  // absent: the queue's
-  std::string_view unique_key;   // empty: none
-  Span unique_window = 0;        // 0: until finished
+  std::string_view unique_key;              // empty: none
+  Span unique_window = 0;                   // 0: until finished
   std::optional<Span> result_retention;     // absent: the queue's
-  std::string_view spec;         // serialized penstock.v1.TaskSpec, kept and delivered as it is
+  std::string_view spec;                    // serialized penstock.v1.TaskSpec, kept and delivered as it is
 };
 
 struct EnqueueCommand {
@@ -193,8 +193,8 @@ struct RetryTaskCommand {
 struct ListLanesCommand {
   Ticket ticket;
   std::string queue;
-  LaneId from_lane;        // lanes with this number or higher
-  BlockId from_block;      // of from_lane: blocks with this number or higher
+  LaneId from_lane;    // lanes with this number or higher
+  BlockId from_block;  // of from_lane: blocks with this number or higher
   uint32_t max_runs = 256;
 };
 
@@ -251,10 +251,9 @@ struct StatusCommand {
   Ticket ticket;
 };
 
-using Command =
-    std::variant<EnqueueCommand, SessionInput, OpenSessionCommand, SessionBroken, DrainWorkerCommand, GetTaskCommand,
-                 WatchTaskCommand, UnwatchCommand, CancelTaskCommand, RetryTaskCommand, ListLanesCommand,
-                 ListRunningCommand, QueueCommand, DeadTasksCommand, StatusCommand>;
+using Command = std::variant<EnqueueCommand, SessionInput, OpenSessionCommand, SessionBroken, DrainWorkerCommand,
+                             GetTaskCommand, WatchTaskCommand, UnwatchCommand, CancelTaskCommand, RetryTaskCommand,
+                             ListLanesCommand, ListRunningCommand, QueueCommand, DeadTasksCommand, StatusCommand>;
 
 }  // namespace penstock::broker
 

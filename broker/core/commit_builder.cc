@@ -47,8 +47,8 @@ absl::Status CommitBuilder::Scan(Family family, std::string_view begin, std::str
   // What the overlays say about the range, the newest winning. They hold a batch or two: a merged copy is cheap.
   absl::btree_map<std::string, std::optional<std::string>> pending;
   const std::string from = OverlayKey(family, begin);
-  const std::string to = end.empty() ? std::string(1, static_cast<char>(static_cast<int>(family) + 1))
-                                     : OverlayKey(family, end);
+  const std::string to =
+      end.empty() ? std::string(1, static_cast<char>(static_cast<int>(family) + 1)) : OverlayKey(family, end);
   auto collect = [&](const Overlay& overlay) {
     for (auto it = overlay.lower_bound(from); it != overlay.end() && it->first < to; ++it) {
       pending[it->first.substr(1)] = it->second;

@@ -14,8 +14,9 @@
 
 namespace penstock::broker {
 
-// The batch being built, and what the core reads through: the store, the batches in flight, and this batch's own writes on
-// top. Engine's thread only. Ranges that are deleted, blocks, deltas and history do not show in reads: the core does not read them back.
+// The batch being built, and what the core reads through: the store, the batches in flight, and this batch's own writes
+// on top. Engine's thread only. Ranges that are deleted, blocks and deltas do not show in reads: the core does not read
+// them back.
 class CommitBuilder {
  public:
   explicit CommitBuilder(const StoreReader& store) : store_(store) {}
@@ -45,7 +46,9 @@ class CommitBuilder {
   using Overlay = absl::btree_map<std::string, std::optional<std::string>>;
 
   static std::string OverlayKey(Family family, std::string_view key);
-  static bool Shows(Family family) { return family == Family::kTasks || family == Family::kIndex; }
+  static bool Shows(Family family) {
+    return family == Family::kTasks || family == Family::kIndex || family == Family::kHistory;
+  }
 
   const StoreReader& store_;
   CommitBatch batch_;

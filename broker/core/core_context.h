@@ -21,7 +21,8 @@
 
 namespace penstock::broker {
 
-// What the parts of the core share: the state, the batch being built, and the moment it is built at. Owned by BrokerCore.
+// What the parts of the core share: the state, the batch being built, and the moment it is built at. Owned by
+// BrokerCore.
 struct CoreContext {
   CoreContext(const CoreOptions& core_options, const StoreReader& store)
       : options(core_options),
@@ -50,6 +51,9 @@ struct CoreContext {
   // The earliest times that were put under Keys::Expiry and Keys::Retention; the janitor takes them over.
   Time expiry_added = kNever;
   Time retention_added = kNever;
+  // A queue was deleted, and before that, perhaps, in an earlier life of the core: its finished tasks are still to be
+  // forgotten.
+  bool queue_deleted = true;
 
   template <class Record>
   void Put(Family family, const std::string& key, const Record& record) {
@@ -62,9 +66,7 @@ struct CoreContext {
   void Promise(const QueueState& queue) {
     if (!queue.settings.relaxed) effects.needs_sync = true;
   }
-  void ReplyTo(Ticket ticket, absl::Status status) {
-    effects.replies.push_back({ticket, std::move(status), {}});
-  }
+  void ReplyTo(Ticket ticket, absl::Status status) { effects.replies.push_back({ticket, std::move(status), {}}); }
   template <class Value>
   void ReplyTo(Ticket ticket, Value value) {
     effects.replies.push_back({ticket, absl::OkStatus(), std::move(value)});

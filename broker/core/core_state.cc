@@ -162,7 +162,13 @@ void CoreState::AppendRun(Lane* lane, const FreshRun& run, uint32_t tasks) {
 }
 
 bool CoreState::ShouldSpill(const Lane& lane) const {
-  return lane.back.size() >= kSegmentRuns && (lane.front_index < lane.front.size() || lane.segment_begin < lane.segment_end);
+  return lane.back.size() >= kSegmentRuns &&
+         (lane.front_index < lane.front.size() || lane.segment_begin < lane.segment_end);
+}
+
+bool CoreState::ShouldTurn(const Lane& lane) const {
+  return lane.back.size() >= kSegmentRuns && lane.front_index == lane.front.size() &&
+         lane.segment_begin == lane.segment_end;
 }
 
 std::vector<FreshRun> CoreState::SpillBack(Lane* lane) {
@@ -183,8 +189,7 @@ void CoreState::PopRun(Lane* lane) {
 
 void CoreState::LoadSegment(Lane* lane, std::vector<FreshRun> runs) {
   MarkDirty(lane);
-  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(
-      static_cast<char>(RunOperation::kLoadSegment));
+  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kLoadSegment));
   lane->front = std::move(runs);
   lane->front_index = 0;
   ++lane->segment_begin;

@@ -1,8 +1,8 @@
 #ifndef PENSTOCK_BROKER_CORE_CORE_STATE_H_
 #define PENSTOCK_BROKER_CORE_CORE_STATE_H_
 
-// What the core holds in memory, all of which can be rebuilt from the store: queues, lanes, blocks that have been touched, leases. Memory
-// grows with what runs and with lanes that have waiting tasks, not with the backlog.
+// What the core holds in memory, all of which can be rebuilt from the store: queues, lanes, blocks that have been
+// touched, leases. Memory grows with what runs and with lanes that have waiting tasks, not with the backlog.
 //
 // Every change goes through a method here, which also notes it for the batch's delta (state_codec.h). Replaying
 // deltas over a checkpoint gives the same state. Owned by the core, used on the engine's thread only.
@@ -21,6 +21,7 @@
 #include "absl/functional/function_ref.h"
 #include "broker/core/core_types.h"
 #include "broker/core/effects.h"
+#include "broker/core/queue_times.h"
 
 namespace penstock::broker {
 
@@ -45,6 +46,7 @@ struct QueueState {
   Time create_time = 0;
   QueueCounters counters;
   absl::btree_set<LaneId> lanes;
+  QueueTimes times;
   bool dirty = false;  // counters changed in this batch
 };
 
@@ -84,7 +86,8 @@ struct Lane {
   uint64_t segment_deleted = 0;  // segments below are deleted from the store
   uint64_t fresh_count = 0;
 
-  // Tasks with a timer (scheduled, retryable, given back), in the store under Keys::Timer. Those up to `due_cursor` have been counted as due.
+  // Tasks with a timer (scheduled, retryable, given back), in the store under Keys::Timer. Those up to `due_cursor`
+  // have been counted as due.
   uint64_t timed_count = 0;
   uint64_t timed_due = 0;
   TimerPosition due_cursor;
@@ -142,7 +145,8 @@ struct Lease {
   bool cancel_requested = false;
   bool stuck = false;
   Time create_time = 0;
-  Time start_time = 0;       // wall time; when delivered, until it is started
+  Time start_time = 0;      // wall time; when delivered, until it is started
+  Time available_time = 0;  // since when it had waited; 0 after a recovery
   // From the task's slot; read again after a recovery.
   bool details_known = false;
   bool has_unique_key = false;
@@ -230,6 +234,8 @@ class CoreState {
   // Moves `back` out: the caller stores it as segment number segment_end - 1. Called when ShouldSpill.
   std::vector<FreshRun> SpillBack(Lane* lane);
   bool ShouldSpill(const Lane& lane) const;
+  // A full `back` of a lane that nobody takes from: as the front it makes room, and later ones spill.
+  bool ShouldTurn(const Lane& lane) const;
   // The next stored segment has been read.
   void LoadSegment(Lane* lane, std::vector<FreshRun> runs);
   // `back` becomes the front. REQUIRES: no stored segments.
@@ -258,7 +264,8 @@ class CoreState {
   size_t lease_count() const { return lease_index_.size(); }
   // Session by session in the order of their numbers, each in the order of delivery.
   void ForEachLease(absl::FunctionRef<void(const Lease&)> visit) const;
-  // Notes what happened to a task: removes its lease, marks its slot finished in `block` (may be null if neither slot nor bucket is concerned).
+  // Notes what happened to a task: removes its lease, marks its slot finished in `block` (may be null if neither slot
+  // nor bucket is concerned).
   void End(TaskId task, const Ending& ending, BlockState* block, uint64_t sequence);
   void ForgetSession(SessionNumber session) { lease_lists_.erase(session); }
 
@@ -276,12 +283,13 @@ class CoreState {
     std::vector<FreshRun> runs;  // from the back: the last is handled next
     uint64_t segment_begin = 0;
     uint64_t segment_end = 0;
-    uint64_t timed_count = 0;    // timers left in the store
+    uint64_t timed_count = 0;  // timers left in the store
   };
   const std::vector<PurgedLane>& purged_lanes() const { return purged_lanes_; }
   // Takes a lane out with all that waits in it.
   void PurgeLane(Lane* lane);
-  // For the janitor, and for recovery: the last purged lane's last run is done with; the lane's next segment has been read; the lane is done with.
+  // For the janitor, and for recovery: the last purged lane's last run is done with; the lane's next segment has been
+  // read; the lane is done with.
   void PopPurgedRun();
   void LoadPurgedSegment(std::vector<FreshRun> runs);
   void RemovePurgedLane();
@@ -302,7 +310,7 @@ class CoreState {
     std::vector<TaskId> gone;
     std::vector<BlockId> compacted_blocks;
     std::vector<TaskId> leased;
-    std::vector<TaskId> updated_leases;   // started, asked to cancel, made exceptional
+    std::vector<TaskId> updated_leases;  // started, asked to cancel, made exceptional
     std::vector<std::pair<TaskId, Ending>> endings;
     // Purge: lane and operation, as in LaneChange::operations; an empty list of operations: the lane was removed.
     std::string purge_operations;

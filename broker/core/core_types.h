@@ -15,8 +15,8 @@ using LaneId = Id<struct LaneIdTag, uint32_t>;
 using BlockId = Id<struct BlockIdTag>;
 // Numbers sessions within a partition; shown to operators, unlike the session's secret id.
 using SessionNumber = Id<struct SessionNumberTag>;
-// Names, for the edge, whoever waits for a reply, or the stream that a session is connected by. Chosen by the edge, never used
-// twice while it lives; 0 is nobody.
+// Names, for the edge, whoever waits for a reply, or the stream that a session is connected by. Chosen by the edge,
+// never used twice while it lives; 0 is nobody.
 using Ticket = Id<struct TicketTag>;
 // Grows with every delivery of a partition: epoch in the upper 24 bits, a sequence in the lower 40.
 using FencingToken = Id<struct FencingTokenTag>;
@@ -25,8 +25,10 @@ using FencingToken = Id<struct FencingTokenTag>;
 using Time = int64_t;
 using Span = int64_t;
 inline constexpr Time kNever = INT64_MAX;
+inline constexpr Span kMilli = 1'000;
 inline constexpr Span kSecond = 1'000'000;
 inline constexpr Span kMinute = 60 * kSecond;
+inline constexpr Span kHour = 60 * kMinute;
 
 inline Time ToMicros(absl::Time time) { return absl::ToUnixMicros(time); }
 inline Span ToMicros(absl::Duration duration) { return absl::ToInt64Microseconds(duration); }

@@ -26,7 +26,8 @@ std::string RenderState(const CoreState& state) {
     for (size_t i = lane->front_index; i < lane->front.size(); ++i) {
       out += fmt::format("{}+{} ", lane->front[i].block.value(), lane->front[i].position);
     }
-    if (lane->segment_begin < lane->segment_end) out += fmt::format("[{}..{}) ", lane->segment_begin, lane->segment_end);
+    if (lane->segment_begin < lane->segment_end)
+      out += fmt::format("[{}..{}) ", lane->segment_begin, lane->segment_end);
     for (const FreshRun& run : lane->back) out += fmt::format("{} ", run.block.value());
     out.back() = '\n';
   }

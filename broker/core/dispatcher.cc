@@ -168,15 +168,15 @@ bool Dispatcher::Run() {
     if (Lane* lane = context_.state.FindLane(context_.state.changes().lanes[i].lane)) Refresh(lane);
   }
   if (stopped_) return true;
-  const uint64_t first_token = next_token_;
-  const size_t bytes_before = context_.delivered_bytes;
+  const uint64_t taken_before = taken_;
+  bytes_limit_ = context_.delivered_bytes + kBytesPerRun;
   bool progress = true;
   while (progress) {
     progress = false;
     for (const auto& [key, subscription] : subscriptions_) {
       if (ServeOne(subscription.get())) progress = true;
     }
-    if (next_token_ - first_token >= kTasksPerRun || context_.delivered_bytes - bytes_before >= kBytesPerRun) {
+    if (taken_ - taken_before >= kTasksPerRun || context_.delivered_bytes >= bytes_limit_) {
       return !progress;
     }
   }
@@ -229,15 +229,17 @@ bool Dispatcher::ServeOne(Subscription* subscription) {
     if (tier == 0) {
       const uint32_t running = context_.state.LeasesOf(number).count;
       count = std::min<uint64_t>(count, session->concurrency - running);
-      const uint64_t waiting = lane->fresh_count + lane->timed_due;
-      count = std::min(count, std::max<uint64_t>(1, waiting / subscription->free_takers));
     }
+    // Few tasks are shared among those who could take them: the free, or, when there are none, those who prefetch.
+    const uint64_t sharers = tier == 0 ? subscription->free_takers : subscription->takers.size();
+    const uint64_t waiting = lane->fresh_count + lane->timed_due;
+    count = std::min(count, std::max<uint64_t>(1, waiting / sharers));
     const bool others = std::prev(subscription->ready.end())->urgency > kMostUrgent - lane->key.priority;
     if (lower_turn) {
       count = 1;
     } else if (others) {
-      count = std::min<uint64_t>(count, context_.options.priority_burst - std::min(subscription->burst,
-                                                                                   context_.options.priority_burst - 1));
+      count = std::min<uint64_t>(
+          count, context_.options.priority_burst - std::min(subscription->burst, context_.options.priority_burst - 1));
     }
     if (!session->type_credits.empty()) {
       auto limited = session->type_credits.find(ToAbsl(context_.state.TypeName(lane->key.type)));
@@ -263,12 +265,13 @@ uint32_t Dispatcher::Deliver(Lane* lane, Session* session, uint32_t count) {
   SessionMessage& message = context_.MessageFor(session->stream);
   context_.Promise(*lane->queue);
   uint32_t given = 0;
-  while (given < count) {
+  // A lane of expired tasks may be long: what is taken is bounded, not only what is given.
+  for (uint32_t tries = 0; given < count && tries < kChunk && context_.delivered_bytes < bytes_limit_; ++tries) {
     const auto timer = timers_.Peek(lane);
     const bool fresh = LoadFront(lane);
     if (!fresh && !timer) break;
-    const bool timed_first =
-        timer && (!fresh || timer->position.due <= lane->front[lane->front_index].since);
+    const bool timed_first = timer && (!fresh || timer->position.due <= lane->front[lane->front_index].since);
+    ++taken_;
     // An expired or unreadable task is taken out of the way and not counted.
     if (timed_first ? DeliverTimed(lane, session, message) : DeliverFresh(lane, session, message)) ++given;
   }
@@ -343,12 +346,12 @@ bool Dispatcher::DeliverFresh(Lane* lane, Session* session, SessionMessage& mess
     lifecycle_.Expire({task, std::move(block), std::nullopt, lane->key}, false);
     return false;
   }
-  Lend(session, message, *lane->queue, task, std::move(block), lane->key, nullptr);
+  Lend(session, message, *lane->queue, task, run.since, std::move(block), lane->key, nullptr);
   return true;
 }
 
 bool Dispatcher::DeliverTimed(Lane* lane, Session* session, SessionMessage& message) {
-  const TaskId task = timers_.Peek(lane)->position.task;
+  const auto [due, task] = timers_.Peek(lane)->position;
   timers_.Take(lane);
   auto stored = lifecycle_.Load(task);
   if (!stored.ok() || stored->block == nullptr) {
@@ -357,18 +360,19 @@ bool Dispatcher::DeliverTimed(Lane* lane, Session* session, SessionMessage& mess
     return false;
   }
   context_.state.TouchBlock(stored->block->id(), stored->block->slot_count());
-  const bool never_started = !stored->record || stored->record->attempt() == 0;
-  if (never_started && stored->extras().expire_at <= context_.now.wall) {
+  const bool may_expire = Lifecycle::MayExpire(stored->record ? &*stored->record : nullptr);
+  if (may_expire && stored->extras().expire_at <= context_.now.wall) {
     lifecycle_.Expire(*stored, false);
     return false;
   }
-  Lend(session, message, *lane->queue, task, stored->block, lane->key,
+  Lend(session, message, *lane->queue, task, due, stored->block, lane->key,
        stored->record ? &*stored->record : nullptr);
   return true;
 }
 
 void Dispatcher::Lend(Session* session, SessionMessage& message, const QueueState& queue, TaskId task,
-                      std::shared_ptr<const TaskBlock> block, const LaneKey& key, const records::TaskRecord* record) {
+                      Time available_time, std::shared_ptr<const TaskBlock> block, const LaneKey& key,
+                      const records::TaskRecord* record) {
   const SlotExtras& extras = block->extras(task.slot());
   Lease lease;
   lease.task = task;
@@ -381,6 +385,7 @@ void Dispatcher::Lend(Session* session, SessionMessage& message, const QueueStat
   lease.exceptional = record != nullptr;
   lease.create_time = block->create_time();
   lease.start_time = context_.now.wall;
+  lease.available_time = available_time;
   lease.details_known = true;
   lease.has_unique_key = !extras.unique_key.empty();
   lease.result_retention = extras.result_retention.value_or(-1);

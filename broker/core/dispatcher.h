@@ -18,8 +18,8 @@ namespace penstock::broker {
 
 // A lane that has something to give, in the order in which lanes are served.
 struct ReadyLane {
-  int urgency = 0;      // 9 - priority
-  Time since = 0;       // of its oldest task
+  int urgency = 0;  // 9 - priority
+  Time since = 0;   // of its oldest task
   LaneId lane;
 
   friend auto operator<=>(const ReadyLane&, const ReadyLane&) = default;
@@ -27,7 +27,7 @@ struct ReadyLane {
 
 // A session that waits for tasks, in the order in which sessions are served.
 struct Taker {
-  int tier = 0;          // 0: has a free slot; 1: would prefetch
+  int tier = 0;  // 0: has a free slot; 1: would prefetch
   uint32_t running = 0;
   uint64_t turn = 0;
   SessionNumber session;
@@ -40,18 +40,20 @@ struct Subscription {
   uint32_t id = 0;
   absl::flat_hash_set<std::string> queues;
   absl::flat_hash_set<std::string> types;
-  uint32_t sessions = 0;   // that belong to it, connected or within their grace
+  uint32_t sessions = 0;  // that belong to it, connected or within their grace
   uint32_t connected = 0;
   absl::btree_set<ReadyLane> ready;
-  // Sessions with credit: those with a free slot before those that prefetch, the least loaded first, of these the one served longest ago.
+  // Sessions with credit: those with a free slot before those that prefetch, the least loaded first, of these the one
+  // served longest ago.
   absl::btree_set<Taker> takers;
   uint32_t free_takers = 0;  // of tier 0
   uint32_t burst = 0;        // tasks given since a lower priority was served
 };
 
-// Chooses the next lane for whoever has credit: the most urgent priority first, within it the lane whose head has waited longest; but
-// after priority_burst tasks the oldest head of a lower priority is served once. A lane whose queue is paused, that has
-// nothing due, or whose type no connected worker handles, is not among the choices, so it is in nobody's way.
+// Chooses the next lane for whoever has credit: the most urgent priority first, within it the lane whose head has
+// waited longest; but after priority_burst tasks the oldest head of a lower priority is served once. A lane whose queue
+// is paused, that has nothing due, or whose type no connected worker handles, is not among the choices, so it is in
+// nobody's way.
 class Dispatcher : public SessionObserver {
  public:
   Dispatcher(CoreContext& context, Lifecycle& lifecycle, Timers& timers)
@@ -99,7 +101,7 @@ class Dispatcher : public SessionObserver {
   uint32_t Deliver(Lane* lane, Session* session, uint32_t count);
   bool DeliverFresh(Lane* lane, Session* session, SessionMessage& message);
   bool DeliverTimed(Lane* lane, Session* session, SessionMessage& message);
-  void Lend(Session* session, SessionMessage& message, const QueueState& queue, TaskId task,
+  void Lend(Session* session, SessionMessage& message, const QueueState& queue, TaskId task, Time available_time,
             std::shared_ptr<const TaskBlock> block, const LaneKey& key, const records::TaskRecord* record);
   // The front run of a lane's fresh tasks, loaded; false when there is none.
   bool LoadFront(Lane* lane);
@@ -115,6 +117,8 @@ class Dispatcher : public SessionObserver {
   uint64_t next_turn_ = 1;
   uint32_t next_subscription_ = 1;
   uint64_t next_token_ = 1;
+  uint64_t taken_ = 0;      // tasks out of lanes, given or expired, since the core was made
+  size_t bytes_limit_ = 0;  // of context_.delivered_bytes, in this batch
   bool stopped_ = false;
 };
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "broker/core/command.h"
 #include "broker/core/core_types.h"
+#include "broker/core/queue_times.h"
 
 namespace penstock::broker {
 
@@ -34,12 +35,12 @@ struct HistoryAddress {
   friend bool operator==(const HistoryAddress&, const HistoryAddress&) = default;
 };
 
-// What the core knows of a task without reading the store. The edge joins it with the store as it is after the same batch
-// (rpc/task_reader.h): an exception record first, then the block, then history.
+// What the core knows of a task without reading the store. The edge joins it with the store as it is after the same
+// batch (rpc/task_reader.h): an exception record first, then the block, then history.
 struct TaskSnapshot {
   TaskId task;
   enum class Place : uint8_t {
-    kStore,     // nothing in memory: what the store says holds; a task in a living block without an exception record waits
+    kStore,  // nothing in memory: what the store says holds; a task in a living block without an exception record waits
     kRunning,   // leased: the fields below are set
     kFinished,  // finished at its first attempt: one of `finishes` names it
     kGone,      // purged or forgotten
@@ -50,7 +51,7 @@ struct TaskSnapshot {
   State state = State::kAvailable;
   uint32_t attempt = 0;
   std::string worker;
-  Time start_time = 0;     // 0: delivered, not started
+  Time start_time = 0;  // 0: delivered, not started
   bool cancel_requested = false;
   bool stuck = false;
   double progress_percent = 0;
@@ -79,16 +80,16 @@ struct RetryReply {
 // A run of waiting tasks of one lane in one block.
 struct LaneRun {
   BlockId block;
-  bool compacted = false;        // the block is stored as a compacted block
-  std::vector<uint16_t> slots;   // empty: every slot of the lane in this block
+  bool compacted = false;       // the block is stored as a compacted block
+  std::vector<uint16_t> slots;  // empty: every slot of the lane in this block
 };
 
 struct LaneView {
   LaneId lane;
   std::string type;
   uint8_t priority = 0;
-  std::vector<LaneRun> runs;     // tasks enqueued without delay, oldest first
-  bool has_timed = false;        // the store's timers of this lane hold more (scheduled, retryable, returned)
+  std::vector<LaneRun> runs;  // tasks enqueued without delay, oldest first
+  bool has_timed = false;     // the store's timers of this lane hold more (scheduled, retryable, returned)
 };
 
 struct LanesReply {
@@ -128,8 +129,9 @@ struct QueueView {
   bool draining = false;
   Time create_time = 0;
   QueueCounters counters;
-  Time oldest_available = kNever;             // since when the oldest available task has been so
-  std::vector<std::string> unhandled_types;   // at most 10
+  QueueTimes times;
+  Time oldest_available = kNever;            // since when the oldest available task has been so
+  std::vector<std::string> unhandled_types;  // at most 10
 };
 
 struct WorkerView {
@@ -272,9 +274,7 @@ struct Effects {
     facts.clear();
     needs_sync = false;
   }
-  bool empty() const {
-    return replies.empty() && session_messages.empty() && watch_events.empty() && facts.empty();
-  }
+  bool empty() const { return replies.empty() && session_messages.empty() && watch_events.empty() && facts.empty(); }
 };
 
 }  // namespace penstock::broker

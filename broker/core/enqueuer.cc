@@ -28,9 +28,10 @@ absl::StatusOr<TypeId> Enqueuer::TypeFor(std::string_view name) {
   TypeId type = context_.state.FindType(name);
   if (!type.empty()) return type;
   if (context_.state.type_count() >= context_.options.max_types) {
-    return LimitReached("limits.types", fmt::format("there are {} task types already; raise limits.types, or put what varies "
-                                                    "into the payload instead of the type",
-                                                    context_.options.max_types));
+    return LimitReached("limits.types",
+                        fmt::format("there are {} task types already; raise limits.types, or put what varies "
+                                    "into the payload instead of the type",
+                                    context_.options.max_types));
   }
   type = TypeId(context_.state.next().type++);
   context_.state.AddType(type, std::string(name));
@@ -40,8 +41,8 @@ absl::StatusOr<TypeId> Enqueuer::TypeFor(std::string_view name) {
   return type;
 }
 
-// Queues and types that were made for a command that is refused later stay, empty: names cost little, a half-made enqueue
-// would cost the promise. Draining queues are found before any task is added.
+// Queues and types that were made for a command that is refused later stay, empty: names cost little, a half-made
+// enqueue would cost the promise. Draining queues are found before any task is added.
 absl::Status Enqueuer::CheckLimits(const EnqueueCommand& command) {
   std::string_view queue_name, type_name;
   for (const NewTask& task : command.tasks) {
@@ -116,7 +117,8 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
   if (!task.unique_key.empty()) {
     unique_key = context_.keys.Unique(queue->id, task.unique_key);
     auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, unique_key);
-    if (record.ok() && (record->until() == 0 || record->until() > context_.now.wall)) {
+    const bool held = record.ok() && (record->until() == 0 || record->until() > context_.now.wall);
+    if (held && !lifecycle_.WasPurged(TaskId(record->task_id()))) {
       return {TaskId(record->task_id()), true};
     }
   }
@@ -175,7 +177,9 @@ void Enqueuer::CloseBlock() {
     Lane* lane = entry_lanes_[entry];
     context_.state.AppendRun(lane, {id, now, static_cast<uint16_t>(entry), 0}, fresh_counts_[entry]);
     context_.state.Count(lane->queue, Counter::kAvailable, fresh_counts_[entry]);
-    if (context_.state.ShouldSpill(*lane)) {
+    if (context_.state.ShouldTurn(*lane)) {
+      context_.state.TurnToBack(lane);
+    } else if (context_.state.ShouldSpill(*lane)) {
       const std::string segment_key = context_.keys.Segment(lane->id, lane->segment_end);
       context_.PutBody(Family::kIndex, segment_key, EncodeRuns(context_.state.SpillBack(lane)));
     }

@@ -8,16 +8,18 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "broker/core/core_context.h"
+#include "broker/core/lifecycle.h"
 #include "broker/core/timers.h"
 #include "broker/storage/task_block.h"
 
 namespace penstock::broker {
 
-// Takes tasks in: repeated requests and duplicates are recognised, the rest goes into the batch's block, and into lanes when the block is
-// closed, at the end of the batch's commands or when it is full.
+// Takes tasks in: repeated requests and duplicates are recognised, the rest goes into the batch's block, and into lanes
+// when the block is closed, at the end of the batch's commands or when it is full.
 class Enqueuer {
  public:
-  Enqueuer(CoreContext& context, Timers& timers) : context_(context), timers_(timers) {}
+  Enqueuer(CoreContext& context, Timers& timers, Lifecycle& lifecycle)
+      : context_(context), timers_(timers), lifecycle_(lifecycle) {}
 
   void Enqueue(const EnqueueCommand& command);
   // The queue, made if need be. ResourceExhausted: too many queues.
@@ -38,6 +40,7 @@ class Enqueuer {
 
   CoreContext& context_;
   Timers& timers_;
+  Lifecycle& lifecycle_;
 
   TaskBlockBuilder builder_;
   std::vector<Lane*> entry_lanes_;

@@ -15,6 +15,7 @@ constexpr int kTasksPerTick = 256;
 constexpr int kBlocksPerTick = 4;
 constexpr int kListsPerTick = 16;
 constexpr int kPurgedRunsPerTick = 64;
+constexpr int kQueuesPerLook = 256;
 // A block is worth compacting when it is at least this large, this old, and less than half alive.
 constexpr size_t kCompactBytes = 4 << 10;
 constexpr Span kCompactAge = kMinute;
@@ -42,8 +43,8 @@ void Janitor::Restore() {
 }
 
 Time Janitor::next_due() const {
-  return std::min({next_retention_, next_expiry_, next_bucket_,
-                   context_.state.blocks().empty() ? kNever : next_compaction_});
+  return std::min(
+      {next_retention_, next_expiry_, next_bucket_, context_.state.blocks().empty() ? kNever : next_compaction_});
 }
 
 bool Janitor::Tick() {
@@ -54,6 +55,7 @@ bool Janitor::Tick() {
   if (next_retention_ <= context_.now.wall) done = ForgetTasks() && done;
   if (next_bucket_ <= context_.now.wall) done = ForgetBuckets() && done;
   if (!context_.state.purged_lanes().empty()) done = ClearPurged() && done;
+  if (context_.queue_deleted) done = ClearDeletedQueues() && done;
   if (next_compaction_ <= context_.now.wall) CompactBlock();
   // What the above added is due later, or at once with a retention of 0.
   next_retention_ = std::min(next_retention_, std::exchange(context_.retention_added, kNever));
@@ -85,7 +87,8 @@ bool Janitor::ForgetTasks() {
       lifecycle_.Forget(task, *record);
     } else {
       // Unreadable, or left over: out of the way, or every tick would find it.
-      if (!record.ok() && !absl::IsNotFound(record.status())) context_.Unreadable(record.status(), "task " + task.ToString());
+      if (!record.ok() && !absl::IsNotFound(record.status()))
+        context_.Unreadable(record.status(), "task " + task.ToString());
       context_.commit.Delete(Family::kIndex, context_.keys.Retention(time, task));
     }
   }
@@ -97,16 +100,16 @@ bool Janitor::ForgetBuckets() {
   const auto passed = static_cast<uint32_t>(context_.now.wall / kMinute);  // buckets up to this one have ended
   std::vector<std::pair<std::string, std::string>> lists;
   bool more = false;
-  absl::Status status = context_.commit.Scan(Family::kIndex, context_.keys.First('X'),
-                                             context_.keys.ExpiryList(passed + 1, 0),
-                                             [&](std::string_view key, std::string_view value) {
-                                               if (lists.size() == kListsPerTick) {
-                                                 more = true;
-                                                 return false;
-                                               }
-                                               lists.emplace_back(key, value);
-                                               return true;
-                                             });
+  absl::Status status =
+      context_.commit.Scan(Family::kIndex, context_.keys.First('X'), context_.keys.ExpiryList(passed + 1, 0),
+                           [&](std::string_view key, std::string_view value) {
+                             if (lists.size() == kListsPerTick) {
+                               more = true;
+                               return false;
+                             }
+                             lists.emplace_back(key, value);
+                             return true;
+                           });
   if (!status.ok()) context_.Unreadable(status, "expiry lists");
   for (const auto& [key, value] : lists) {
     context_.commit.Delete(Family::kIndex, key);
@@ -118,10 +121,14 @@ bool Janitor::ForgetBuckets() {
     Decoder decoder(*body);
     while (decoder.ok() && !decoder.done()) {
       const std::string target(decoder.Bytes());
-      // A unique key may have been taken anew since.
-      if (target.size() > 1 && target[1] == 'U') {
+      // A unique key, or a request id, may have been taken anew since.
+      const char kind = target.size() > 1 ? target[1] : '\0';
+      if (kind == 'U') {
         auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, target);
         if (!record.ok() || record->until() == 0 || record->until() > context_.now.wall) continue;
+      } else if (kind == 'Q') {
+        auto record = GetRecord<records::RequestRecord>(context_.commit, Family::kIndex, target);
+        if (!record.ok() || record->until() > context_.now.wall) continue;
       }
       context_.commit.Delete(Family::kIndex, target);
     }
@@ -170,14 +177,12 @@ bool Janitor::ExpireTasks() {
       if (expire_at == kNever) continue;
       const TaskId task(context_.state.partition(), id.value(), slot);
       state = context_.state.FindBlock(id);
-      if (state != nullptr && (state->is_finished(slot) || (state->is_gone(slot)))) {
-        // Gone from its lane: it may wait with a record of its own, below.
-        if (state->is_finished(slot)) continue;
-      }
-      if (context_.state.FindLease(task) != nullptr) continue;
+      if (state != nullptr && state->is_finished(slot)) continue;
+      if (context_.state.FindLease(task) != nullptr) continue;  // given back, it is looked at again
       auto stored = lifecycle_.Load(task);
       if (!stored.ok()) continue;
-      if (stored->record && (IsFinal(static_cast<State>(stored->record->state())) || stored->record->attempt() > 0)) {
+      if (stored->record &&
+          (IsFinal(static_cast<State>(stored->record->state())) || !Lifecycle::MayExpire(&*stored->record))) {
         continue;
       }
       if (expire_at > context_.now.wall) {
@@ -203,8 +208,7 @@ bool Janitor::FinishPurgedRun(const FreshRun& run) {
   for (size_t position = run.position; position < slots.size(); ++position) {
     if (state->is_gone(slots[position])) continue;
     const bool last = state->alive == 1;
-    lifecycle_.FinishSlot(TaskId(context_.state.partition(), run.block.value(), slots[position]), {false, true, 0},
-                          state);
+    lifecycle_.FinishPurged(TaskId(context_.state.partition(), run.block.value(), slots[position]), **block, state);
     if (last) return true;  // the block's state is gone
   }
   return true;
@@ -234,15 +238,16 @@ bool Janitor::ClearPurged() {
     }
     // Its timers: some at a time, until none is left.
     std::vector<std::pair<std::string, TimerRun>> timers;
-    absl::Status status = context_.commit.Scan(
-        Family::kIndex, context_.keys.FirstOfLane('T', lane), context_.keys.PastLane('T', lane),
-        [&](std::string_view key, std::string_view value) {
-          const TimerKey timer = ParseTimerKey(key);
-          TimerRun run{{timer.due, timer.task}, 1, TimerKind::kScheduled};
-          if (auto body = OpenValue(key, value); body.ok()) DecodeTimer(*body, &run.count, &run.kind);
-          timers.emplace_back(key, run);
-          return timers.size() < kTasksPerTick;
-        });
+    absl::Status status =
+        context_.commit.Scan(Family::kIndex, context_.keys.FirstOfLane('T', lane), context_.keys.PastLane('T', lane),
+                             [&](std::string_view key, std::string_view value) {
+                               const TimerKey timer = ParseTimerKey(key);
+                               TimerRun run{{timer.due, timer.task}, 1, TimerKind::kScheduled};
+                               if (auto body = OpenValue(key, value); body.ok())
+                                 DecodeTimer(*body, &run.count, &run.kind);
+                               timers.emplace_back(key, run);
+                               return timers.size() < kTasksPerTick;
+                             });
     if (!status.ok()) context_.Unreadable(status, "timers");
     if (timers.empty()) {
       context_.state.RemovePurgedLane();
@@ -252,18 +257,53 @@ bool Janitor::ClearPurged() {
       context_.commit.Delete(Family::kIndex, key);
       for (uint32_t offset = 0; offset < run.count; ++offset) {
         const TaskId task(run.position.task.value() + offset);
-        auto record =
-            GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
+        auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
         if (record.ok()) {
           if (run.kind != TimerKind::kScheduled) lifecycle_.Forget(task, *record);
-        } else if (BlockState* block = lifecycle_.TouchBlockOf(task); block != nullptr && !block->is_gone(task.slot())) {
-          lifecycle_.FinishSlot(task, {false, true, 0}, block);
+        } else if (BlockState* state = lifecycle_.TouchBlockOf(task);
+                   state != nullptr && !state->is_gone(task.slot())) {
+          auto block = context_.blocks.Load(state->id, state->compacted);
+          if (block.ok()) lifecycle_.FinishPurged(task, **block, state);
         }
       }
     }
     return false;
   }
   return context_.state.purged_lanes().empty();
+}
+
+// Finished tasks with a record whose queue is gone. The index has them queue by queue.
+bool Janitor::ClearDeletedQueues() {
+  for (int i = 0; i < kQueuesPerLook; ++i) {
+    QueueId queue;
+    std::vector<std::pair<std::string, TaskId>> orphans;
+    absl::Status status = context_.commit.Scan(Family::kIndex, context_.keys.DonePrefix(deleted_cursor_, State{}),
+                                               context_.keys.Past('D'), [&](std::string_view key, auto) {
+                                                 Decoder decoder(key);
+                                                 decoder.Raw(1 + 1);
+                                                 const QueueId found(decoder.Big32());
+                                                 if (!queue.empty() && found != queue) return false;
+                                                 queue = found;
+                                                 if (context_.state.FindQueue(queue) != nullptr) return false;
+                                                 decoder.Raw(1 + 8);
+                                                 orphans.emplace_back(key, TaskId(decoder.Big64()));
+                                                 return orphans.size() < kTasksPerTick;
+                                               });
+    if (!status.ok()) context_.Unreadable(status, "index of finished tasks");
+    if (queue.empty()) {
+      context_.queue_deleted = false;
+      deleted_cursor_ = QueueId();
+      return true;
+    }
+    for (const auto& [key, task] : orphans) {
+      auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
+      if (record.ok()) lifecycle_.Forget(task, *record);
+      context_.commit.Delete(Family::kIndex, key);  // readable or not: or every tick would find it
+    }
+    if (!orphans.empty()) return false;
+    deleted_cursor_ = QueueId(queue.value() + 1);
+  }
+  return false;
 }
 
 void Janitor::CompactBlock() {

@@ -8,11 +8,11 @@
 
 namespace penstock::broker {
 
-// What has to be cleared away in time: expired tasks, finished tasks past their retention, purged lanes, half-dead blocks. Bounded work a tick.
+// What has to be cleared away in time: expired tasks, finished tasks past their retention, purged lanes, deleted
+// queues, half-dead blocks. Bounded work a tick.
 class Janitor {
  public:
-  Janitor(CoreContext& context, Lifecycle& lifecycle, Timers& timers)
-      : context_(context), lifecycle_(lifecycle), timers_(timers) {}
+  Janitor(CoreContext& context, Lifecycle& lifecycle) : context_(context), lifecycle_(lifecycle) {}
 
   // After a recovery: looks up what is due next.
   void Restore();
@@ -26,18 +26,19 @@ class Janitor {
   bool ForgetBuckets();
   bool ExpireTasks();
   bool ClearPurged();
+  bool ClearDeletedQueues();
   void CompactBlock();
   bool FinishPurgedRun(const FreshRun& run);
   Time FirstTime(char kind);
 
   CoreContext& context_;
   Lifecycle& lifecycle_;
-  Timers& timers_;
   Time next_retention_ = kNever;
   Time next_expiry_ = kNever;
   Time next_bucket_ = 0;
   Time next_compaction_ = 0;
   BlockId compaction_cursor_;
+  QueueId deleted_cursor_;  // finished tasks of queues before this one have been looked at
 };
 
 }  // namespace penstock::broker

@@ -43,7 +43,8 @@ absl::StatusOr<Lifecycle::StoredTask> Lifecycle::Load(TaskId task) {
   } else if (!stored.record) {
     return absl::NotFoundError("there is no such task");
   }
-  if (context_.state.FindQueue(stored.lane.queue) == nullptr) return absl::NotFoundError("the task's queue was deleted");
+  if (context_.state.FindQueue(stored.lane.queue) == nullptr)
+    return absl::NotFoundError("the task's queue was deleted");
   return stored;
 }
 
@@ -69,8 +70,7 @@ void Lifecycle::LoadDetails(Lease* lease) {
 
 records::TaskRecord Lifecycle::RecordOf(const Lease& lease) {
   if (lease.exceptional) {
-    auto record =
-        GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(lease.task));
+    auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(lease.task));
     if (record.ok()) return *std::move(record);
     context_.Unreadable(record.status(), "task " + lease.task.ToString());
   }
@@ -100,6 +100,14 @@ std::optional<FencingToken> Lifecycle::FinishedUnder(TaskId task) {
   }
   std::optional<FencingToken> token;
   for (const HistoryAddress& address : addresses) {
+    if (address.sequence == context_.sequence) {
+      // Finished in the batch that is being built.
+      if (auto history = context_.history.find(address.bucket); history != context_.history.end()) {
+        token = history->second.TokenOf(task);
+      }
+      if (token) break;
+      continue;
+    }
     const std::string key = context_.keys.History(address.bucket, address.sequence);
     auto value = context_.commit.Get(Family::kHistory, key);
     if (!value.ok()) continue;
@@ -132,7 +140,6 @@ void Lifecycle::PutRecord(TaskId task, const records::TaskRecord& record) {
 
 void Lifecycle::AddAttempt(const Lease& lease, std::string_view worker, int outcome, const ErrorText& error,
                            records::TaskRecord* record) {
-  record->set_last_token(lease.token.value());
   records::AttemptRecord attempt;
   attempt.set_number(lease.attempt);
   attempt.set_worker(std::string(worker));
@@ -160,6 +167,10 @@ void Lifecycle::ReleaseUniqueKey(QueueId queue, TaskId task, std::string_view un
 void Lifecycle::ReleaseUniqueKeyOf(const StoredTask& task) {
   if (task.block == nullptr) return;
   ReleaseUniqueKey(task.lane.queue, task.id, task.extras().unique_key, task.extras().unique_window);
+}
+
+void Lifecycle::DropUniqueKey(TaskId task, const TaskBlock& block) {
+  ReleaseUniqueKey(block.lane_of(task.slot()).queue, task, block.extras(task.slot()).unique_key, 0);
 }
 
 void Lifecycle::NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result,
@@ -217,6 +228,7 @@ void Lifecycle::Complete(Lease* lease, std::string_view worker, std::string_view
     record.set_attempt(attempt);
     record.set_result_content_type(std::string(content_type));
     record.set_has_result(true);
+    record.set_last_token(lease->token.value());
     AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_COMPLETED, {}, &record);
     records::ResultRecord stored;
     stored.set_result(std::string(result));
@@ -229,14 +241,13 @@ void Lifecycle::Complete(Lease* lease, std::string_view worker, std::string_view
   if (lease->has_unique_key) {
     if (auto stored = Load(task); stored.ok()) ReleaseUniqueKeyOf(*stored);
   }
-  const Span retention =
-      lease->result_retention >= 0 ? lease->result_retention : queue->settings.result_retention;
+  const Span retention = lease->result_retention >= 0 ? lease->result_retention : queue->settings.result_retention;
   Ending ending{true, true, 0};
   if (retention > 0) {
     ending.bucket = BucketOf(context_.now.wall + retention);
     context_.history[ending.bucket].Add(
-        {task, lease->queue, lease->type, lease->priority, lease->token, worker, lease->create_time,
-         lease->start_time, context_.now.wall, content_type, result},
+        {task, lease->queue, lease->type, lease->priority, lease->token, worker, lease->create_time, lease->start_time,
+         context_.now.wall, content_type, result},
         context_.now.wall);
   }
   context_.state.Count(queue, Counter::kRunning, -1);
@@ -253,6 +264,7 @@ void Lifecycle::Fail(Lease* lease, std::string_view worker, const ErrorText& err
   context_.Promise(*queue);
   records::TaskRecord record = RecordOf(*lease);
   record.set_attempt(attempt);
+  record.set_last_token(lease->token.value());
   AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_FAILED, error, &record);
   context_.state.Count(queue, Counter::kFailedTotal, 1);
   if (lease->cancel_requested) {
@@ -264,8 +276,7 @@ void Lifecycle::Fail(Lease* lease, std::string_view worker, const ErrorText& err
   if (auto stored = Load(task); stored.ok()) policy = PolicyOf(*queue, *stored);
   const uint32_t counted = attempt - record.attempt_base();
   if (reject || counted >= policy.max_attempts) {
-    EndWithRecord(lease, std::move(record), State::kDead,
-                  reject ? DeadReason::kRejected : DeadReason::kAttemptsUsedUp);
+    EndWithRecord(lease, std::move(record), State::kDead, reject ? DeadReason::kRejected : DeadReason::kAttemptsUsedUp);
     NotifyWatchers(task, State::kDead, attempt);
     return;
   }
@@ -275,33 +286,45 @@ void Lifecycle::Fail(Lease* lease, std::string_view worker, const ErrorText& err
 }
 
 void Lifecycle::Snooze(Lease* lease, std::string_view worker, Span delay) {
-  if (lease->cancel_requested) return FinishCancelled(lease, worker);
+  if (lease->cancel_requested) return FinishCancelled(lease, worker, true);
   const TaskId task = lease->task;
   const uint32_t attempt = lease->attempt - 1u;
   context_.Promise(*context_.state.FindQueue(lease->queue));
   records::TaskRecord record = RecordOf(*lease);
   record.set_attempt(attempt);
+  record.set_last_token(lease->token.value());
   AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_SNOOZED, {}, &record);
   Return(lease, std::move(record), context_.now.wall + delay, TimerKind::kRetryable);
   NotifyWatchers(task, State::kRetryable, attempt);
 }
 
-void Lifecycle::Release(Lease* lease, std::string_view worker) {
-  if (lease->cancel_requested) return FinishCancelled(lease, worker);
+void Lifecycle::Release(Lease* lease, std::string_view worker, bool reported) {
+  if (lease->cancel_requested) return FinishCancelled(lease, worker, reported);
   const TaskId task = lease->task;
   const uint32_t attempt = lease->attempt - 1u;
   context_.Promise(*context_.state.FindQueue(lease->queue));
   records::TaskRecord record = RecordOf(*lease);
   record.set_attempt(attempt);
   if (lease->started) AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_RELEASED, {}, &record);
-  record.set_last_token(lease->token.value());
-  const Time since = record.run_time();
+  if (reported) record.set_last_token(lease->token.value());
+  Time since = record.run_time();
+  if (MayExpire(&record)) {
+    if (auto stored = Load(task); stored.ok() && stored->block != nullptr) {
+      // It waits again where it stood: a scheduled task since it was due.
+      if (!lease->exceptional) since = std::max(since, stored->extras().run_at);
+      // The janitor passes over what runs: it has to look again.
+      if (const Time expire_at = stored->extras().expire_at; expire_at != kNever) {
+        context_.commit.Put(Family::kIndex, context_.keys.Expiry(expire_at, BlockId(task.block())), "");
+        context_.expiry_added = std::min(context_.expiry_added, expire_at);
+      }
+    }
+  }
   Return(lease, std::move(record), since, TimerKind::kReturned);
   NotifyWatchers(task, State::kAvailable, attempt);
 }
 
 void Lifecycle::Lose(Lease* lease, std::string_view worker) {
-  if (!lease->started) return Release(lease, worker);
+  if (!lease->started) return Release(lease, worker, false);
   const TaskId task = lease->task;
   QueueState* queue = context_.state.FindQueue(lease->queue);
   context_.Promise(*queue);
@@ -311,6 +334,7 @@ void Lifecycle::Lose(Lease* lease, std::string_view worker) {
              {"worker lost", "the worker's connection broke or its lease ran out before the attempt ended", ""},
              &record);
   context_.state.Count(queue, Counter::kFailedTotal, 1);
+  ++queue->times.attempts_lost;
   RetryPolicy policy = queue->settings.retry_policy;
   if (auto stored = Load(task); stored.ok()) policy = PolicyOf(*queue, *stored);
   const uint32_t attempt = lease->attempt;
@@ -326,25 +350,38 @@ void Lifecycle::Lose(Lease* lease, std::string_view worker) {
   }
 }
 
-void Lifecycle::FinishCancelled(Lease* lease, std::string_view worker) {
+void Lifecycle::FinishCancelled(Lease* lease, std::string_view worker, bool reported) {
   const TaskId task = lease->task;
   const uint32_t attempt = lease->attempt;
   context_.Promise(*context_.state.FindQueue(lease->queue));
   records::TaskRecord record = RecordOf(*lease);
   record.set_attempt(lease->started ? attempt : attempt - 1u);
+  if (reported) record.set_last_token(lease->token.value());
   AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_CANCELLED, {}, &record);
   EndWithRecord(lease, std::move(record), State::kCancelled, DeadReason::kNone);
   NotifyWatchers(task, State::kCancelled, attempt);
 }
 
+void Lifecycle::MakeExceptional(Lease* lease, records::TaskRecord* record) {
+  if (lease->exceptional) return;
+  // From now on the task has a record; while it runs, the lease holds over its state.
+  record->set_state(static_cast<uint32_t>(State::kAvailable));
+  record->set_attempt(lease->attempt - 1u);
+  context_.state.MakeExceptional(lease);
+}
+
+void Lifecycle::RequestCancel(Lease* lease, std::string_view reason) {
+  context_.state.RequestCancel(lease);
+  if (reason.empty()) return;
+  records::TaskRecord record = RecordOf(*lease);
+  MakeExceptional(lease, &record);
+  record.set_cancel_reason(std::string(reason));
+  PutRecord(lease->task, record);
+}
+
 void Lifecycle::AddLog(Lease* lease, const LogReport& report) {
   records::TaskRecord record = RecordOf(*lease);
-  if (!lease->exceptional) {
-    // From now on the task has a record; while it runs, the lease holds over its state.
-    record.set_state(static_cast<uint32_t>(State::kAvailable));
-    record.set_attempt(lease->attempt - 1u);
-    context_.state.MakeExceptional(lease);
-  }
+  MakeExceptional(lease, &record);
   records::LogRecord log;
   log.set_attempt(lease->attempt);
   for (const LogText& line : report.lines) {
@@ -379,9 +416,9 @@ void Lifecycle::Return(Lease* lease, records::TaskRecord record, Time due, Timer
 
 void Lifecycle::PutFinalRecord(TaskId task, QueueState* queue, State state, DeadReason reason, Span own_retention,
                                records::TaskRecord* record) {
-  const Span retention = state == State::kDead  ? queue->settings.dead_retention
-                         : own_retention >= 0 ? own_retention
-                                              : queue->settings.result_retention;
+  const Span retention = state == State::kDead ? queue->settings.dead_retention
+                         : own_retention >= 0  ? own_retention
+                                               : queue->settings.result_retention;
   record->set_state(static_cast<uint32_t>(state));
   record->set_dead_reason(static_cast<uint32_t>(reason));
   record->set_end_time(context_.now.wall);
@@ -393,10 +430,10 @@ void Lifecycle::PutFinalRecord(TaskId task, QueueState* queue, State state, Dead
   if (state == State::kDead) {
     context_.state.Count(queue, Counter::kDead, 1);
     context_.state.Count(queue, Counter::kDeadTotal, 1);
-    context_.Fact(LogFact::Kind::kTaskDead, fmt::format("queue={} type={} task={} attempts={} reason={}", queue->name,
-                                                        context_.state.TypeName(TypeId(record->type_id())),
-                                                        task.ToString(), record->attempt(),
-                                                        v1::DeadReason_Name(static_cast<v1::DeadReason>(reason))));
+    context_.Fact(LogFact::Kind::kTaskDead,
+                  fmt::format("queue={} type={} task={} attempts={} reason={}", queue->name,
+                              context_.state.TypeName(TypeId(record->type_id())), task.ToString(), record->attempt(),
+                              v1::DeadReason_Name(static_cast<v1::DeadReason>(reason))));
   } else if (state == State::kCancelled) {
     context_.state.Count(queue, Counter::kCancelledTotal, 1);
   } else {
@@ -473,6 +510,31 @@ absl::Status Lifecycle::CancelWaiting(TaskId task, std::string_view reason) {
   return absl::OkStatus();
 }
 
+bool Lifecycle::MayExpire(const records::TaskRecord* record) {
+  return record == nullptr || (record->attempt() == 0 && record->attempt_records() == 0 && !record->redriven());
+}
+
+bool Lifecycle::WasPurged(TaskId task) {
+  if (context_.state.FindLease(task) != nullptr) return false;
+  auto stored = Load(task);
+  if (!stored.ok() || (stored->record && IsFinal(static_cast<State>(stored->record->state())))) return false;
+  const LaneId waits_in = stored->record ? LaneId(stored->record->lane_id()) : stored->block->lane_of(task.slot()).lane;
+  const Lane* lane = context_.state.FindLane(stored->lane);
+  return lane == nullptr || lane->id != waits_in;
+}
+
+void Lifecycle::FailPurgedWatches() {
+  if (!watchers_.anybody()) return;
+  for (TaskId task : watchers_.Tasks()) {
+    if (WasPurged(task)) watchers_.Fail(task, absl::NotFoundError("the task was purged with its queue"));
+  }
+}
+
+void Lifecycle::FinishPurged(TaskId task, const TaskBlock& block, BlockState* state) {
+  DropUniqueKey(task, block);
+  FinishSlot(task, {false, true, 0}, state);
+}
+
 void Lifecycle::Expire(const StoredTask& task, bool in_lane) {
   if (in_lane && !LeaveLane(task).ok()) return;
   QueueState* queue = context_.state.FindQueue(task.lane.queue);
@@ -543,6 +605,7 @@ void Lifecycle::Redrive(StoredTask task) {
   record.set_lane_id(lane->id.value());
   record.set_run_time(context_.now.wall);
   record.set_attempt_base(record.attempt());
+  record.set_redriven(true);
   record.clear_end_time();
   record.clear_forget_time();
   record.clear_dead_reason();
@@ -570,8 +633,12 @@ void Lifecycle::Forget(TaskId task, const records::TaskRecord& record) {
   QueueState* queue = context_.state.FindQueue(queue_id);
   if (state == State::kDead && queue != nullptr) context_.state.Count(queue, Counter::kDead, -1);
   // Completed and cancelled tasks left their slot when they ended.
-  if (state != State::kCompleted && state != State::kCancelled) {
-    if (BlockState* block = TouchBlockOf(task)) FinishSlot(task, {false, true, 0}, block);
+  if (state == State::kCompleted || state == State::kCancelled) return;
+  if (BlockState* state_of_block = TouchBlockOf(task)) {
+    if (auto block = context_.blocks.Load(state_of_block->id, state_of_block->compacted); block.ok()) {
+      DropUniqueKey(task, **block);
+    }
+    FinishSlot(task, {false, true, 0}, state_of_block);
   }
 }
 

@@ -13,8 +13,9 @@
 
 namespace penstock::broker {
 
-// Every way a task's state changes after its enqueue and delivery: docs/task_lifecycle.md shows the picture. The plain path (completed at
-// the first attempt) writes nothing of its own: a bit, and a line in the commit's history. Everything else writes a TaskRecord.
+// Every way a task's state changes after its enqueue and delivery: docs/task_lifecycle.md shows the picture. The plain
+// path (completed at the first attempt) writes nothing of its own: a bit, and a line in the commit's history.
+// Everything else writes a TaskRecord.
 class Lifecycle {
  public:
   Lifecycle(CoreContext& context, Timers& timers, Watchers& watchers)
@@ -33,13 +34,17 @@ class Lifecycle {
 
   // --- of a running task ---
   void Complete(Lease* lease, std::string_view worker, std::string_view result, std::string_view content_type);
-  void Fail(Lease* lease, std::string_view worker, const ErrorText& error, std::optional<Span> retry_after, bool reject);
+  void Fail(Lease* lease, std::string_view worker, const ErrorText& error, std::optional<Span> retry_after,
+            bool reject);
   void Snooze(Lease* lease, std::string_view worker, Span delay);
-  // Given back by its worker unfinished; not an attempt.
-  void Release(Lease* lease, std::string_view worker);
+  // Given back unfinished; not an attempt. `reported`: by its worker, under this lease; otherwise the broker takes it
+  // back.
+  void Release(Lease* lease, std::string_view worker, bool reported);
   // Its worker is gone: an attempt, if it was started.
   void Lose(Lease* lease, std::string_view worker);
-  void FinishCancelled(Lease* lease, std::string_view worker);
+  void FinishCancelled(Lease* lease, std::string_view worker, bool reported);
+  // Asks for its end; the reason is kept with the task.
+  void RequestCancel(Lease* lease, std::string_view reason);
   // Keeps log lines with the task, up to its limit.
   void AddLog(Lease* lease, const LogReport& report);
 
@@ -48,6 +53,14 @@ class Lifecycle {
   absl::Status CancelWaiting(TaskId task, std::string_view reason);
   // It was not started in time. `in_lane`: it still counts as waiting in its lane.
   void Expire(const StoredTask& task, bool in_lane);
+  // Its queue was purged while it waited; the janitor may not have cleared it away yet.
+  bool WasPurged(TaskId task);
+  // Tells whoever watches a task that was purged.
+  void FailPurgedWatches();
+  // What is left to do for a slot of a purged lane.
+  void FinishPurged(TaskId task, const TaskBlock& block, BlockState* state);
+  // Whether a task that waits is still to expire: not once it was started or redriven.
+  static bool MayExpire(const records::TaskRecord* record);
   // Scheduled or retryable, and due now; or dead, and redriven. FailedPrecondition for other states.
   absl::Status RunNow(TaskId task);
 
@@ -70,6 +83,8 @@ class Lifecycle {
   void LoadDetails(Lease* lease);
   // The record of a running task: the stored one, or a new one.
   records::TaskRecord RecordOf(const Lease& lease);
+  // Gives a task a record while it runs, when it has none.
+  void MakeExceptional(Lease* lease, records::TaskRecord* record);
   void AddAttempt(const Lease& lease, std::string_view worker, int outcome, const ErrorText& error,
                   records::TaskRecord* record);
   void PutRecord(TaskId task, const records::TaskRecord& record);
@@ -82,6 +97,8 @@ class Lifecycle {
                       records::TaskRecord* record);
   void ReleaseUniqueKey(QueueId queue, TaskId task, std::string_view key, Span window);
   void ReleaseUniqueKeyOf(const StoredTask& task);
+  // Frees the key of a task that is deleted, window or not.
+  void DropUniqueKey(TaskId task, const TaskBlock& block);
   void NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result = {},
                       std::string_view content_type = {});
   const RetryPolicy& PolicyOf(const QueueState& queue, const StoredTask& task);

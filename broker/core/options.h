@@ -9,10 +9,11 @@
 
 namespace penstock::broker {
 
-// What the core is told once. The defaults are those of docs and `penstock limits`; broker/options.h validates and documents them.
+// What the core is told once. The defaults are those of docs and `penstock limits`; broker/options.h validates and
+// documents them.
 struct CoreOptions {
   uint8_t partition = 0;
-  Span lease = 30 * kSecond;            // of a session that names none
+  Span lease = 30 * kSecond;  // of a session that names none
   Span session_grace = 3 * kSecond;
   Span reclaim_window = 30 * kSecond;
   QueueSettings queue_defaults;
@@ -22,10 +23,10 @@ struct CoreOptions {
   uint32_t max_tasks_per_worker = 1'000;
   uint32_t max_watchers = 100'000;
   uint64_t max_log_bytes_per_task = 64 << 10;
-  Span request_window = 10 * kMinute;   // for how long a repeated request id is recognised
+  Span request_window = 10 * kMinute;  // for how long a repeated request id is recognised
   size_t block_cache_bytes = 64 << 20;
-  size_t block_bytes = 1 << 20;         // a block is closed when it has this much
-  size_t checkpoint_bytes = 8 << 20;    // of deltas, before the next checkpoint
+  size_t block_bytes = 1 << 20;       // a block is closed when it has this much
+  size_t checkpoint_bytes = 8 << 20;  // of deltas, before the next checkpoint
   // Spacing of priorities: a lower one is served after this many tasks of a higher one at the latest.
   uint32_t priority_burst = 15;
 };

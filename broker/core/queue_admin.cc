@@ -30,6 +30,7 @@ QueueView QueueAdmin::View(const QueueState& queue) {
   view.draining = queue.draining;
   view.create_time = queue.create_time;
   view.counters = queue.counters;
+  view.times = queue.times;
   TypeId last_type;
   for (LaneId id : queue.lanes) {
     Lane* lane = context_.state.FindLane(id);
@@ -123,23 +124,26 @@ uint64_t QueueAdmin::Purge(QueueState* queue) {
   context_.state.Count(queue, Counter::kScheduled, -static_cast<int64_t>(counters.scheduled));
   context_.state.Count(queue, Counter::kAvailable, -static_cast<int64_t>(counters.available));
   context_.state.Count(queue, Counter::kRetryable, -static_cast<int64_t>(counters.retryable));
+  lifecycle_.FailPurgedWatches();
   return purged;
 }
 
 absl::Status QueueAdmin::Delete(QueueState* queue, bool force) {
   const QueueCounters& counters = queue->counters;
   if (counters.running > 0) {
-    return absl::FailedPreconditionError(fmt::format(
-        "queue {} has {} running tasks; pause it, wait for them or cancel them, then delete it", queue->name,
-        counters.running));
+    return absl::FailedPreconditionError(
+        fmt::format("queue {} has {} running tasks; pause it, wait for them or cancel them, then delete it",
+                    queue->name, counters.running));
   }
   const uint64_t waiting = counters.scheduled + counters.available + counters.retryable;
   if (!force && waiting + counters.dead > 0) {
-    return absl::FailedPreconditionError(fmt::format("queue {} has {} waiting and {} dead tasks; set force to delete them too",
-                                                     queue->name, waiting, counters.dead));
+    return absl::FailedPreconditionError(
+        fmt::format("queue {} has {} waiting and {} dead tasks; set force to delete them too", queue->name, waiting,
+                    counters.dead));
   }
   Purge(queue);
-  // Its dead tasks are forgotten by their retention; they cannot be found or redriven without the queue.
+  // The janitor forgets its dead tasks, and what else is left of it.
+  context_.queue_deleted = true;
   context_.commit.Delete(Family::kMeta, context_.keys.Queue(queue->id));
   context_.Fact(LogFact::Kind::kQueueDeleted, fmt::format("queue={}", queue->name));
   enqueuer_.Forget(queue->name);
@@ -161,7 +165,8 @@ void QueueAdmin::Apply(const DeadTasksCommand& command) {
       return;
     }
   }
-  // Collected first: what is done to them changes the index that is scanned. With a type, others are passed over, within a bound.
+  // Collected first: what is done to them changes the index that is scanned. With a type, others are passed over,
+  // within a bound.
   std::vector<std::pair<TaskId, records::TaskRecord>> chosen;
   uint32_t looked_at = 0;
   bool exhausted = true;

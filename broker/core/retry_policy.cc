@@ -8,6 +8,7 @@
 namespace penstock::broker {
 
 Span BackoffAfter(const RetryPolicy& policy, TaskId task, uint32_t attempt) {
+  if (policy.initial_backoff <= 0) return 0;  // nothing times infinity is not a number
   const double grown = static_cast<double>(policy.initial_backoff) *
                        std::pow(policy.multiplier, static_cast<double>(attempt) - 1);  // may be infinite
   const double bound = std::min(grown, static_cast<double>(policy.max_backoff));

@@ -81,8 +81,8 @@ void Sessions::Open(const OpenSessionCommand& command) {
   if (command.resume) {
     auto found = by_id_.find(command.session_id);
     if (found == by_id_.end()) {
-      return refuse(absl::NotFoundError(
-          "the session has ended and its tasks were given to others; connect without session_id"));
+      return refuse(
+          absl::NotFoundError("the session has ended and its tasks were given to others; connect without session_id"));
     }
     return Resume(found->second, command);
   }
@@ -96,8 +96,8 @@ void Sessions::Open(const OpenSessionCommand& command) {
   Session* added = session.get();
   by_id_[added->id] = added;
   sessions_[added->number] = std::move(session);
-  context_.Fact(LogFact::Kind::kSessionOpened, fmt::format("worker={} session=w{}", command.worker_name,
-                                                           added->number.value()));
+  context_.Fact(LogFact::Kind::kSessionOpened,
+                fmt::format("worker={} session=w{}", command.worker_name, added->number.value()));
   added->connect_time = context_.now.wall;
   Resume(added, command);
 }
@@ -119,7 +119,6 @@ void Sessions::Resume(Session* session, const OpenSessionCommand& command) {
   session->host = command.host;
   session->pid = command.pid;
   session->version = command.version;
-  session->draining = false;
   session->stuck_tasks.clear();
   session->credit = 0;
   session->type_credits.clear();
@@ -146,12 +145,12 @@ void Sessions::Resume(Session* session, const OpenSessionCommand& command) {
       not_held.push_back(lease.task);
       continue;
     }
-    if (found->second->started && !lease.started) context_.state.Start(&lease, context_.now.wall);
+    if (found->second->started && !lease.started) Start(&lease, context_.now.wall);
     if (lease.cancel_requested) welcome.cancelled_tasks.push_back(lease.task);
   }
   for (TaskId task : not_held) {
     ForgetProgress(task);
-    lifecycle_.Release(context_.state.FindLease(task), session->worker_name);
+    lifecycle_.Release(context_.state.FindLease(task), session->worker_name, false);
   }
   for (const HeldTask& task : command.held_tasks) {
     const Lease* lease = context_.state.FindLease(task.task);
@@ -164,7 +163,9 @@ void Sessions::Resume(Session* session, const OpenSessionCommand& command) {
                   fmt::format("{} held={} returned={} lost={}", Describe(*session), command.held_tasks.size(),
                               not_held.size(), welcome.lost_tasks.size()));
   }
-  context_.MessageFor(session->stream).welcome = std::move(welcome);
+  SessionMessage& message = context_.MessageFor(session->stream);
+  message.welcome = std::move(welcome);
+  message.drain = session->draining;  // it may have been away when an operator asked for it
   Record(*session);
   observer_.SessionConnected(session);
 }
@@ -179,14 +180,21 @@ Lease* Sessions::CurrentLease(const Session& session, TaskId task, FencingToken 
   return nullptr;
 }
 
+void Sessions::Start(Lease* lease, Time start_time) {
+  context_.state.Start(lease, start_time);
+  if (lease->available_time == 0) return;
+  context_.state.FindQueue(lease->queue)->times.wait.Add(start_time - lease->available_time);
+}
+
 void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, SessionMessage& message) {
   Lease* lease = CurrentLease(*session, outcome.task, outcome.token, message);
   if (lease == nullptr) return;
   if (!lease->started && outcome.kind != OutcomeKind::kReleased) {
-    context_.state.Start(lease, context_.now.wall - std::max<Span>(outcome.run_time, 0));
+    Start(lease, context_.now.wall - std::max<Span>(outcome.run_time, 0));
   } else if (outcome.run_time > 0) {
     lease->start_time = context_.now.wall - outcome.run_time;
   }
+  if (outcome.run_time > 0) context_.state.FindQueue(lease->queue)->times.run.Add(outcome.run_time);
   if (!progress_.empty()) ForgetProgress(outcome.task);
   switch (outcome.kind) {
     case OutcomeKind::kCompleted:
@@ -202,13 +210,13 @@ void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, Sessio
       lifecycle_.Snooze(lease, session->worker_name, outcome.delay.value_or(0));
       break;
     case OutcomeKind::kReleased:
-      lifecycle_.Release(lease, session->worker_name);
+      lifecycle_.Release(lease, session->worker_name, true);
       break;
     case OutcomeKind::kCancelled:
       if (lease->cancel_requested) {
-        lifecycle_.FinishCancelled(lease, session->worker_name);
+        lifecycle_.FinishCancelled(lease, session->worker_name, true);
       } else {
-        lifecycle_.Release(lease, session->worker_name);  // nobody asked for it: somebody else shall run it
+        lifecycle_.Release(lease, session->worker_name, true);  // nobody asked for it: somebody else shall run it
       }
       break;
   }
@@ -255,7 +263,7 @@ void Sessions::Input(const SessionInput& input) {
   for (const TaskStart& start : input.starts) {
     if (Lease* lease = CurrentLease(*session, start.task, start.token, message)) {
       if (lease->started) continue;
-      context_.state.Start(lease, context_.now.wall);
+      Start(lease, context_.now.wall);
       if (watchers_.Watched(start.task)) {
         TaskSnapshot snapshot;
         snapshot.task = start.task;
@@ -289,7 +297,10 @@ void Sessions::Input(const SessionInput& input) {
     auto limited = session->type_credits.find(std::string(credit.type));
     if (limited != session->type_credits.end()) limited->second += credit.credit;
   }
-  if (input.credit > 0 || !input.type_credits.empty() || input.draining) observer_.SessionChanged(session);
+  // Outcomes too: they free slots, and room below the limit of tasks a worker.
+  if (input.credit > 0 || !input.type_credits.empty() || !input.outcomes.empty() || input.draining) {
+    observer_.SessionChanged(session);
+  }
 }
 
 void Sessions::Broken(Ticket stream) {
@@ -299,10 +310,10 @@ void Sessions::Broken(Ticket stream) {
   by_stream_.erase(found);
   session->stream = Ticket();
   session->credit = 0;
-  context_.Fact(LogFact::Kind::kSessionBroken,
-                fmt::format("{} running={} grace={}", Describe(*session),
-                            context_.state.LeasesOf(session->number).count,
-                            absl::FormatDuration(ToDuration(context_.options.session_grace))));
+  context_.Fact(
+      LogFact::Kind::kSessionBroken,
+      fmt::format("{} running={} grace={}", Describe(*session), context_.state.LeasesOf(session->number).count,
+                  absl::FormatDuration(ToDuration(context_.options.session_grace))));
   SetDeadline(session, context_.now.elapsed + context_.options.session_grace);
   observer_.SessionChanged(session);
 }
@@ -315,7 +326,7 @@ void Sessions::End(Session* session, bool goodbye) {
     Lease* lease = &context_.state.LeaseAt(index);
     ForgetProgress(lease->task);
     if (goodbye) {
-      lifecycle_.Release(lease, session->worker_name);
+      lifecycle_.Release(lease, session->worker_name, false);
     } else {
       lifecycle_.Lose(lease, session->worker_name);
     }
@@ -344,9 +355,9 @@ bool Sessions::Tick() {
       continue;
     }
     if (session->connected()) {
-      context_.MessageFor(session->stream).end = absl::AbortedError(fmt::format(
-          "nothing was heard from this worker for its lease of {}; its tasks were given to others",
-          absl::FormatDuration(ToDuration(session->lease))));
+      context_.MessageFor(session->stream).end = absl::AbortedError(
+          fmt::format("nothing was heard from this worker for its lease of {}; its tasks were given to others",
+                      absl::FormatDuration(ToDuration(session->lease))));
     }
     End(session, false);
   }

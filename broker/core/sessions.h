@@ -31,11 +31,11 @@ struct Session {
   std::string version;
   Time connect_time = 0;
 
-  Ticket stream;               // empty: not connected
-  Span last_heard = 0;         // elapsed
-  Span deadline = 0;           // elapsed: when its tasks go to others
-  Span noted_deadline = 0;     // its entry among the deadlines, at or before `deadline`; 0: none
-  bool draining = false;       // it said so, or an operator did
+  Ticket stream;            // empty: not connected
+  Span last_heard = 0;      // elapsed
+  Span deadline = 0;        // elapsed: when its tasks go to others
+  Span noted_deadline = 0;  // its entry among the deadlines, at or before `deadline`; 0: none
+  bool draining = false;    // it said so, or an operator did
   std::vector<TaskId> stuck_tasks;
 
   // For the dispatcher:
@@ -60,7 +60,8 @@ class SessionObserver {
   virtual void SessionEnds(Session* session) = 0;
 };
 
-// Who is connected, and what becomes of the tasks of those who are not. See design promise 4 and 5 in docs/architecture.md.
+// Who is connected, and what becomes of the tasks of those who are not. See design promise 4 and 5 in
+// docs/architecture.md.
 class Sessions {
  public:
   Sessions(CoreContext& context, Lifecycle& lifecycle, Watchers& watchers, SessionObserver& observer)
@@ -93,6 +94,8 @@ class Sessions {
   void End(Session* session, bool goodbye);
   // The lease if it is the session's current one; otherwise null, and the refusal is noted.
   Lease* CurrentLease(const Session& session, TaskId task, FencingToken token, SessionMessage& message);
+  // The worker has begun to run it.
+  void Start(Lease* lease, Time start_time);
   void ApplyOutcome(Session* session, const TaskOutcome& outcome, SessionMessage& message);
   void ApplyLog(Session* session, const LogReport& report, SessionMessage& message);
   void ApplyProgress(Session* session, const ProgressReport& report, SessionMessage& message);

@@ -238,7 +238,8 @@ absl::Status ReplayPurge(std::string_view operations, SegmentReader read_segment
     if (operation == 0) {
       state->RemovePurgedLane();
     } else if (operation == static_cast<uint8_t>(RunOperation::kPop)) {
-      if (state->purged_lanes().back().runs.empty()) return absl::DataLossError("a delta purges a run that is not there");
+      if (state->purged_lanes().back().runs.empty())
+        return absl::DataLossError("a delta purges a run that is not there");
       state->PopPurgedRun();
     } else {
       ASSIGN_OR_RETURN(std::vector<FreshRun> runs, read_segment(lane, state->purged_lanes().back().segment_begin));
@@ -314,7 +315,8 @@ std::string EncodeDelta(CoreState& state) {
     out.push_back(kBlockCompacted);
     PutVarint(&out, block.value());
   }
-  // Endings come before leases: a task that was given back may be lent again in the same batch, but tasks are dealt out last.
+  // Endings come before leases: a task that was given back may be lent again in the same batch, but tasks are dealt out
+  // last.
   if (!changes.endings.empty()) {
     out.push_back(kEndings);
     PutVarint(&out, changes.endings.size());
@@ -339,9 +341,9 @@ std::string EncodeDelta(CoreState& state) {
     const Lease* lease = state.FindLease(task);
     if (lease == nullptr) continue;
     update_tasks.Put(&updates, task);
-    updates.push_back(
-        static_cast<char>((lease->started ? kStarted : 0) | (lease->cancel_requested ? kCancelRequested : 0) |
-                          (lease->exceptional ? kExceptional : 0)));
+    updates.push_back(static_cast<char>((lease->started ? kStarted : 0) |
+                                        (lease->cancel_requested ? kCancelRequested : 0) |
+                                        (lease->exceptional ? kExceptional : 0)));
     PutSigned(&updates, lease->start_time);
     ++update_count;
   }
@@ -435,7 +437,8 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
         for (uint64_t i = 0; i < count && decoder.ok(); ++i) {
           const TaskId task = tasks.Get(decoder);
           BlockState* block = state->FindBlock(BlockId(task.block()));
-          if (block == nullptr || task.slot() >= block->total) return absl::DataLossError("a delta names an unknown slot");
+          if (block == nullptr || task.slot() >= block->total)
+            return absl::DataLossError("a delta names an unknown slot");
           state->MarkGone(block, task.slot());
         }
         break;
@@ -471,7 +474,8 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
           ending.slot_finished = (flags & kSlotFinished) != 0;
           if (flags & kHasHistory) ending.bucket = static_cast<uint32_t>(decoder.Varint());
           BlockState* block = state->FindBlock(BlockId(task.block()));
-          if (block != nullptr && task.slot() >= block->total) return absl::DataLossError("a delta ends an unknown slot");
+          if (block != nullptr && task.slot() >= block->total)
+            return absl::DataLossError("a delta ends an unknown slot");
           state->End(task, ending, block, sequence);
           if (block != nullptr && block->alive == 0) state->RemoveBlock(block);
         }

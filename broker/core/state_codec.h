@@ -8,14 +8,16 @@
 //   section = tag:1 content:
 //     1  queue counters   varint(queue) 10 x varint(counter)
 //     2  lane changed     varint(lane) varint(queue) varint(type) priority:1 bytes(run operations) alive:1
-//                         [varint(fresh) varint(timed) varint(due) signed(cursor due) varint(cursor task) varint(front position)]
+//                         [varint(fresh) varint(timed) varint(due) signed(cursor due) varint(cursor task) varint(front
+//                         position)]
 //     3  lane removed     varint(lane)
 //     4  block touched    varint(block) varint(slots)
 //     5  slots gone       varint(n) n x signed(task - task before)
 //     6  block compacted  varint(block)
 //     7  leases           varint(n) n x (signed(task - before) signed(token - before) flags:1 [details])
 //                         flags: 1 details as before, 2 exceptional, 4 started, 8 cancel requested
-//                         details: varint(session) varint(queue) varint(type) priority:1 varint(attempt) signed(create) signed(start)
+//                         details: varint(session) varint(queue) varint(type) priority:1 varint(attempt) signed(create)
+//                         signed(start)
 //     8  leases updated   varint(n) n x (signed(task - before) flags:1 signed(start))
 //     9  endings          varint(n) n x (signed(task - before) flags:1 [varint(bucket)])
 //                         flags: 1 lease removed, 2 slot finished, 4 has history in bucket
@@ -26,7 +28,8 @@
 //                         varint(deleted segments) runs(front) runs(back) and the bracket of 2
 //    13  block            varint(block) varint(slots) compacted:1 bits(finished) bits(gone) bytes(finishes)
 //    14  segment garbage  varint(lane) varint(first) varint(end)
-//   runs = varint(n) n x (varint(block) signed(since) varint(entry) varint(position));  bits = varint(words) words x 8 bytes
+//   runs = varint(n) n x (varint(block) signed(since) varint(entry) varint(position));  bits = varint(words) words x 8
+//   bytes
 
 #include <cstdint>
 #include <string>
@@ -50,7 +53,8 @@ absl::StatusOr<std::vector<FreshRun>> DecodeRuns(std::string_view body);
 // Reads the segment of a lane; for replays of lanes with segments.
 using SegmentReader = absl::FunctionRef<absl::StatusOr<std::vector<FreshRun>>(LaneId lane, uint64_t segment)>;
 
-// Applies a delta, or a checkpoint to an empty state. `sequence` is the commit's. DataLoss if it is broken or does not fit.
+// Applies a delta, or a checkpoint to an empty state. `sequence` is the commit's. DataLoss if it is broken or does not
+// fit.
 absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader read_segment, CoreState* state);
 
 }  // namespace penstock::broker

@@ -48,13 +48,13 @@ void Timers::Restore(Lane* lane) {
   if (lane->timed_count == lane->timed_due) return;
   Time wake = kNever;
   // The cursor may stand in a run of which it counted every task: start behind it.
-  const std::string from = context_.keys.Timer(lane->id, lane->due_cursor.due,
-                                               TaskId(lane->due_cursor.task.value() + 1));
-  absl::Status status =
-      context_.commit.Scan(Family::kIndex, from, context_.keys.PastLane('T', lane->id), [&](std::string_view key, auto) {
-        wake = ParseTimerKey(key).due;
-        return false;
-      });
+  const std::string from =
+      context_.keys.Timer(lane->id, lane->due_cursor.due, TaskId(lane->due_cursor.task.value() + 1));
+  absl::Status status = context_.commit.Scan(Family::kIndex, from, context_.keys.PastLane('T', lane->id),
+                                             [&](std::string_view key, auto) {
+                                               wake = ParseTimerKey(key).due;
+                                               return false;
+                                             });
   if (!status.ok()) context_.Unreadable(status, "timers");
   SetWake(lane, wake);
 }
@@ -187,20 +187,20 @@ void Timers::Fill(Lane* lane) {
   int room = kRunsPerFill;
   bool complete = true;
   // What was taken in this batch is deleted in Flush: until then the partial run's stored key still shows.
-  absl::Status status = context_.commit.Scan(
-      Family::kIndex, context_.keys.Timer(lane->id, head.lowest.due, head.lowest.task),
-      context_.keys.PastLane('T', lane->id), [&](std::string_view key, std::string_view value) {
-        const TimerKey timer = ParseTimerKey(key);
-        if (TimerPosition{timer.due, timer.task} > lane->due_cursor) return false;
-        if (room-- == 0) {
-          complete = false;
-          return false;
-        }
-        TimerRun run{{timer.due, timer.task}, 1, TimerKind::kScheduled};
-        auto body = OpenValue(key, value);
-        if (body.ok() && DecodeTimer(*body, &run.count, &run.kind)) head.timers.push_back(run);
-        return true;
-      });
+  absl::Status status =
+      context_.commit.Scan(Family::kIndex, context_.keys.Timer(lane->id, head.lowest.due, head.lowest.task),
+                           context_.keys.PastLane('T', lane->id), [&](std::string_view key, std::string_view value) {
+                             const TimerKey timer = ParseTimerKey(key);
+                             if (TimerPosition{timer.due, timer.task} > lane->due_cursor) return false;
+                             if (room-- == 0) {
+                               complete = false;
+                               return false;
+                             }
+                             TimerRun run{{timer.due, timer.task}, 1, TimerKind::kScheduled};
+                             auto body = OpenValue(key, value);
+                             if (body.ok() && DecodeTimer(*body, &run.count, &run.kind)) head.timers.push_back(run);
+                             return true;
+                           });
   if (!status.ok()) context_.Unreadable(status, "timers");
   head.timers_complete = complete;
 }

@@ -11,22 +11,24 @@
 
 namespace penstock::broker {
 
-// Tasks that wait for a time: scheduled, retryable, and those that were given back. They stand in the store, a key for each run of
-// consecutive slots that are due together, lane by lane in the order of their times; memory holds the next few of lanes that are dispatched. Being
-// due costs no write: a cursor per lane passes over what has become due and moves the counters.
+// Tasks that wait for a time: scheduled, retryable, and those that were given back. They stand in the store, a key for
+// each run of consecutive slots that are due together, lane by lane in the order of their times; memory holds the next
+// few of lanes that are dispatched. Being due costs no write: a cursor per lane passes over what has become due and
+// moves the counters.
 class Timers {
  public:
   explicit Timers(CoreContext& context) : context_(context) {}
 
-  // Puts `count` tasks in consecutive slots, from `task` on, into the lane and its counters. Counts them in the queue under the kind's state.
+  // Puts `count` tasks in consecutive slots, from `task` on, into the lane and its counters. Counts them in the queue
+  // under the kind's state.
   void Add(Lane* lane, Time due, TaskId task, uint32_t count, TimerKind kind);
   // Takes one task with a timer of its own out. REQUIRES: it was added alone, with this due time.
   void Remove(Lane* lane, Time due, TaskId task, TimerKind kind);
   // A task of a longer run left it; its slot is marked gone.
   void RemoveFromRun(Lane* lane, Time due, TaskId task);
 
-  // A block is going away: clears what its cancelled tasks left in lanes, timers and a remembered front, since nobody could tell any more
-  // that their slots are gone.
+  // A block is going away: clears what its cancelled tasks left in lanes, timers and a remembered front, since nobody
+  // could tell any more that their slots are gone.
   void DropBlock(const BlockState& block);
 
   // Moves the cursors of lanes whose next timer is due; bounded work. False: there is more to do at this moment.

@@ -1,5 +1,6 @@
 #include "broker/core/watchers.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace penstock::broker {
@@ -18,12 +19,21 @@ void Watchers::Remove(Ticket ticket) {
   tasks_.erase(found);
 }
 
+std::vector<TaskId> Watchers::Tasks() const {
+  std::vector<TaskId> tasks;
+  tasks.reserve(watchers_.size());
+  for (const auto& [task, watchers] : watchers_) tasks.push_back(task);
+  std::sort(tasks.begin(), tasks.end());
+  return tasks;
+}
+
 void Watchers::Notify(const TaskSnapshot& snapshot) {
   auto found = watchers_.find(snapshot.task);
   if (found == watchers_.end()) return;
   const bool final = IsFinal(snapshot.state);
   for (const Watcher& watcher : found->second) {
-    if (final || !watcher.only_end) context_.effects.watch_events.push_back({watcher.ticket, absl::OkStatus(), snapshot});
+    if (final || !watcher.only_end)
+      context_.effects.watch_events.push_back({watcher.ticket, absl::OkStatus(), snapshot});
     if (final) tasks_.erase(watcher.ticket);
   }
   if (final) watchers_.erase(found);

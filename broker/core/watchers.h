@@ -20,6 +20,8 @@ class Watchers {
   // The task changed; ends the watches when the state is final. Costs nothing when nobody watches anything.
   bool anybody() const { return !tasks_.empty(); }
   bool Watched(TaskId task) const { return watchers_.contains(task); }
+  // Every watched task, in the order of the ids.
+  std::vector<TaskId> Tasks() const;
   void Notify(const TaskSnapshot& snapshot);
   // The task is gone without an end of its own (purged).
   void Fail(TaskId task, const absl::Status& status);

@@ -41,7 +41,11 @@ class Families {
   }
   void Histogram(std::string name, std::string help, const HistogramMetrics& values) {
     Start(std::move(name), MetricType::Histogram, std::move(help));
+    AddHistogram({}, values);
+  }
+  void AddHistogram(std::vector<ClientMetric::Label> labels, const HistogramMetrics& values) {
     ClientMetric metric;
+    metric.label = std::move(labels);
     uint64_t count = 0;
     for (size_t i = 0; i < values.counts.size(); ++i) {
       count += values.counts[i];
@@ -59,6 +63,15 @@ class Families {
   std::vector<MetricFamily> families_;
 };
 
+void AddTo(const HistogramMetrics& values, HistogramMetrics* sum) {
+  if (sum->counts.empty()) {
+    *sum = values;
+    return;
+  }
+  for (size_t i = 0; i < std::min(values.counts.size(), sum->counts.size()); ++i) sum->counts[i] += values.counts[i];
+  sum->sum += values.sum;
+}
+
 void AddTo(const QueueMetrics& queue, QueueMetrics* sum) {
   sum->scheduled += queue.scheduled;
   sum->available += queue.available;
@@ -72,6 +85,9 @@ void AddTo(const QueueMetrics& queue, QueueMetrics* sum) {
   sum->dead_total += queue.dead_total;
   sum->oldest_age = std::max(sum->oldest_age, queue.oldest_age);
   sum->unhandled_types += queue.unhandled_types;
+  sum->attempts_lost += queue.attempts_lost;
+  AddTo(queue.wait_seconds, &sum->wait_seconds);
+  AddTo(queue.run_seconds, &sum->run_seconds);
 }
 
 // At most kQueuesMax queues in the order of their names, and the sum of the rest.
@@ -130,6 +146,9 @@ void AddQueues(const MetricsSnapshot& snapshot, Families* out) {
           });
   family("penstock_attempts_failed_total", MetricType::Counter, "Attempts that failed.",
          [](const QueueMetrics& queue) { return queue.failed_total; });
+  family("penstock_attempts_lost_total", MetricType::Counter,
+         "Attempts that ended because their worker was gone, since start; failed ones, too.",
+         [](const QueueMetrics& queue) { return queue.attempts_lost; });
   divided("penstock_queue_tasks", MetricType::Gauge, "Tasks that a queue has, by state.", "state",
           [](const QueueMetrics& queue) {
             return Values{{"scheduled", queue.scheduled},
@@ -143,6 +162,12 @@ void AddQueues(const MetricsSnapshot& snapshot, Families* out) {
   family("penstock_queue_unhandled_types", MetricType::Gauge,
          "Types with waiting tasks that no connected worker handles.",
          [](const QueueMetrics& queue) { return queue.unhandled_types; });
+  auto times = [&](std::string name, std::string help, HistogramMetrics QueueMetrics::*values) {
+    out->Start(std::move(name), MetricType::Histogram, std::move(help));
+    for (const QueueMetrics& queue : queues) out->AddHistogram({{"queue", queue.name}}, queue.*values);
+  };
+  times("penstock_task_wait_seconds", "From available to started.", &QueueMetrics::wait_seconds);
+  times("penstock_task_run_seconds", "Run time of attempts, as workers measured it.", &QueueMetrics::run_seconds);
 }
 
 void AddProcess(const ProcessUsage& process, Families* out) {
@@ -169,7 +194,8 @@ std::vector<MetricFamily> BrokerMetrics::Collect() const {
   out.Counter("penstock_syncs_total", "Commits that waited for fsync, since start.",
               static_cast<double>(snapshot.sync_count));
   out.Histogram("penstock_commit_seconds", "Write and fsync of a commit.", snapshot.commit_seconds);
-  out.Histogram("penstock_commit_group_tasks", "Tasks that share a commit.", snapshot.commit_group_tasks);
+  out.Counter("penstock_commit_bytes_total", "Written by commits, since start.",
+              static_cast<double>(snapshot.commit_bytes));
   out.Gauge("penstock_mailbox_bytes", "Commands waiting in the mailbox.", static_cast<double>(snapshot.mailbox_bytes));
   out.Gauge("penstock_sessions", "Workers connected, or within their grace.", static_cast<double>(snapshot.sessions));
   out.Gauge("penstock_disk_free_bytes", "Free on the data folder's disk.",

@@ -17,7 +17,15 @@
 
 namespace penstock::broker {
 
-// As QueueStats in the API. Counters count since the queue was created.
+// counts[i]: values in (upper_bounds[i-1], upper_bounds[i]]; the last count, one more than there are bounds, is of
+// those above.
+struct HistogramMetrics {
+  std::vector<double> upper_bounds;
+  std::vector<uint64_t> counts;
+  double sum = 0;
+};
+
+// As QueueStats in the API. Counters count since the queue was created, times since the broker started.
 struct QueueMetrics {
   std::string name;
   uint64_t scheduled = 0;
@@ -32,14 +40,9 @@ struct QueueMetrics {
   uint64_t dead_total = 0;
   absl::Duration oldest_age;
   uint64_t unhandled_types = 0;
-};
-
-// counts[i]: values in (upper_bounds[i-1], upper_bounds[i]]; the last count, one more than there are bounds, is of
-// those above.
-struct HistogramMetrics {
-  std::vector<double> upper_bounds;
-  std::vector<uint64_t> counts;
-  double sum = 0;
+  uint64_t attempts_lost = 0;
+  HistogramMetrics wait_seconds;  // from available to started
+  HistogramMetrics run_seconds;   // of attempts
 };
 
 struct MetricsSnapshot {
@@ -49,8 +52,8 @@ struct MetricsSnapshot {
   std::vector<QueueMetrics> queues;  // in any order
   uint64_t commit_count = 0;
   uint64_t sync_count = 0;
-  HistogramMetrics commit_seconds;      // write and fsync of a commit
-  HistogramMetrics commit_group_tasks;  // tasks that one commit enqueued or finished
+  uint64_t commit_bytes = 0;
+  HistogramMetrics commit_seconds;  // write and fsync of a commit
   uint64_t mailbox_bytes = 0;
   uint64_t sessions = 0;
   uint64_t disk_free_bytes = 0;

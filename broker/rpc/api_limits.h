@@ -8,8 +8,6 @@
 
 namespace penstock::broker {
 
-inline constexpr Span kMilli = 1'000;
-inline constexpr Span kHour = 60 * kMinute;
 inline constexpr Span kDay = 24 * kHour;
 
 // What a field of the API may hold. Sizes are bytes. The first group can be configured, the rest is part of the

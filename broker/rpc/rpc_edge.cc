@@ -12,10 +12,14 @@
 
 namespace penstock::broker {
 
+// Reads wait for the disk, not for a processor; two keep one slow read from stopping the others.
+constexpr size_t kReadThreads = 2;
+
 // In the order in which they depend on each other.
 struct RpcEdge::Parts {
   Parts(Options options, CommandDoor& door, TicketTable& tickets, const BrokerFacts& facts, const Clock& clock)
-      : context{door, tickets, calls, reads, clock, options.limits, options.version, options.partition},
+      : reads(kReadThreads, options.reads_waiting),
+        context{door, tickets, calls, reads, clock, options.limits, options.version, options.partition},
         status(door, tickets),
         task_service(context),
         worker_service(context),

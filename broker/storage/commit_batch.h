@@ -52,7 +52,8 @@ class CommitBatch {
   const std::string& operations() const { return operations_; }
   void Clear() { operations_.clear(); }
 
-  // Calls `visit` for every operation in order. DataLoss if the encoding is broken, which only a log from elsewhere can be.
+  // Calls `visit` for every operation in order. DataLoss if the encoding is broken, which only a log from elsewhere can
+  // be.
   absl::Status ForEach(absl::FunctionRef<void(const Operation&)> visit) const;
 
  private:

@@ -3,6 +3,25 @@
 #include "common/coding.h"
 
 namespace penstock::broker {
+namespace {
+
+// An entry but for its worker, which is returned by its number.
+uint64_t GetEntry(Decoder& decoder, Time commit_time, FinishedTask* task) {
+  task->task = TaskId(decoder.Varint());
+  task->queue = QueueId(static_cast<uint32_t>(decoder.Varint()));
+  task->type = TypeId(static_cast<uint32_t>(decoder.Varint()));
+  task->priority = decoder.Byte();
+  task->token = FencingToken(decoder.Varint());
+  const uint64_t worker = decoder.Varint();
+  task->create_time = commit_time + decoder.Signed();
+  task->start_time = commit_time + decoder.Signed();
+  task->end_time = commit_time;
+  task->content_type = decoder.Bytes();
+  task->result = decoder.Bytes();
+  return worker;
+}
+
+}  // namespace
 
 void HistoryBuilder::Add(const FinishedTask& task, Time commit_time) {
   size_t worker = 0;
@@ -18,6 +37,16 @@ void HistoryBuilder::Add(const FinishedTask& task, Time commit_time) {
   PutSigned(&entries_, task.start_time - commit_time);
   PutBytes(&entries_, task.content_type);
   PutBytes(&entries_, task.result);
+}
+
+std::optional<FencingToken> HistoryBuilder::TokenOf(TaskId task) const {
+  Decoder decoder(entries_);
+  while (!decoder.done()) {
+    FinishedTask entry;
+    GetEntry(decoder, 0, &entry);
+    if (entry.task == task) return entry.token;
+  }
+  return std::nullopt;
 }
 
 std::string HistoryBuilder::Finish(Time commit_time) {
@@ -40,24 +69,12 @@ absl::Status VisitHistory(std::string_view body, absl::FunctionRef<bool(const Fi
   for (uint64_t i = 0; i < worker_count && decoder.ok(); ++i) workers.push_back(decoder.Bytes());
   while (decoder.ok() && !decoder.done()) {
     FinishedTask task;
-    task.task = TaskId(decoder.Varint());
-    task.queue = QueueId(static_cast<uint32_t>(decoder.Varint()));
-    task.type = TypeId(static_cast<uint32_t>(decoder.Varint()));
-    task.priority = decoder.Byte();
-    task.token = FencingToken(decoder.Varint());
-    const uint64_t worker = decoder.Varint();
-    task.create_time = commit_time + decoder.Signed();
-    task.start_time = commit_time + decoder.Signed();
-    task.end_time = commit_time;
-    task.content_type = decoder.Bytes();
-    task.result = decoder.Bytes();
-    if (!decoder.ok() || worker >= workers.size()) break;
+    const uint64_t worker = GetEntry(decoder, commit_time, &task);
+    if (!decoder.ok() || worker >= workers.size()) return absl::DataLossError("a history record is broken");
     task.worker = workers[worker];
     if (!visit(task)) return absl::OkStatus();
-    if (decoder.done()) return absl::OkStatus();
   }
-  if (decoder.ok() && decoder.done()) return absl::OkStatus();
-  return absl::DataLossError("a history record is broken");
+  return decoder.ok() ? absl::OkStatus() : absl::DataLossError("a history record is broken");
 }
 
 std::string EncodeAddresses(const std::vector<HistoryAddress>& addresses) {

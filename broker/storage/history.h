@@ -1,7 +1,8 @@
 #ifndef PENSTOCK_BROKER_STORAGE_HISTORY_H_
 #define PENSTOCK_BROKER_STORAGE_HISTORY_H_
 
-// History: the tasks that one commit completed at their first attempt, with their results; one record for each retention bucket.
+// History: the tasks that one commit completed at their first attempt, with their results; one record for each
+// retention bucket.
 //
 //   history = signed(commit time) varint(workers) bytes(worker)* entry*
 //   entry   = varint(task) varint(queue) varint(type) priority:1 varint(token) varint(worker)
@@ -41,6 +42,8 @@ class HistoryBuilder {
   size_t bytes() const { return entries_.size(); }
   // `end_time` of a task is the commit time.
   void Add(const FinishedTask& task, Time commit_time);
+  // Under which lease a task that was added was finished; nullopt if it was not added.
+  std::optional<FencingToken> TokenOf(TaskId task) const;
   // The record's body; the builder is empty again.
   std::string Finish(Time commit_time);
 

@@ -15,7 +15,8 @@
 //             task:8 'L' record:4                       LogRecord
 //             task:8 'O'                                ResultRecord
 //             task(block, slot 0):8 'B'                 a compacted TaskBlock
-//   kIndex    'T' lane:4 due:8 task:8                   a timer; value: varint number of tasks in consecutive timed slots, from task on
+//   kIndex    'T' lane:4 due:8 task:8                   a timer; value: varint number of tasks in consecutive timed
+//   slots, from task on
 //             'E' time:8 block:8                        a block with a task that expires then
 //             'U' queue:4 key                           UniqueRecord
 //             'Q' request id:16                         RequestRecord

@@ -1,7 +1,8 @@
 #ifndef PENSTOCK_BROKER_STORAGE_RECORDS_H_
 #define PENSTOCK_BROKER_STORAGE_RECORDS_H_
 
-// Small records (penstock.internal.v1) in and out of a store, in their envelopes. Unknown fields survive a read and a write.
+// Small records (penstock.internal.v1) in and out of a store, in their envelopes. Unknown fields survive a read and a
+// write.
 
 #include <string>
 #include <string_view>

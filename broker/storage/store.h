@@ -12,8 +12,9 @@
 
 namespace penstock::broker {
 
-// What is read from: a store as it is now, a snapshot of one, or a store with commits in flight on top (engine/pipeline_view.h).
-// Values come back as they were put: envelopes (format version, checksum) are the records' business (storage/records.h).
+// What is read from: a store as it is now, a snapshot of one, or a store with commits in flight on top
+// (engine/pipeline_view.h). Values come back as they were put: envelopes (format version, checksum) are the records'
+// business (storage/records.h).
 class StoreReader {
  public:
   virtual ~StoreReader() = default;
@@ -21,25 +22,28 @@ class StoreReader {
   // NotFound if there is no such key. DataLoss if the store cannot read it.
   virtual absl::StatusOr<std::string> Get(Family family, std::string_view key) const = 0;
 
-  // Visits the keys of [begin, end) in ascending order until `visit` returns false. An empty `end` means the family's last key.
-  // Bounds are cheap to give and keep a scan away from the remains of deleted keys: always start where the first living key is known to be.
+  // Visits the keys of [begin, end) in ascending order until `visit` returns false. An empty `end` means the family's
+  // last key. Bounds are cheap to give and keep a scan away from the remains of deleted keys: always start where the
+  // first living key is known to be.
   virtual absl::Status Scan(Family family, std::string_view begin, std::string_view end,
                             absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const = 0;
 
   // The same in descending order, from the last key before `end`.
-  virtual absl::Status ScanBackward(Family family, std::string_view begin, std::string_view end,
-                                    absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const = 0;
+  virtual absl::Status ScanBackward(
+      Family family, std::string_view begin, std::string_view end,
+      absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const = 0;
 };
 
 // A partition's data on disk, or its twin in memory. Commits come from one thread; reads from any.
 class Store : public StoreReader {
  public:
-  // Applies a batch as a whole or not at all. With `sync` it, and every commit before it, is on disk when this returns OK. After
-  // any error the outcome is unknown and every later Commit fails too: the store must be opened anew. The one exception is
-  // ResourceExhausted (the disk is full), after which nothing was applied and later commits may succeed.
+  // Applies a batch as a whole or not at all. With `sync` it, and every commit before it, is on disk when this returns
+  // OK. After any error the outcome is unknown and every later Commit fails too: the store must be opened anew. The one
+  // exception is ResourceExhausted (the disk is full), after which nothing was applied and later commits may succeed.
   virtual absl::Status Commit(const CommitBatch& batch, bool sync) = 0;
 
-  // The data as after the last commit; later commits do not show. Keep it for a moment only: it holds back the reclaiming of space.
+  // The data as after the last commit; later commits do not show. Keep it for a moment only: it holds back the
+  // reclaiming of space.
   virtual std::unique_ptr<StoreReader> Snapshot() const = 0;
 
   struct Health {

@@ -1,8 +1,8 @@
 #ifndef PENSTOCK_BROKER_STORAGE_TASK_BLOCK_H_
 #define PENSTOCK_BROKER_STORAGE_TASK_BLOCK_H_
 
-// A block: all tasks that one commit enqueued (or the first 16,384 of them), in the order of their arrival, with a directory of
-// the lanes they belong to. Written once, never changed; a task's slot is part of its id.
+// A block: all tasks that one commit enqueued (or the first 16,384 of them), in the order of their arrival, with a
+// directory of the lanes they belong to. Written once, never changed; a task's slot is part of its id.
 //
 //   block  = varint(block) signed(create time) varint(entries) entry* varint(slots) slot* specs
 //   entry  = varint(lane) varint(queue) varint(type) priority:1        a lane with tasks in this block
@@ -112,7 +112,8 @@ class TaskBlockBuilder {
 
   // The directory entry of a lane, made at its first call. REQUIRES: a lane is named once.
   uint32_t AddEntry(const TaskBlock::Entry& entry);
-  // Adds a task and returns its slot. `task.run_at` and `expire_at` are resolved; run_at 0 means not scheduled. REQUIRES: !full().
+  // Adds a task and returns its slot. `task.run_at` and `expire_at` are resolved; run_at 0 means not scheduled.
+  // REQUIRES: !full().
   uint32_t Add(uint32_t entry, const NewTask& task, Time create_time);
 
   // The finished block; the builder is empty again.

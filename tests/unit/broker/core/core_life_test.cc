@@ -26,8 +26,8 @@ class CoreLifeTest : public ::testing::Test {
     task.spec = "spec";
     return task;
   }
-  Ticket Connect(uint32_t credit, uint32_t concurrency = 100, std::string id = "secret", std::vector<HeldTask> held = {},
-                 bool resume = false) {
+  Ticket Connect(uint32_t credit, uint32_t concurrency = 100, std::string id = "secret",
+                 std::vector<HeldTask> held = {}, bool resume = false) {
     OpenSessionCommand open;
     open.stream = driver_.NewTicket();
     open.session_id = id;
@@ -74,13 +74,14 @@ class CoreLifeTest : public ::testing::Test {
       for (const Refusal& refusal : message.refusals) refusals_.push_back(refusal);
     }
   }
-  QueueCounters Counters(const std::string& queue = "q") {
+  QueueView View(const std::string& queue = "q") {
     Effects effects = driver_.Step(Command(StatusCommand{driver_.NewTicket()}));
     for (const QueueView& view : std::get<StatusReply>(effects.replies.at(0).value).queues) {
-      if (view.name == queue) return view.counters;
+      if (view.name == queue) return view;
     }
     return {};
   }
+  QueueCounters Counters(const std::string& queue = "q") { return View(queue).counters; }
 
   CoreDriver driver_;
   std::vector<Delivery> delivered_;
@@ -183,6 +184,36 @@ TEST_F(CoreLifeTest, BrokenSessionGivesBackAfterItsGraceWithoutAnAttemptForWhatD
   for (size_t i = 2; i < 4; ++i) attempts[delivered_[i].task] = delivered_[i].attempt;
   EXPECT_EQ(attempts[delivered_[0].task], 2u) << "started: lost";
   EXPECT_EQ(attempts[delivered_[1].task], 1u) << "not started: given back";
+}
+
+TEST_F(CoreLifeTest, TimesCountFromAvailableToStartAndWhatWorkersMeasured) {
+  NewTask delayed = Plain();
+  delayed.run_at = driver_.now().wall + kHour;
+  Enqueue(delayed);
+  Enqueue(Plain(), 2);
+  driver_.Advance(20 * kMilli);
+  const Ticket stream = Connect(2);
+  for (const Delivery& delivery : delivered_) Start(stream, delivery);
+  TaskOutcome outcome = Outcome(delivered_.at(0), OutcomeKind::kCompleted);
+  outcome.run_time = 3 * kMilli;
+  Report(stream, outcome);
+  QueueTimes times = View().times;
+  EXPECT_EQ(times.wait.counts[4], 2u) << "20 ms are above 10 ms and not above 25 ms";
+  EXPECT_EQ(times.wait.sum, 40 * kMilli);
+  EXPECT_EQ(times.run.counts[2], 1u);
+  EXPECT_EQ(times.run.sum, 3 * kMilli);
+  EXPECT_EQ(times.attempts_lost, 0u);
+  // The other one is lost with its worker and waits again; the delayed one has waited since it was due.
+  driver_.Step(Command(SessionBroken{stream}));
+  driver_.Advance(4 * kSecond);
+  EXPECT_EQ(View().times.attempts_lost, 1u);
+  driver_.Advance(kHour - 20 * kMilli - 4 * kSecond);
+  const Ticket other = Connect(2, 100, "other");
+  ASSERT_EQ(delivered_.size(), 4u);
+  for (size_t i = 2; i < 4; ++i) Start(other, delivered_[i]);
+  times = View().times;
+  EXPECT_EQ(times.wait.counts[0], 1u) << "not a moment since it was due";
+  EXPECT_EQ(times.wait.counts.back() + times.wait.counts[times.wait.counts.size() - 2], 1u) << "about an hour";
 }
 
 TEST_F(CoreLifeTest, ResumedSessionKeepsItsTasksAndCompletesOnceAfterACrash) {
@@ -311,7 +342,8 @@ TEST_F(CoreLifeTest, LongLaneSpillsAndComesBack) {
     input.credit = 200;
     const size_t before = delivered_.size();
     static size_t reported = 0;
-    for (; reported < before; ++reported) input.outcomes.push_back(Outcome(delivered_[reported], OutcomeKind::kCompleted));
+    for (; reported < before; ++reported)
+      input.outcomes.push_back(Outcome(delivered_[reported], OutcomeKind::kCompleted));
     Keep(driver_.Step(Command(input)));
     ASSERT_GT(delivered_.size(), before);
   }

@@ -1,5 +1,5 @@
-// Random commands, crashes and lost batches; after every commit a recovery must give the very state that the core has, and at the end
-// every task must have ended once. PENSTOCK_SEEDS=N runs more seeds.
+// Random commands, crashes and lost batches; after every commit a recovery must give the very state that the core has,
+// and at the end every task must have ended once. PENSTOCK_SEEDS=N runs more seeds.
 
 #include <cstdlib>
 #include <map>
@@ -304,13 +304,17 @@ class RandomWorld {
     for (Family family : {Family::kBlocks, Family::kTasks, Family::kHistory}) {
       int left = 0;
       std::string first;
-      ASSERT_TRUE(driver_.store().Scan(family, "", "", [&](std::string_view key, std::string_view) {
-        if (left++ == 0) {
-          for (unsigned char c : key) first += fmt::format("{:02x}", c);
-        }
-        return true;
-      }).ok());
-      EXPECT_EQ(left, 0) << "family " << static_cast<int>(family) << " first " << first << "\n" << driver_.core().DebugState();
+      ASSERT_TRUE(driver_.store()
+                      .Scan(family, "", "",
+                            [&](std::string_view key, std::string_view) {
+                              if (left++ == 0) {
+                                for (unsigned char c : key) first += fmt::format("{:02x}", c);
+                              }
+                              return true;
+                            })
+                      .ok());
+      EXPECT_EQ(left, 0) << "family " << static_cast<int>(family) << " first " << first << "\n"
+                         << driver_.core().DebugState();
     }
   }
 

@@ -41,11 +41,14 @@ MetricsSnapshot Example() {
   mail.dead_total = 7;
   mail.oldest_age = absl::Milliseconds(2'500);
   mail.unhandled_types = 1;
+  mail.attempts_lost = 8;
+  mail.wait_seconds = {{0.001, 0.01}, {1, 2, 3}, 0.5};
+  mail.run_seconds = {{0.001, 0.01}, {3, 2, 1}, 0.75};
   snapshot.queues = {mail};
   snapshot.commit_count = 10;
   snapshot.sync_count = 8;
   snapshot.commit_seconds = {{0.001, 0.01}, {4, 5, 1}, 0.25};
-  snapshot.commit_group_tasks = {{1, 10}, {2, 0, 8}, 1'234};
+  snapshot.commit_bytes = 1'234;
   snapshot.mailbox_bytes = 4'096;
   snapshot.sessions = 2;
   snapshot.disk_free_bytes = 1'000'000;
@@ -82,7 +85,10 @@ TEST(BrokerMetricsTest, SnapshotIsRenderedWhole) {
            "0.25\n"
            "penstock_commit_seconds_bucket{le=\"0.001\"} 4\npenstock_commit_seconds_bucket{le=\"0.01\"} 9\n"
            "penstock_commit_seconds_bucket{le=\"+Inf\"} 10\n",
-           "penstock_commit_group_tasks_sum 1234\n",
+           "penstock_commit_bytes_total 1234\n",
+           "penstock_attempts_lost_total{queue=\"mail\"} 8\n",
+           "penstock_task_wait_seconds_count{queue=\"mail\"} 6\npenstock_task_wait_seconds_sum{queue=\"mail\"} 0.5\n",
+           "penstock_task_run_seconds_bucket{queue=\"mail\",le=\"0.01\"} 5\n",
            "penstock_mailbox_bytes 4096\n",
            "penstock_sessions 2\n",
            "penstock_enqueues_refused 1\n",
