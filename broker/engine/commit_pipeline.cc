@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/logging.h"
+#include "common/status.h"
 #include "common/text.h"
 #include "fmt/format.h"
 
@@ -40,10 +41,7 @@ void FailEffects(const absl::Status& status, Effects* effects) {
 
 CommitPipeline::CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock,
                                std::function<void(absl::Status)> on_failure)
-    : store_(store),
-      receiver_(receiver),
-      clock_(clock),
-      on_failure_(std::move(on_failure)) {}
+    : store_(store), receiver_(receiver), clock_(clock), on_failure_(std::move(on_failure)) {}
 
 CommitPipeline::~CommitPipeline() { Stop(); }
 
@@ -74,24 +72,14 @@ int CommitPipeline::TakeCommitted() {
   return std::exchange(committed_count_, 0);
 }
 
-bool CommitPipeline::idle() const {
-  MutexLock lock(mu_);
-  return waiting_.empty() && !writing_;
-}
-
-bool CommitPipeline::failed() const {
-  MutexLock lock(mu_);
-  return !failure_.ok();
-}
-
 CommitStats CommitPipeline::stats() const {
   CommitStats stats;
   std::vector<int64_t> recent;
   {
     MutexLock lock(mu_);
     stats = stats_;
-    recent.assign(recent_micros_.begin(),
-                  recent_micros_.begin() + static_cast<std::ptrdiff_t>(std::min<uint64_t>(stats_.commits, recent_micros_.size())));
+    recent.assign(recent_micros_.begin(), recent_micros_.begin() + static_cast<std::ptrdiff_t>(std::min<uint64_t>(
+                                                                       stats_.commits, recent_micros_.size())));
   }
   if (!recent.empty()) {
     std::sort(recent.begin(), recent.end());
@@ -133,73 +121,70 @@ void CommitPipeline::Run() {
       } else {
         batch = std::move(waiting_.front());
         waiting_.pop_front();
-        writing_ = true;
       }
     }
     changed_.SignalAll();
     if (sync_now) {
-      // An empty batch with sync: everything written before is on disk after it.
-      if (absl::Status status = store_.Commit(CommitBatch(), true); !status.ok()) {
-        LogFor("engine").error("sync failed error=\"{}\"", ToStd(status.message()));
-      }
-      unsynced_ = false;
-      MutexLock lock(mu_);
-      ++stats_.syncs;
+      if (absl::Status status = Sync(); !status.ok()) Fail(status, 0);
       continue;
     }
     Write(batch);
-    {
-      MutexLock lock(mu_);
-      writing_ = false;
-    }
-    changed_.SignalAll();
   }
 }
 
-void CommitPipeline::Write(CoreBatch& batch) {
-  absl::Status status;
+absl::Status CommitPipeline::Sync() {
+  // With an empty batch everything written before is on disk.
+  RETURN_IF_ERROR(store_.Commit(CommitBatch(), true));
+  unsynced_ = false;
+  MutexLock lock(mu_);
+  ++stats_.syncs;
+  return absl::OkStatus();
+}
+
+void CommitPipeline::Fail(const absl::Status& status, uint64_t sequence) {
+  unsynced_ = false;  // nothing can be done about it any more
   {
     MutexLock lock(mu_);
-    status = failure_;
+    failure_ = status;
   }
-  if (status.ok() && batch.sequence != 0) {
-    const absl::Duration begin = clock_.Read().elapsed;
-    // A relaxed batch is synced by the next that is not, or within 100 ms, whichever comes first.
-    const bool overdue = unsynced_ && begin - unsynced_since_ >= kRelaxedSync;
-    const bool sync = batch.effects.needs_sync || overdue;
-    // A full disk refuses what is written without harm; the space that completions free may make room for it.
-    status = store_.Commit(batch.writes, sync);
-    const absl::Duration end = clock_.Read().elapsed;
-    if (status.ok()) {
-      Count(end - begin, batch.writes.bytes(), sync);
-      if (sync) {
-        unsynced_ = false;
-      } else if (!unsynced_) {
-        unsynced_ = true;
-        unsynced_since_ = begin;
-      }
-      MutexLock lock(mu_);
-      ++committed_count_;
-    }
-  } else if (status.ok() && batch.effects.needs_sync && unsynced_) {
-    // An answer that rests on what was written before it.
-    status = store_.Commit(CommitBatch(), true);
-    unsynced_ = false;
+  LogFor("engine").error("commit failed sequence={} error=\"{}\"", sequence, ToStd(status.message()));
+  on_failure_(status);
+}
+
+void CommitPipeline::Write(CoreBatch& batch) {
+  absl::Status failure;
+  {
+    MutexLock lock(mu_);
+    failure = failure_;
   }
-  if (!status.ok()) {
-    bool first;
-    {
-      MutexLock lock(mu_);
-      first = failure_.ok();
-      if (first) failure_ = status;
-    }
-    if (first) {
-      LogFor("engine").error("commit failed sequence={} error=\"{}\"", batch.sequence, ToStd(status.message()));
-      on_failure_(status);
-    }
-    FailEffects(OutcomeUnknown(status), &batch.effects);
+  if (failure.ok()) {
+    failure = Commit(batch);
+    if (!failure.ok()) Fail(failure, batch.sequence);
   }
+  if (!failure.ok()) FailEffects(OutcomeUnknown(failure), &batch.effects);
   if (!batch.effects.empty()) receiver_.Release(std::move(batch.effects));
+}
+
+absl::Status CommitPipeline::Commit(const CoreBatch& batch) {
+  const absl::Duration begin = clock_.Read().elapsed;
+  // A relaxed batch is synced by the next that is not, or within 100 ms, whichever comes first.
+  const bool overdue = unsynced_ && begin - unsynced_since_ >= kRelaxedSync;
+  const bool sync = batch.effects.needs_sync || overdue;
+  if (batch.sequence == 0) {
+    // An answer may rest on what was written before it.
+    return sync && unsynced_ ? Sync() : absl::OkStatus();
+  }
+  RETURN_IF_ERROR(store_.Commit(batch.writes, sync));
+  Count(clock_.Read().elapsed - begin, batch.writes.bytes(), sync);
+  if (sync) {
+    unsynced_ = false;
+  } else if (!unsynced_) {
+    unsynced_ = true;
+    unsynced_since_ = begin;
+  }
+  MutexLock lock(mu_);
+  ++committed_count_;
+  return absl::OkStatus();
 }
 
 }  // namespace penstock::broker

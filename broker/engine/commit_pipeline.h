@@ -17,9 +17,8 @@
 namespace penstock::broker {
 
 // Upper bounds of the commit latency histogram, in microseconds; the last bucket has none.
-inline constexpr std::array<int64_t, 15> kCommitLatencyBounds = {100,    200,    350,     500,     750,
-                                                                  1'000,  1'500,  2'500,   5'000,   10'000,
-                                                                  25'000, 50'000, 100'000, 250'000, 1'000'000};
+inline constexpr std::array<int64_t, 15> kCommitLatencyBounds = {
+    100, 200, 350, 500, 750, 1'000, 1'500, 2'500, 5'000, 10'000, 25'000, 50'000, 100'000, 250'000, 1'000'000};
 
 struct CommitStats {
   uint64_t commits = 0;
@@ -32,11 +31,11 @@ struct CommitStats {
   absl::Duration latency_p99;
 };
 
-// Writes batches in their order and releases their effects when they are as safe as was promised. One batch is being written while
-// the next may wait: so the engine is at most two ahead, and under load its batches grow.
+// Writes batches in their order and releases their effects when they are as safe as was promised. One batch is being
+// written while the next may wait: so the engine is at most two ahead, and under load its batches grow.
 class CommitPipeline {
  public:
-  // `on_failure` is called once, on the commit thread, when a commit failed.
+  // `on_failure` is called once, on the commit thread, when a commit or a sync failed, before anybody is told.
   CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock, std::function<void(absl::Status)> on_failure);
   ~CommitPipeline();
 
@@ -48,16 +47,17 @@ class CommitPipeline {
   void Submit(CoreBatch batch);
   // The number of batches with writes that are in the store since the last call. Engine's thread.
   int TakeCommitted();
-  // No batch is being written or waits.
-  bool idle() const;
-  bool failed() const;
 
   CommitStats stats() const;
 
  private:
   void Run();
+  // Commits the batch unless a commit has failed before, and releases its effects, or what became of them.
   void Write(CoreBatch& batch);
-  void Release(Effects effects);
+  absl::Status Commit(const CoreBatch& batch);
+  absl::Status Sync();
+  // Nothing is written from now on. `sequence` is the batch's; 0: there was none.
+  void Fail(const absl::Status& status, uint64_t sequence);
   void Count(absl::Duration latency, size_t bytes, bool synced);
 
   Store& store_;
@@ -68,7 +68,6 @@ class CommitPipeline {
   mutable Mutex mu_;
   CondVar changed_;
   std::deque<CoreBatch> waiting_ ABSL_GUARDED_BY(mu_);
-  bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   int committed_count_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);

@@ -18,22 +18,25 @@ class CommandDoor {
  public:
   virtual ~CommandDoor() = default;
 
-  // Hands a command over. `bytes` is about what it holds in memory, for the mailbox's limit. OK: exactly one answer will come through
-  // EffectReceiver for every ticket in it that is to be answered. ResourceExhausted: the mailbox is full, with RetryInfo.
-  // Unavailable: the engine has not started, is stopping or has failed. On an error the command was not taken and `command` is unchanged.
-  // Commands other than enqueues are taken even when enqueues fill the mailbox, up to a quarter more than its limit.
+  // Hands a command over. `bytes` is about what it holds in memory, for the mailbox's limit. OK: exactly one answer
+  // will come through EffectReceiver for every ticket in it that is to be answered. ResourceExhausted: the mailbox is
+  // full, with RetryInfo. Unavailable: the engine has not started, is stopping or has failed. On an error the command
+  // was not taken and `command` is unchanged. Commands other than enqueues are taken even when enqueues fill the
+  // mailbox, up to a quarter more than its limit.
   virtual absl::Status Post(Command&& command, size_t bytes) = 0;
 
-  // Calls `room` once, from any thread, as soon as the mailbox is not full (at once if it isn't). For streams, which stop reading
-  // instead of being refused.
+  // Calls `room` once, from any thread, as soon as the mailbox is not full (at once if it isn't). For streams, which
+  // stop reading instead of being refused.
   virtual void WhenRoom(std::function<void()> room) = 0;
 
   // What the edges read from, after a reply has come. Valid as long as the engine runs; nullptr when it does not.
   virtual const Store* store() const = 0;
 };
 
-// The edges' side. Called from the commit thread, in the order of commits, after the batch is as safe as it was promised to be.
-// Must not block. When commits fail, the engine answers every ticket it still holds with Unavailable ("outcome unknown").
+// The edges' side. Called from the commit thread, in the order of commits, after the batch is as safe as it was
+// promised to be. Must not block. When a commit fails, every command that was taken and not answered yet is answered
+// with Unavailable ("outcome unknown"); streams and watches that no batch has anything for hear nothing: they end with
+// the engine, which their edges are told by its owner.
 class EffectReceiver {
  public:
   virtual ~EffectReceiver() = default;

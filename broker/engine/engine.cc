@@ -9,7 +9,8 @@
 namespace penstock::broker {
 namespace {
 
-// A turn of the engine that took longer than this was not the workers' fault: the rest is not counted against their leases.
+// A turn of the engine that took longer than this was not the workers' fault: the rest is not counted against their
+// leases.
 constexpr absl::Duration kLostTime = absl::Milliseconds(250);
 // Without anything due the engine still looks around this often: metrics and clocks stay fresh.
 constexpr absl::Duration kIdle = absl::Seconds(10);
@@ -22,13 +23,12 @@ Engine::Engine(const EngineOptions& options, Store& store, EffectReceiver& recei
       store_(store),
       clock_(clock),
       mailbox_(options.mailbox_bytes),
-      pipeline_(
-          store, receiver, clock,
-          [this, on_failure = std::move(on_failure)](const absl::Status& status) {
-            mailbox_.Close(OutcomeUnknown(status));
-            mailbox_.Wake();
-            on_failure(status);
-          }) {}
+      pipeline_(store, receiver, clock, [this, on_failure = std::move(on_failure)](const absl::Status& status) {
+        mailbox_.Close(OutcomeUnknown(status));
+        failed_ = true;
+        mailbox_.Wake();
+        on_failure(status);
+      }) {}
 
 Engine::~Engine() { Stop(); }
 
@@ -52,6 +52,8 @@ void Engine::StopDispatch() {
   mailbox_.Wake();
 }
 
+void Engine::LookAtClock() { mailbox_.Wake(); }
+
 void Engine::Stop() {
   mailbox_.Close(absl::UnavailableError("the broker is stopping"));
   stopping_ = true;
@@ -60,7 +62,10 @@ void Engine::Stop() {
   pipeline_.Stop();
 }
 
-absl::Status Engine::Post(Command&& command, size_t bytes) { return mailbox_.Put(std::move(command), bytes); }
+absl::Status Engine::Post(Command&& command, size_t bytes) {
+  if (!started_) return absl::UnavailableError("the broker is starting");
+  return mailbox_.Put(std::move(command), bytes);
+}
 
 void Engine::WhenRoom(std::function<void()> room) { mailbox_.WhenRoom(std::move(room)); }
 
@@ -84,6 +89,9 @@ void Engine::Run() {
   bool dispatch_stopped = false;
   absl::Duration wait;  // the first turn is at once: it records the epoch
   while (true) {
+    // Looked at before the mailbox, which was closed before: if it is empty now, nobody waits for an answer any more.
+    const bool ending = stopping_ || failed_;
+    if (ending) wait = absl::ZeroDuration();
     const absl::Duration slept_from = clock_.Read().elapsed;
     std::vector<Command> commands = mailbox_.Take(wait, options_.batch_bytes);
     // Sleeping is not lost time; waking up much later than asked is.
@@ -94,7 +102,6 @@ void Engine::Run() {
       dispatch_stopped = true;
       core_->StopDispatch();
     }
-    const bool last = stopping_;
     const CoreNow now = ReadClock();
     CoreBatch batch = core_->Step(absl::MakeSpan(commands), now);
     LogFacts(batch.effects.facts);
@@ -106,12 +113,8 @@ void Engine::Run() {
       const absl::Duration waited = clock_.Read().elapsed - before;
       if (waited > kLostTime) last_elapsed_ += waited - kLostTime;
     }
-    if (last && commands.empty()) break;
-    wait = last || pipeline_.failed() ? absl::ZeroDuration() : UntilDeadline(now);
-    if (pipeline_.failed()) {
-      // Nothing can be committed any more; what still comes is answered by the closed mailbox. Answer what is here and end.
-      if (commands.empty()) break;
-    }
+    if (ending && commands.empty()) break;
+    wait = UntilDeadline(now);
   }
 }
 

@@ -24,12 +24,12 @@ struct EngineOptions {
   size_t batch_bytes = 1 << 20;
 };
 
-// Drives one partition: takes all that waits in the mailbox, applies it, hands the batch to the commit thread, and while that one syncs,
-// applies the next. No timer: under load the batches grow by themselves. Two threads: the engine's, which owns the core, and
-// the commit pipeline's, which owns writing.
+// Drives one partition: takes all that waits in the mailbox, applies it, hands the batch to the commit thread, and
+// while that one syncs, applies the next. No timer: under load the batches grow by themselves. Two threads: the
+// engine's, which owns the core, and the commit pipeline's, which owns writing.
 //
-// When a commit fails, its outcome is unknown: every caller is answered so, and `on_failure` is called once. The owner stops the engine and
-// starts a new one on the store opened anew: the same path as any start.
+// When a commit fails, its outcome is unknown: every caller is answered so, and `on_failure` is called once. The owner
+// stops the engine and starts a new one on the store opened anew: the same path as any start.
 class Engine : public CommandDoor {
  public:
   Engine(const EngineOptions& options, Store& store, EffectReceiver& receiver, Clock& clock,
@@ -40,6 +40,8 @@ class Engine : public CommandDoor {
   absl::Status Start();
   // Hands out no more tasks; completions and everything else go on. Any thread, any number of times.
   void StopDispatch();
+  // The clock was moved by hand: does what is due now. Any thread.
+  void LookAtClock();
   // Takes no more commands, commits what was taken, answers everybody, joins the threads. Safe twice and early.
   void Stop();
 
@@ -53,7 +55,8 @@ class Engine : public CommandDoor {
 
  private:
   void Run();
-  // Elapsed time as the core sees it: what the broker itself lost (stopped, swapped, a slow disk) does not count against anybody's lease.
+  // Elapsed time as the core sees it: what the broker itself lost (stopped, swapped, a slow disk) does not count
+  // against anybody's lease.
   CoreNow ReadClock();
   absl::Duration UntilDeadline(const CoreNow& now) const;
   void LogFacts(const std::vector<LogFact>& facts);
@@ -64,9 +67,11 @@ class Engine : public CommandDoor {
   Mailbox mailbox_;
   CommitPipeline pipeline_;
   std::atomic<bool> stop_dispatch_ = false;
+  // Set after the mailbox was closed.
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> failed_ = false;
   std::atomic<uint64_t> epoch_ = 0;
-  bool started_ = false;
+  std::atomic<bool> started_ = false;
   std::thread thread_;
 
   // Of the engine's thread:

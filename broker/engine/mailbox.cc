@@ -22,8 +22,7 @@ absl::Status Mailbox::Put(Command&& command, size_t bytes) {
     MutexLock lock(mu_);
     if (!closed_.ok()) return closed_;
     // Work on its way out of the broker comes before new work: completions must not wait behind a flood of enqueues.
-    const size_t limit =
-        std::holds_alternative<EnqueueCommand>(command) ? bytes_max_ : bytes_max_ + bytes_max_ / 4;
+    const size_t limit = std::holds_alternative<EnqueueCommand>(command) ? bytes_max_ : bytes_max_ + bytes_max_ / 4;
     // Below half there is room for anything, as WhenRoom says.
     if (bytes_ >= bytes_max_ / 2 && bytes_ + bytes > limit) {
       return LimitReached("limits.mailbox",

@@ -18,13 +18,14 @@ class Mailbox {
  public:
   explicit Mailbox(size_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // ResourceExhausted: full; commands other than enqueues may fill a quarter more. Unavailable: closed. The command is unchanged then.
+  // ResourceExhausted: full; commands other than enqueues may fill a quarter more. Unavailable: closed. The command is
+  // unchanged then.
   absl::Status Put(Command&& command, size_t bytes);
   // Calls `room` as soon as the mailbox is not full: at once, or on the engine's thread. When it is closed, too.
   void WhenRoom(std::function<void()> room);
 
-  // Waits until there are commands, Wake is called or `timeout` has passed; then takes what there is, up to the first command with which
-  // it is `bytes` or more.
+  // Waits until there are commands, Wake is called or `timeout` has passed; then takes what there is, up to the first
+  // command with which it is `bytes` or more.
   std::vector<Command> Take(absl::Duration timeout, size_t bytes);
   // Ends a Take.
   void Wake();

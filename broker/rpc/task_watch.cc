@@ -15,7 +15,7 @@ void TaskWatch::Start(TaskId task, bool only_end) {
   command.ticket = ticket_;
   command.task = task;
   command.only_end = only_end;
-  const absl::Status status = context_.door.Post(std::move(command), kSmallCommandBytes);
+  const absl::Status status = context_.door.Post(command, kSmallCommandBytes);
   if (!status.ok()) Hear(status, {});
 }
 
