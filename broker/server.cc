@@ -79,10 +79,19 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   rpc.limits.concurrency = options.limits.tasks_per_worker;
   rpc.limits.name = options.limits.name;
   rpc.limits.key = options.limits.key;
+  rpc.reads_waiting = options.limits.reads;
   rpc.limits.lease_max = ToMicros(options.sessions.lease_max);
   rpc.limit_infos = ListLimits(options);
   rpc.version = kVersion;
   return rpc;
+}
+
+HistogramMetrics ToHistogram(const TimeCounts& times) {
+  HistogramMetrics histogram;
+  for (Span bound : kTimeBounds) histogram.upper_bounds.push_back(static_cast<double>(bound) / 1e6);
+  histogram.counts.assign(times.counts.begin(), times.counts.end());
+  histogram.sum = static_cast<double>(times.sum) / 1e6;
+  return histogram;
 }
 
 }  // namespace
@@ -162,8 +171,8 @@ absl::Status Server::Parts::Start() {
     metrics = std::make_shared<BrokerMetrics>([this] { return ReadMetrics(); });
     HttpOptions http_options;
     http_options.address = options.http.address;
-    http = std::make_unique<HttpServer>(http_options, *this,
-                                        std::vector<std::weak_ptr<prometheus::Collectable>>{metrics});
+    http =
+        std::make_unique<HttpServer>(http_options, *this, std::vector<std::weak_ptr<prometheus::Collectable>>{metrics});
     RETURN_IF_ERROR(http->Start());
   }
   rpc->SetServing(true);
@@ -252,7 +261,8 @@ void Server::Parts::Housekeep() {
       retry = kHousekeeping;
       if (slot.Get() != nullptr) continue;
     }
-    // The engine failed. A full disk heals by itself: start a new engine, the same way as at any start. Anything else needs a new process.
+    // The engine failed. A full disk heals by itself: start a new engine, the same way as at any start. Anything else
+    // needs a new process.
     if (std::shared_ptr<Engine> engine = slot.Get()) {
       slot.Set(nullptr, OutcomeUnknown(failure));
       engine->Stop();
@@ -301,7 +311,8 @@ BrokerFigures Server::Parts::Read() const {
     figures.problems.push_back("enqueues are refused: " + std::string(enqueues_refused.message()));
   }
   if (storage.stalled) {
-    figures.problems.push_back("the disk is too slow: writes wait for compaction; move the data folder to a faster disk or enqueue less");
+    figures.problems.push_back(
+        "the disk is too slow: writes wait for compaction; move the data folder to a faster disk or enqueue less");
   }
   return figures;
 }
@@ -361,6 +372,7 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
   snapshot.process = ReadProcessUsage();
   if (std::shared_ptr<Engine> engine = slot.Get()) {
     const CommitStats stats = engine->commit_stats();
+    snapshot.commit_bytes = stats.bytes;
     snapshot.epoch = engine->epoch();
     for (int64_t bound : kCommitLatencyBounds) {
       snapshot.commit_seconds.upper_bounds.push_back(static_cast<double>(bound) / 1e6);
@@ -386,6 +398,9 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
     row.dead_total = queue.counters.dead_total;
     if (queue.oldest_available != kNever) row.oldest_age = ToDuration(std::max<Span>(now - queue.oldest_available, 0));
     row.unhandled_types = queue.unhandled_types.size();
+    row.attempts_lost = queue.times.attempts_lost;
+    row.wait_seconds = ToHistogram(queue.times.wait);
+    row.run_seconds = ToHistogram(queue.times.run);
     snapshot.queues.push_back(std::move(row));
   }
   return snapshot;
@@ -413,6 +428,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartOn(const BrokerOptions& opt
 int Server::grpc_port() const { return parts_->rpc->port(); }
 
 int Server::http_port() const { return parts_->http ? parts_->http->port() : 0; }
+
+void Server::LookAtClock() {
+  if (std::shared_ptr<Engine> engine = parts_->slot.Get()) engine->LookAtClock();
+}
 
 absl::Status Server::Wait() {
   MutexLock lock(parts_->mu);

@@ -12,24 +12,31 @@
 
 namespace penstock::broker {
 
-// The exit codes of penstock-broker, beside 0 and kExitConfig (78: configuration or damaged data, at which systemd need not restart).
+// The exit codes of penstock-broker, beside 0 and kExitConfig (78: configuration or damaged data, at which systemd need
+// not restart).
 inline constexpr int kExitUnavailable = 69;  // the address is taken
 inline constexpr int kExitLocked = 73;       // another broker uses the data folder
 inline constexpr int kExitStorage = 74;      // the storage failed: restart
 
-// A whole broker: owns the parts, starts them in order, stops them in reverse. One thread starts and stops it; the rest looks after itself.
+// A whole broker: owns the parts, starts them in order, stops them in reverse. One thread starts and stops it; the rest
+// looks after itself.
 class Server {
  public:
   struct Parts;
 
-  // Opens the data folder, recovers, and listens. The status says what is wrong and what to do; ExitCodeOf tells what to exit with.
+  // Opens the data folder, recovers, and listens. The status says what is wrong and what to do; ExitCodeOf tells what
+  // to exit with.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const BrokerOptions& options);
-  // On a store of the caller's, for tests of users (client/test_broker.h): no data folder, no disk watermark. `store` and `clock` outlive it.
+  // On a store of the caller's, for tests of users (broker/test_broker.h): no data folder, no disk watermark. `store`
+  // and `clock` outlive it.
   static absl::StatusOr<std::unique_ptr<Server>> StartOn(const BrokerOptions& options, Store& store, Clock& clock);
   ~Server();
 
   int grpc_port() const;
   int http_port() const;  // 0: no HTTP server
+
+  // To be called when the clock of StartOn was moved: what is due by it happens now. Any thread.
+  void LookAtClock();
 
   // Blocks until Stop is called or the storage failed for good; then the status says how.
   absl::Status Wait();

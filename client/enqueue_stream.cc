@@ -139,7 +139,8 @@ void EnqueueStream::WriteNext() {
   if (reactor_ == nullptr || ended_ || writing_ != nullptr || stopping_) return;
   std::shared_ptr<Frame> next;
   if (unsent_ > 0) {
-    // After a cut all of them, otherwise the last few: frames in flight are few, since a frame grows while one is written.
+    // After a cut all of them, otherwise the last few: frames in flight are few, since a frame grows while one is
+    // written.
     const absl::Time now = absl::Now();
     for (const auto& frame : frames_) {
       if (frame->sent || frame->not_before > now) continue;
@@ -179,8 +180,9 @@ void EnqueueStream::OnRead(Reactor* reactor, v1::EnqueueStreamResponse& response
     if (reactor != reactor_) return;
     connected_ = true;
     failures_ = 0;
-    auto found = std::lower_bound(frames_.begin(), frames_.end(), response.frame_number(),
-                                  [](const auto& frame, uint64_t number) { return frame->request.frame_number() < number; });
+    auto found =
+        std::lower_bound(frames_.begin(), frames_.end(), response.frame_number(),
+                         [](const auto& frame, uint64_t number) { return frame->request.frame_number() < number; });
     if (found == frames_.end() || (*found)->request.frame_number() != response.frame_number()) return;
     std::shared_ptr<Frame> frame = *found;
     frames_.erase(found);
@@ -266,15 +268,17 @@ void EnqueueStream::OnDone(Reactor* reactor, const absl::Status& status) {
     for (const auto& frame : frames_) frame->sent = false;
     unsent_ = frames_.size();
     // Full jitter: many clients of one broker must not come back at once.
-    const absl::Duration bound =
-        std::min(options_.reconnect_max, options_.reconnect_min * static_cast<double>(uint64_t{1} << std::min(failures_, 20)));
+    const absl::Duration bound = std::min(
+        options_.reconnect_max, options_.reconnect_min * static_cast<double>(uint64_t{1} << std::min(failures_, 20)));
     ++failures_;
-    const double draw = static_cast<double>(MixBits(static_cast<uint64_t>(absl::ToUnixNanos(absl::Now()))) >> 11) * 0x1p-53;
+    const double draw =
+        static_cast<double>(MixBits(static_cast<uint64_t>(absl::ToUnixNanos(absl::Now()))) >> 11) * 0x1p-53;
     reconnect_at_ = absl::Now() + bound * draw;
     if (!stopping_ && options_.when_unavailable == WhenUnavailable::kFailFast) {
-      FailAll(absl::UnavailableError(fmt::format("the connection to the broker at {} failed: {}; the outcome is unknown",
-                                                 options_.broker, std::string(status.message()))),
-              &answers);
+      FailAll(
+          absl::UnavailableError(fmt::format("the connection to the broker at {} failed: {}; the outcome is unknown",
+                                             options_.broker, std::string(status.message()))),
+          &answers);
     }
   }
   changed_.SignalAll();

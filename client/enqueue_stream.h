@@ -20,11 +20,13 @@
 
 namespace penstock {
 
-// Brings enqueues to the broker, many to a message, without anybody having to wait for company: whatever callers handed over while the last
-// write was under way goes in the next frame. A frame keeps its number until it is answered; after a cut it is sent again under the same
-// number, and the broker, which remembers, answers with the same tasks. So an enqueue happens once.
+// Brings enqueues to the broker, many to a message, without anybody having to wait for company: whatever callers handed
+// over while the last write was under way goes in the next frame. A frame keeps its number until it is answered; after
+// a cut it is sent again under the same number, and the broker, which remembers, answers with the same tasks. So an
+// enqueue happens once.
 //
-// A frame is all or nothing at the broker. When one that carries several calls is refused, each call is sent again in a frame of its own.
+// A frame is all or nothing at the broker. When one that carries several calls is refused, each call is sent again in a
+// frame of its own.
 //
 // One mutex for everything. Callbacks run on gRPC's threads or the keeper's, without the mutex.
 class EnqueueStream {
@@ -35,7 +37,8 @@ class EnqueueStream {
   // Fails what is under way with Cancelled.
   ~EnqueueStream();
 
-  // One call: tasks that are stored together or not at all. Blocks while too much is on its way, until the deadline. `done` is called once.
+  // One call: tasks that are stored together or not at all. Blocks while too much is on its way, until the deadline.
+  // `done` is called once.
   void Add(std::vector<v1::TaskSpec> tasks, absl::Time deadline, Done done);
 
  private:

@@ -11,7 +11,8 @@
 
 namespace penstock {
 
-// A client for tests of code that enqueues: no broker. Remembers what was enqueued and lets the test say how tasks end. Any thread.
+// A client for tests of code that enqueues: no broker. Remembers what was enqueued and lets the test say how tasks end.
+// Any thread.
 //
 //   penstock::FakeClient client;
 //   SignUp(&client, "ann@example.com");

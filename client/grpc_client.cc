@@ -1,6 +1,8 @@
 // The client that talks to a broker.
 
 #include <atomic>
+#include <fstream>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -13,9 +15,6 @@
 #include "fmt/format.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
-
-#include <fstream>
-#include <sstream>
 
 namespace penstock {
 namespace {
@@ -50,11 +49,12 @@ class GrpcClient : public Client {
     const absl::Time deadline = DeadlineOf(task.options.timeout);
     std::vector<v1::TaskSpec> tasks(1);
     if (absl::Status status = FillTaskSpec(std::move(task), &tasks[0]); !status.ok()) return done(status);
-    stream_.Add(std::move(tasks), deadline, [done = std::move(done)](absl::StatusOr<std::vector<EnqueueResult>> results) {
-      if (!results.ok()) return done(results.status());
-      if (results->size() != 1) return done(absl::InternalError("the broker answered with no result"));
-      done(results->front());
-    });
+    stream_.Add(std::move(tasks), deadline,
+                [done = std::move(done)](absl::StatusOr<std::vector<EnqueueResult>> results) {
+                  if (!results.ok()) return done(results.status());
+                  if (results->size() != 1) return done(absl::InternalError("the broker answered with no result"));
+                  done(results->front());
+                });
   }
 
   absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks) override {
@@ -78,11 +78,12 @@ class GrpcClient : public Client {
     for (int failures = 0;;) {
       const absl::Duration left = std::min(std::max(deadline - absl::Now(), absl::ZeroDuration()), kWaitPiece);
       request.mutable_timeout()->set_seconds(absl::ToInt64Seconds(left));
-      request.mutable_timeout()->set_nanos(static_cast<int32_t>((left - absl::Seconds(request.timeout().seconds())) / absl::Nanoseconds(1)));
+      request.mutable_timeout()->set_nanos(
+          static_cast<int32_t>((left - absl::Seconds(request.timeout().seconds())) / absl::Nanoseconds(1)));
       v1::WaitTaskResponse response;
-      absl::Status status = Call(
-          [&](grpc::ClientContext* context) { return stub_->WaitTask(context, request, &response); },
-          left + absl::Seconds(2));
+      absl::Status status =
+          Call([&](grpc::ClientContext* context) { return stub_->WaitTask(context, request, &response); },
+               left + absl::Seconds(2));
       if (status.ok()) {
         if (response.finished() || absl::Now() >= deadline) return ToTaskInfo(std::move(*response.mutable_task()));
         failures = 0;
@@ -90,7 +91,8 @@ class GrpcClient : public Client {
       }
       // The broker restarts, or the way to it is broken: ask again until the time is up.
       if (!absl::IsUnavailable(status) || options_.when_unavailable == WhenUnavailable::kFailFast) return status;
-      const absl::Duration pause = std::min(options_.reconnect_max, options_.reconnect_min * (1 << std::min(failures++, 10)));
+      const absl::Duration pause =
+          std::min(options_.reconnect_max, options_.reconnect_min * (1 << std::min(failures++, 10)));
       if (absl::Now() + pause >= deadline) return absl::DeadlineExceededError(status.message());
       absl::SleepFor(pause);
     }
@@ -191,9 +193,12 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_max)));
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_max)));
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
   // Clients of one process do not share a connection: each has its own flow.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return std::make_unique<GrpcClient>(options, grpc::CreateCustomChannel(options.broker, credentials, arguments));

@@ -15,24 +15,24 @@ namespace penstock {
 
 // Everything about a task but its queue, type and payload. What is not set is the queue's or the broker's default.
 struct EnqueueOptions {
-  std::string unique_key = {};                        // refuses equals while they exist
-  absl::Duration unique_window = {};                  // 0: until the task is finished
-  int max_attempts = 0;                          // runs in all; 0: the queue's (20)
-  std::optional<int> priority = {};                   // 0 to 9, 9 most urgent; default 5
-  absl::Duration delay = {};                          // not before this long from now
-  std::optional<absl::Time> run_at = {};              // not before; instead of delay
-  std::optional<absl::Time> expire_at = {};           // dead if not started by then
-  absl::Duration run_timeout = {};                    // longest run of one attempt; 0: the queue's (30 min)
-  absl::Duration initial_backoff = {};                // wait after the first failure; 0: the queue's (1 s)
-  double backoff_multiplier = 0;                 // 0: the queue's (2)
-  absl::Duration max_backoff = {};                    // 0: the queue's (1 h)
-  std::optional<double> backoff_jitter = {};          // 0 to 1; default the queue's (1)
+  std::string unique_key = {};                          // refuses equals while they exist
+  absl::Duration unique_window = {};                    // 0: until the task is finished
+  int max_attempts = 0;                                 // runs in all; 0: the queue's (20)
+  std::optional<int> priority = {};                     // 0 to 9, 9 most urgent; default 5
+  absl::Duration delay = {};                            // not before this long from now
+  std::optional<absl::Time> run_at = {};                // not before; instead of delay
+  std::optional<absl::Time> expire_at = {};             // dead if not started by then
+  absl::Duration run_timeout = {};                      // longest run of one attempt; 0: the queue's (30 min)
+  absl::Duration initial_backoff = {};                  // wait after the first failure; 0: the queue's (1 s)
+  double backoff_multiplier = 0;                        // 0: the queue's (2)
+  absl::Duration max_backoff = {};                      // 0: the queue's (1 h)
+  std::optional<double> backoff_jitter = {};            // 0 to 1; default the queue's (1)
   std::optional<absl::Duration> result_retention = {};  // default the queue's (24 h)
   std::map<std::string, std::string> headers = {};
   std::vector<std::string> tags = {};
-  std::string content_type = {};                      // default application/octet-stream, for messages application/x-protobuf
+  std::string content_type = {};  // default application/octet-stream, for messages application/x-protobuf
 
-  absl::Duration timeout = {};                        // of this call; 0: the client's
+  absl::Duration timeout = {};  // of this call; 0: the client's
 };
 
 struct NewTask {
@@ -47,7 +47,17 @@ struct EnqueueResult {
   bool duplicate = false;  // nothing was enqueued: `id` holds the same unique key
 };
 
-enum class TaskState { kUnknown, kScheduled, kBlocked, kAvailable, kRunning, kRetryable, kCompleted, kCancelled, kDead };
+enum class TaskState {
+  kUnknown,
+  kScheduled,
+  kBlocked,
+  kAvailable,
+  kRunning,
+  kRetryable,
+  kCompleted,
+  kCancelled,
+  kDead
+};
 const char* ToString(TaskState state);
 
 struct TaskAttempt {
@@ -68,12 +78,12 @@ struct TaskInfo {
   std::string queue = {};
   std::string type = {};
   std::string payload = {};  // if it was asked for and is still kept
-  int attempt = 0;      // begun so far
+  int attempt = 0;           // begun so far
   std::vector<TaskAttempt> attempts = {};
   double progress_percent = 0;
   std::string progress_text = {};
-  std::string worker = {};          // while it runs
-  std::string result = {};          // when completed
+  std::string worker = {};  // while it runs
+  std::string result = {};  // when completed
   std::string result_content_type = {};
   std::string dead_reason = {};     // attempts used up, rejected, expired
   std::string waiting_reason = {};  // why nobody runs it, if there is an outward reason

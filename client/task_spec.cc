@@ -15,7 +15,8 @@ constexpr absl::Duration kYear = absl::Hours(24 * 365);
 absl::Status CheckName(std::string_view field, const std::string& name) {
   if (name.empty() || name.size() > 128) return InvalidField(field, "must have 1 to 128 characters");
   for (char c : name) {
-    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != ':' && c != '-' && c != '/') {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != ':' && c != '-' &&
+        c != '/') {
       return InvalidField(field, "may hold A-Z a-z 0-9 . _ : - / only, is '" + name + "'");
     }
   }
@@ -61,7 +62,8 @@ bool HasPolicy(const EnqueueOptions& options) {
 }
 
 absl::Status FillPolicy(const EnqueueOptions& options, v1::RetryPolicy* policy) {
-  if (options.max_attempts < 0 || options.max_attempts > 1'000) return InvalidField("max_attempts", "must be 1 to 1000");
+  if (options.max_attempts < 0 || options.max_attempts > 1'000)
+    return InvalidField("max_attempts", "must be 1 to 1000");
   policy->set_max_attempts(options.max_attempts);
   if (options.initial_backoff != absl::ZeroDuration()) {
     RETURN_IF_ERROR(CheckSpan("initial_backoff", options.initial_backoff, absl::Milliseconds(1), absl::Hours(24 * 30)));
@@ -76,7 +78,8 @@ absl::Status FillPolicy(const EnqueueOptions& options, v1::RetryPolicy* policy) 
     Set(options.max_backoff, policy->mutable_max_backoff());
   }
   if (options.backoff_jitter) {
-    if (*options.backoff_jitter < 0 || *options.backoff_jitter > 1) return InvalidField("backoff_jitter", "must be 0 to 1");
+    if (*options.backoff_jitter < 0 || *options.backoff_jitter > 1)
+      return InvalidField("backoff_jitter", "must be 0 to 1");
     policy->set_jitter(*options.backoff_jitter);
   }
   return absl::OkStatus();
@@ -105,7 +108,8 @@ absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
     if (*options.priority < 0 || *options.priority > 9) return InvalidField("priority", "must be 0 to 9");
     spec->set_priority(*options.priority);
   }
-  if (options.run_at && options.delay != absl::ZeroDuration()) return InvalidField("run_at", "set run_at or delay, not both");
+  if (options.run_at && options.delay != absl::ZeroDuration())
+    return InvalidField("run_at", "set run_at or delay, not both");
   if (options.run_at) {
     Set(*options.run_at, spec->mutable_run_at());
   } else if (options.delay != absl::ZeroDuration()) {
@@ -122,7 +126,8 @@ absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
     if (options.unique_key.size() > 256) return InvalidField("unique_key", "must be at most 256 bytes");
     RETURN_IF_ERROR(CheckSpan("unique_window", options.unique_window, absl::ZeroDuration(), kYear));
     spec->mutable_unique_key()->set_key(std::move(options.unique_key));
-    if (options.unique_window != absl::ZeroDuration()) Set(options.unique_window, spec->mutable_unique_key()->mutable_window());
+    if (options.unique_window != absl::ZeroDuration())
+      Set(options.unique_window, spec->mutable_unique_key()->mutable_window());
   } else if (options.unique_window != absl::ZeroDuration()) {
     return InvalidField("unique_window", "needs a unique_key");
   }

@@ -9,8 +9,8 @@
 
 namespace penstock {
 
-// Fills `spec`, taking the payload. Checks what the broker would refuse, except sizes it can be configured for, so that one caller's
-// mistake does not fail a frame that others share. InvalidArgument names the field.
+// Fills `spec`, taking the payload. Checks what the broker would refuse, except sizes it can be configured for, so that
+// one caller's mistake does not fail a frame that others share. InvalidArgument names the field.
 absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec);
 
 TaskInfo ToTaskInfo(v1::Task task);

@@ -1,7 +1,7 @@
 # What `cmake --install` puts where, and the package for find_package(Penstock). Included last: it looks at all targets.
 #
 #   bin/                       penstock-broker, penstock-worker, penstock
-#   include/penstock/          client/ worker/ common/: written #include <penstock/client/client.h>
+#   include/penstock/          client/ worker/ broker/ common/: written #include <penstock/client/client.h>
 #   lib/                       penstock/ (libraries, plugins/), cmake/Penstock, systemd/system, sysusers.d
 #   share/penstock/            commented configuration, the API's .proto files
 #   share/doc/penstock/        documentation
@@ -61,9 +61,11 @@ function(penstock_linked out)
   set(${out} ${found} PARENT_SCOPE)
 endfunction()
 
-# The libraries.
+# The libraries. penstock::test_broker brings the whole broker and what it links to, which few need: a component of its own.
 penstock_linked(exported penstock_client penstock_worker)
-foreach(target ${exported})
+penstock_linked(exported_for_tests penstock_test_broker)
+list(REMOVE_ITEM exported_for_tests ${exported})
+foreach(target ${exported} ${exported_for_tests})
   string(REGEX REPLACE "^penstock_" "" name ${target})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   # The second so that our headers find each other as they do here.
@@ -72,9 +74,12 @@ foreach(target ${exported})
 endforeach()
 install(TARGETS ${exported} EXPORT PenstockTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/penstock)
 install(EXPORT PenstockTargets NAMESPACE penstock:: DESTINATION ${PENSTOCK_CMAKE_DIR})
+install(TARGETS ${exported_for_tests} EXPORT PenstockTestBrokerTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/penstock)
+install(EXPORT PenstockTestBrokerTargets NAMESPACE penstock:: DESTINATION ${PENSTOCK_CMAKE_DIR})
 
 # What users include, and what that includes.
-penstock_included(headers client/client.h client/fake_client.h
+penstock_included(headers broker/test_broker.h client/client.h client/fake_client.h
                           worker/worker.h worker/json_handler.h worker/plugin.h worker/plugin_cpp.h)
 foreach(header ${headers})
   get_filename_component(folder ${header} DIRECTORY)

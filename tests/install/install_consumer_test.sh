@@ -29,6 +29,8 @@ trap clean_up EXIT
   -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_BUILD_TYPE=Debug >"$folder/configure.log" 2>&1
 "$cmake" --build "$folder/consumer" >"$folder/build.log" 2>&1
 
+"$folder/consumer/greet_test" >"$folder/greet_test.log" 2>&1
+
 # Port 0 takes any; the broker says which.
 "$prefix/bin/penstock-broker" --grpc.address 127.0.0.1:0 --http.address '' --data-dir "$folder/data" >"$folder/broker.log" 2>&1 &
 broker_pid=$!

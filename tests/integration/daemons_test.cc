@@ -21,9 +21,9 @@
 namespace penstock {
 namespace {
 
+using ::testing::HasSubstr;
 using testing::Process;
 using testing::TempFolder;
-using ::testing::HasSubstr;
 
 constexpr absl::Duration kLong = absl::Minutes(3);
 const std::string kBin = std::string(PENSTOCK_BINARY_DIR) + "/bin/";
@@ -32,7 +32,7 @@ class DaemonsTest : public ::testing::Test {
  protected:
   // The first start takes any port, later ones the same.
   void StartBroker(std::vector<std::string> more = {}) {
-    std::vector<std::string> command = {kBin + "penstock-broker", "--data-dir", data(), "--grpc.address",
+    std::vector<std::string> command = {kBin + "penstock-broker",           "--data-dir",     data(), "--grpc.address",
                                         fmt::format("127.0.0.1:{}", port_), "--http.address", ""};
     command.insert(command.end(), more.begin(), more.end());
     broker_ = std::make_unique<Process>(command);
@@ -49,7 +49,9 @@ class DaemonsTest : public ::testing::Test {
   std::unique_ptr<Client> Connect() { return Client::Connect(address()).value(); }
   std::unique_ptr<Process> StartWorker(const std::string& handlers, const std::string& more = "") {
     const std::string config = folder_.path() + fmt::format("/worker{}.yaml", ++workers_);
-    std::ofstream(config) << "broker: " << address() << "\nqueues: [q]\nconcurrency: 4\n" << more << "handlers:\n" << handlers;
+    std::ofstream(config) << "broker: " << address() << "\nqueues: [q]\nconcurrency: 4\n"
+                          << more << "handlers:\n"
+                          << handlers;
     auto worker = std::make_unique<Process>(std::vector<std::string>{kBin + "penstock-worker", "--config", config});
     EXPECT_FALSE(worker->WaitForLine("connected").empty()) << worker->output();
     return worker;
@@ -129,7 +131,8 @@ TEST_F(DaemonsTest, TermLetsAWorkerFinishAndTheBrokerExitWithZero) {
   StartBroker();
   auto client = Connect();
   const std::string mark = folder_.path() + "/running";
-  auto worker = StartWorker("  - type: short\n    command: [/bin/sh, -c, \"touch " + mark + "; sleep 0.3; echo done\"]\n");
+  auto worker =
+      StartWorker("  - type: short\n    command: [/bin/sh, -c, \"touch " + mark + "; sleep 0.3; echo done\"]\n");
   const TaskId id = client->Enqueue("q", "short", "").value();
   while (!std::filesystem::exists(mark)) std::this_thread::yield();
   worker->Signal(SIGTERM);
@@ -142,7 +145,8 @@ TEST_F(DaemonsTest, TermLetsAWorkerFinishAndTheBrokerExitWithZero) {
 TEST_F(DaemonsTest, ReportPluginMakesAReport) {
   StartBroker();
   auto client = Connect();
-  auto worker = StartWorker(fmt::format("  - plugin: {}/lib/penstock/plugins/penstock-report.so\n", PENSTOCK_BINARY_DIR));
+  auto worker =
+      StartWorker(fmt::format("  - plugin: {}/lib/penstock/plugins/penstock-report.so\n", PENSTOCK_BINARY_DIR));
   const std::string payload = fmt::format(
       R"({{"title":"T","inline":["<testsuite name='s'><testcase name='a' time='1'/></testsuite>"],"output":"{}"}})",
       folder_.path() + "/report.html");
@@ -152,7 +156,9 @@ TEST_F(DaemonsTest, ReportPluginMakesAReport) {
   EXPECT_TRUE(std::filesystem::exists(folder_.path() + "/report.html"));
   // Broken XML is dead at once, with the parser's message and position.
   auto broken = client->WaitTask(
-      client->Enqueue("q", "report.generate", R"({"title":"T","inline":["<testsuite>"],"output":"/tmp/x.html"})").value(), kLong);
+      client->Enqueue("q", "report.generate", R"({"title":"T","inline":["<testsuite>"],"output":"/tmp/x.html"})")
+          .value(),
+      kLong);
   EXPECT_EQ(broken->state, TaskState::kDead);
   EXPECT_EQ(broken->dead_reason, "rejected");
   EXPECT_EQ(broken->attempts.size(), 1u);
@@ -161,7 +167,8 @@ TEST_F(DaemonsTest, ReportPluginMakesAReport) {
 
 TEST_F(DaemonsTest, SecondBrokerOnTheSameFolderIsRefused) {
   StartBroker();
-  Process second({kBin + "penstock-broker", "--data-dir", data(), "--grpc.address", "127.0.0.1:0", "--http.address", ""});
+  Process second(
+      {kBin + "penstock-broker", "--data-dir", data(), "--grpc.address", "127.0.0.1:0", "--http.address", ""});
   EXPECT_EQ(second.Wait(), 73);
   EXPECT_THAT(second.WaitForLine("cannot start"), HasSubstr(std::to_string(broker_->pid())));
 }

@@ -7,28 +7,26 @@
 #include <thread>
 #include <vector>
 
+#include "broker/test_broker.h"
 #include "common/status_details.h"
 #include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
-#include "grpcpp/create_channel.h"
-#include "tests/support/test_broker.h"
 
 namespace penstock {
 namespace {
 
-using testing::TestBroker;
-
 class ClientTest : public ::testing::Test {
  protected:
   std::unique_ptr<Client> Connect(ClientOptions options = {}) {
-    options.broker = broker_.address();
+    options.broker = broker_->address();
     auto client = Client::Connect(options);
     EXPECT_TRUE(client.ok()) << client.status();
     return *std::move(client);
   }
 
-  TestBroker broker_;
+  std::unique_ptr<TestBroker> broker_ = TestBroker::Start({.time_runs = true}).value();
 };
 
 TEST_F(ClientTest, EnqueuedTaskIsFound) {
@@ -55,13 +53,13 @@ TEST_F(ClientTest, DuplicateByUniqueKeyIsTheFirstTask) {
 }
 
 TEST_F(ClientTest, WrongFieldIsNamedWithoutAskingTheBroker) {
-  broker_.Stop();
+  broker_->Stop();
   auto client = Client::Connect("127.0.0.1:1").value();
   auto id = client->Enqueue("mail", "send", "x", {.priority = 10});
   EXPECT_EQ(id.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(FieldOf(id.status()), "priority");
   EXPECT_EQ(FieldOf(client->Enqueue("no space", "send", "x").status()), "queue");
-  broker_.Start();
+  broker_->Resume();
 }
 
 TEST_F(ClientTest, ManyConcurrentCallersGetTheirOwnTasks) {
@@ -95,7 +93,7 @@ TEST_F(ClientTest, EnqueueManyIsAllOrNone) {
 }
 
 TEST_F(ClientTest, RefusedCallDoesNotFailTheOthersOfItsFrame) {
-  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_.address(), grpc::InsecureChannelCredentials()));
+  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_->address(), grpc::InsecureChannelCredentials()));
   auto client = Connect();
   ASSERT_TRUE(client->Enqueue("closed", "send", "x").ok());
   v1::DrainQueueRequest drain;
@@ -128,7 +126,7 @@ TEST_F(ClientTest, CallsSurviveARestartOfTheBroker) {
       ids.push_back(*id);
     }
   });
-  for (int i = 0; i < 3; ++i) broker_.Restart();
+  for (int i = 0; i < 3; ++i) broker_->Restart();
   stop = true;
   producer.join();
   ASSERT_FALSE(ids.empty());
@@ -142,7 +140,7 @@ TEST_F(ClientTest, CallsSurviveARestartOfTheBroker) {
 }
 
 TEST_F(ClientTest, FailFastSaysWhichBrokerIsAway) {
-  broker_.Stop();
+  broker_->Stop();
   ClientOptions options;
   options.broker = "127.0.0.1:1";
   options.when_unavailable = WhenUnavailable::kFailFast;
@@ -150,7 +148,7 @@ TEST_F(ClientTest, FailFastSaysWhichBrokerIsAway) {
   auto id = client->Enqueue("mail", "send", "x");
   EXPECT_EQ(id.status().code(), absl::StatusCode::kUnavailable) << id.status();
   EXPECT_THAT(std::string(id.status().message()), ::testing::HasSubstr("127.0.0.1:1"));
-  broker_.Start();
+  broker_->Resume();
 }
 
 TEST_F(ClientTest, CallEndsAtItsDeadlineWhenTheBrokerIsAway) {

@@ -14,11 +14,20 @@ NewTask Good() { return {"q", "t", "payload", {}}; }
 
 TEST(TaskSpecTest, EveryFieldArrives) {
   NewTask task = Good();
-  task.options = {.unique_key = "u", .unique_window = absl::Seconds(5), .max_attempts = 3, .priority = 9,
-                  .delay = absl::Milliseconds(1500), .run_timeout = absl::Minutes(1),
-                  .initial_backoff = absl::Seconds(2), .backoff_multiplier = 3, .max_backoff = absl::Minutes(2),
-                  .backoff_jitter = 0.5, .result_retention = absl::ZeroDuration(), .headers = {{"h", "v"}},
-                  .tags = {"a", "b"}, .content_type = "text/plain"};
+  task.options = {.unique_key = "u",
+                  .unique_window = absl::Seconds(5),
+                  .max_attempts = 3,
+                  .priority = 9,
+                  .delay = absl::Milliseconds(1500),
+                  .run_timeout = absl::Minutes(1),
+                  .initial_backoff = absl::Seconds(2),
+                  .backoff_multiplier = 3,
+                  .max_backoff = absl::Minutes(2),
+                  .backoff_jitter = 0.5,
+                  .result_retention = absl::ZeroDuration(),
+                  .headers = {{"h", "v"}},
+                  .tags = {"a", "b"},
+                  .content_type = "text/plain"};
   v1::TaskSpec spec;
   ASSERT_TRUE(FillTaskSpec(task, &spec).ok());
   EXPECT_EQ(spec.ShortDebugString(),
@@ -39,7 +48,11 @@ TEST(TaskSpecTest, WrongFieldsAreNamed) {
       {"type", [](NewTask& t) { t.type = "a b"; }},
       {"payload", [](NewTask& t) { t.payload.resize((16 << 20) + 1); }},
       {"priority", [](NewTask& t) { t.options.priority = -1; }},
-      {"run_at", [](NewTask& t) { t.options.run_at = absl::Now(); t.options.delay = absl::Seconds(1); }},
+      {"run_at",
+       [](NewTask& t) {
+         t.options.run_at = absl::Now();
+         t.options.delay = absl::Seconds(1);
+       }},
       {"delay", [](NewTask& t) { t.options.delay = -absl::Seconds(1); }},
       {"run_timeout", [](NewTask& t) { t.options.run_timeout = absl::Hours(24 * 31); }},
       {"max_attempts", [](NewTask& t) { t.options.max_attempts = 1'001; }},

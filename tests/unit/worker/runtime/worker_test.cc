@@ -7,7 +7,9 @@
 #include <map>
 #include <stdexcept>
 
+#include "broker/test_broker.h"
 #include "client/client.h"
+#include "common/mutex.h"
 #include "common/status_details.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/wrappers.pb.h"
@@ -15,7 +17,6 @@
 #include "gtest/gtest.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
 #include "penstock/v1/task_service.grpc.pb.h"
-#include "tests/support/test_broker.h"
 #include "worker/json_handler.h"
 
 namespace penstock {
@@ -23,7 +24,6 @@ namespace {
 
 using google::protobuf::StringValue;
 using ::testing::HasSubstr;
-using testing::TestBroker;
 
 constexpr absl::Duration kLong = absl::Minutes(2);
 
@@ -48,10 +48,10 @@ class Gate {
 
 class WorkerTest : public ::testing::Test {
  protected:
-  WorkerTest() : client_(Client::Connect(broker_.address()).value()) {}
+  WorkerTest() : client_(Client::Connect(broker_->address()).value()) {}
   WorkerOptions Options() {
     WorkerOptions options;
-    options.broker = broker_.address();
+    options.broker = broker_->address();
     options.queues = {"q"};
     options.concurrency = 4;
     options.name = "tester";
@@ -75,19 +75,21 @@ class WorkerTest : public ::testing::Test {
     return reached.get_future().get();
   }
 
-  TestBroker broker_;
+  std::unique_ptr<TestBroker> broker_ =
+      TestBroker::Start({.time_runs = true, .session_grace = absl::Seconds(3)}).value();
   std::unique_ptr<Client> client_;
 };
 
 TEST_F(WorkerTest, TypedHandlerAnswersMessageWithMessage) {
   Worker worker(Options());
-  worker.Register<StringValue, StringValue>("upper", [](TaskContext& context, const StringValue& in) -> absl::StatusOr<StringValue> {
-    EXPECT_EQ(context.attempt(), 1);
-    EXPECT_GT(context.fencing_token(), 0u);
-    StringValue out;
-    out.set_value(in.value() + "!");
-    return out;
-  });
+  worker.Register<StringValue, StringValue>(
+      "upper", [](TaskContext& context, const StringValue& in) -> absl::StatusOr<StringValue> {
+        EXPECT_EQ(context.attempt(), 1);
+        EXPECT_GT(context.fencing_token(), 0u);
+        StringValue out;
+        out.set_value(in.value() + "!");
+        return out;
+      });
   ASSERT_TRUE(worker.Start().ok());
   StringValue in;
   in.set_value("hello");
@@ -153,7 +155,8 @@ TEST_F(WorkerTest, AttemptsUsedUpIsDeadWithEveryError) {
     return Outcome::Retry({"E", "attempt " + std::to_string(context.attempt()), ""});
   });
   ASSERT_TRUE(worker.Start().ok());
-  auto task = client_->WaitTask(Enqueue("fail", "", {.max_attempts = 3, .initial_backoff = absl::Milliseconds(1)}), kLong);
+  auto task =
+      client_->WaitTask(Enqueue("fail", "", {.max_attempts = 3, .initial_backoff = absl::Milliseconds(1)}), kLong);
   ASSERT_TRUE(task.ok());
   EXPECT_EQ(task->state, TaskState::kDead);
   EXPECT_EQ(task->dead_reason, "attempts used up");
@@ -190,7 +193,7 @@ TEST_F(WorkerTest, HandlerThatIgnoresItsTimeoutFailsTheAttemptAndIsShownAsStuck)
   ASSERT_TRUE(task.ok());
   EXPECT_EQ(task->state, TaskState::kDead);
   EXPECT_EQ(task->attempts.at(0).error_type, "timeout");
-  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_.address(), grpc::InsecureChannelCredentials()));
+  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_->address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   v1::ListWorkersResponse workers;
   ASSERT_TRUE(admin->ListWorkers(&context, {}, &workers).ok());
@@ -198,6 +201,53 @@ TEST_F(WorkerTest, HandlerThatIgnoresItsTimeoutFailsTheAttemptAndIsShownAsStuck)
   ASSERT_EQ(workers.workers(0).stuck_task_ids_size(), 1);
   EXPECT_EQ(workers.workers(0).stuck_task_ids(0), id.ToString());
   release.Open();
+}
+
+TEST_F(WorkerTest, TimedOutTaskRunsAgainBesideItsStuckHandler) {
+  Gate release;
+  Worker worker(Options());
+  worker.RegisterRaw("slow", [&](TaskContext& context, std::string_view) {
+    if (context.attempt() == 1) release.Wait();
+    return Outcome::Done("attempt " + std::to_string(context.attempt()));
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  const TaskId id =
+      Enqueue("slow", "", {.run_timeout = absl::Milliseconds(50), .initial_backoff = absl::Milliseconds(1)});
+  EXPECT_EQ(client_->Wait<std::string>(id, kLong).value(), "attempt 2");
+  release.Open();
+}
+
+TEST_F(WorkerTest, ErrorThatIsNoTextHarmsNoOtherTask) {
+  Worker worker(Options());
+  worker.RegisterRaw("latin", [](TaskContext& context, std::string_view) -> Outcome {
+    context.Log("gr\xFC\xDF");
+    throw std::runtime_error("gr\xFC\xDF");
+  });
+  worker.RegisterRaw("t", [](TaskContext&, std::string_view) { return Outcome::Done(); });
+  ASSERT_TRUE(worker.Start().ok());
+  auto task = client_->WaitTask(Enqueue("latin", "", {.max_attempts = 1}), kLong);
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(task->attempts.at(0).error_message, "gr??");
+  EXPECT_TRUE(client_->Wait<std::string>(Enqueue("t", ""), kLong).ok());
+}
+
+TEST_F(WorkerTest, TasksUnderWayAcrossRestartsOfTheBrokerFinish) {
+  std::atomic<int> runs = 0;
+  Worker worker(Options());
+  worker.RegisterRaw("count", [&](TaskContext&, std::string_view) {
+    ++runs;
+    return Outcome::Done();
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  auto results = client_->EnqueueMany(std::vector<NewTask>(5'000, NewTask{"q", "count", "x", {}}));
+  ASSERT_TRUE(results.ok()) << results.status();
+  for (int i = 0; i < 3; ++i) broker_->Restart();
+  for (const EnqueueResult& result : *results) {
+    auto task = client_->WaitTask(result.id, kLong);
+    ASSERT_TRUE(task.ok()) << task.status();
+    ASSERT_EQ(task->state, TaskState::kCompleted);
+  }
+  EXPECT_EQ(runs, 5'000) << "no restart makes a task run twice while its worker lives";
 }
 
 TEST_F(WorkerTest, ProgressAndLogReachTheBroker) {
@@ -222,7 +272,7 @@ TEST_F(WorkerTest, ProgressAndLogReachTheBroker) {
   seen.get_future().wait();
   release.Open();
   EXPECT_EQ(client_->Wait<std::string>(id, kLong).value(), "r");
-  auto tasks = v1::TaskService::NewStub(grpc::CreateChannel(broker_.address(), grpc::InsecureChannelCredentials()));
+  auto tasks = v1::TaskService::NewStub(grpc::CreateChannel(broker_->address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   v1::ListTaskLogLinesRequest request;
   request.set_task_id(id.ToString());
@@ -245,7 +295,7 @@ TEST_F(WorkerTest, RunningTaskSurvivesARestartOfTheBrokerAndRunsOnce) {
   ASSERT_TRUE(worker.Start().ok());
   const TaskId id = Enqueue("once", "");
   started.Wait();
-  broker_.Restart();
+  broker_->Restart();
   release.Open();
   auto task = client_->WaitTask(id, kLong);
   ASSERT_TRUE(task.ok()) << task.status();
@@ -285,7 +335,7 @@ TEST_F(WorkerTest, OperatorDrainsAWorker) {
   worker.RegisterRaw("t", [](TaskContext&, std::string_view) { return Outcome::Done(); });
   ASSERT_TRUE(worker.Start().ok());
   EXPECT_TRUE(client_->Wait<std::string>(Enqueue("t", ""), kLong).ok());
-  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_.address(), grpc::InsecureChannelCredentials()));
+  auto admin = v1::AdminService::NewStub(grpc::CreateChannel(broker_->address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   v1::DrainWorkerRequest request;
   request.set_worker("tester");
@@ -322,18 +372,17 @@ TEST_F(WorkerTest, MiddlewareWrapsInOrder) {
 TEST_F(WorkerTest, TypeLimitHolds) {
   std::atomic<int> now = 0, most = 0;
   Worker worker(Options());
-  worker.RegisterRaw(
-      "narrow",
-      [&](TaskContext& context, std::string_view) {
-        const int running = ++now;
-        int seen = most;
-        while (running > seen && !most.compare_exchange_weak(seen, running)) {
-        }
-        context.WaitForCancel(absl::Milliseconds(1));
-        --now;
-        return Outcome::Done();
-      },
-      {.max_concurrency = 2});
+  worker.RegisterRaw("narrow",
+                     [&](TaskContext& context, std::string_view) {
+                       const int running = ++now;
+                       int seen = most;
+                       while (running > seen && !most.compare_exchange_weak(seen, running)) {
+                       }
+                       context.WaitForCancel(absl::Milliseconds(1));
+                       --now;
+                       return Outcome::Done();
+                     },
+                     {.max_concurrency = 2});
   ASSERT_TRUE(worker.Start().ok());
   auto results = client_->EnqueueMany(std::vector<NewTask>(100, NewTask{"q", "narrow", "", {}}));
   for (const EnqueueResult& result : *results) ASSERT_TRUE(client_->Wait<std::string>(result.id, kLong).ok());
