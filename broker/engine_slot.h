@@ -14,8 +14,8 @@
 
 namespace penstock::broker {
 
-// The door that edges see: it stays while engines behind it come and go, and keeps enqueues out while the disk is below its watermark. Owned by
-// the server. Any thread.
+// The door that edges see: it stays while engines behind it come and go, and keeps enqueues out while the disk is below
+// its watermark. Owned by the server. Any thread.
 class EngineSlot : public CommandDoor {
  public:
   // Null: commands are refused with `reason`.

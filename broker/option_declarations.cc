@@ -85,7 +85,7 @@ void DeclareTasks(BrokerOptions* o, OptionSet* set) {
        .limit = true},
       &o->sessions.lease_default, absl::Seconds(2), absl::Hours(12));
   set->Duration({.path = "sessions.lease_max",
-                 .what = "Longest lease that a worker may ask for, and longest single extension.",
+                 .what = "Longest lease that a worker may ask for.",
                  .why = "Lower it so that no worker can hold tasks for hours after it died.",
                  .limit = true},
                 &o->sessions.lease_max, absl::Seconds(2), absl::Hours(12));
@@ -170,7 +170,7 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
   size("name", &limits.name, 8, 128, "Longest name of a queue or a type.",
        "Lower it if names go into systems that take less; 128 B is the most that the API promises.");
   size("key", &limits.key, 8, 256, "Longest unique key or header key.",
-       "Lower it if memory is short: keys are kept in it; 256 B is the most that the API promises.");
+       "Lower it if keys go into systems that take less; 256 B is the most that the API promises.");
   size("error_text", &limits.error_text, 256, kMiB, "Message and detail of an attempt's error; longer text is cut.",
        "Every attempt of a dead task keeps its own.");
   size("log_line", &limits.log_line, 64, 64 * kKiB, "One log line of a task; longer lines are cut.",
@@ -186,7 +186,7 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
         "Tasks that one worker may hold, started or prefetched.",
         "Raise it for workers with very many small tasks; what a dead worker holds runs again.");
   count("queues", &limits.queues, 1, 1'000'000, "Queues. They appear on first use, so a slip in a name makes one.",
-        "Raise it if you use a queue per customer; each costs memory and a series of every metric.");
+        "Raise it if you use a queue per customer; each costs memory. Metrics show the 200 busiest.");
   count("types", &limits.types, 1, 1'000'000, "Task types over all queues.",
         "A type names a handler. If something varies per task, it belongs into the payload.");
   count("sessions", &limits.sessions, 1, 100'000, "Workers connected, or within their grace.",
@@ -198,7 +198,8 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
   size("mailbox", &limits.mailbox, kMiB, 16 * kGiB, "Commands received and not yet applied.",
        "Larger takes in longer bursts; smaller tells callers sooner to slow down.");
   size("memory", &limits.memory, 128 * kMiB, kTiB,
-       "Memory of the whole broker; gRPC's buffers get what the parts below leave.",
+       "Memory of the whole broker. Half is for messages on their way in or out; limits.mailbox and "
+       "storage.block_cache must fit into the other.",
        "Set it below what the machine or the container grants.");
 }
 

@@ -118,12 +118,12 @@ class Validator {
                                                    ExactSize(limits.log_bytes_per_task), ExactSize(limits.log_line)));
     }
     const BrokerOptions::Storage& storage = options_.storage;
-    const uint64_t needed = limits.mailbox + storage.block_cache + storage.memtables;
-    if (limits.memory < needed) {
+    // Memtables are charged to the block cache.
+    const uint64_t needed = limits.mailbox + storage.block_cache;
+    if (limits.memory / 2 < needed) {
       Add("limits.memory",
           fmt::format(
-              "{} is less than limits.mailbox, storage.block_cache and storage.memtables together ({}); raise it, or "
-              "lower those",
+              "half of {} is less than limits.mailbox and storage.block_cache together ({}); raise it, or lower those",
               ExactSize(limits.memory), ExactSize(needed)));
     }
     if (storage.memtables > storage.block_cache) {

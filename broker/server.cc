@@ -27,6 +27,9 @@ namespace {
 
 // How often disk space, storage and rates are looked at.
 constexpr absl::Duration kHousekeeping = absl::Seconds(1);
+// An engine that ran for so long before it failed is started again soon; others after growing pauses.
+constexpr absl::Duration kStable = absl::Seconds(30);
+constexpr absl::Duration kPauseMax = absl::Seconds(5);
 // How long a scrape waits for the core's status.
 constexpr absl::Duration kStatusWait = absl::Seconds(2);
 
@@ -40,6 +43,15 @@ RetryPolicy DefaultPolicy(const BrokerOptions& options) {
   return policy;
 }
 
+QueueSettings QueueDefaults(const BrokerOptions& options) {
+  QueueSettings settings;
+  settings.retry_policy = DefaultPolicy(options);
+  settings.result_retention = ToMicros(options.retention.completed);
+  settings.dead_retention = ToMicros(options.retention.dead);
+  settings.run_timeout = ToMicros(options.run_timeout);
+  return settings;
+}
+
 EngineOptions MakeEngineOptions(const BrokerOptions& options) {
   EngineOptions engine;
   engine.mailbox_bytes = options.limits.mailbox;
@@ -47,10 +59,7 @@ EngineOptions MakeEngineOptions(const BrokerOptions& options) {
   core.lease = ToMicros(options.sessions.lease_default);
   core.session_grace = ToMicros(options.sessions.grace);
   core.reclaim_window = ToMicros(options.sessions.reclaim_window);
-  core.queue_defaults.retry_policy = DefaultPolicy(options);
-  core.queue_defaults.result_retention = ToMicros(options.retention.completed);
-  core.queue_defaults.dead_retention = ToMicros(options.retention.dead);
-  core.queue_defaults.run_timeout = ToMicros(options.run_timeout);
+  core.queue_defaults = QueueDefaults(options);
   core.max_queues = options.limits.queues;
   core.max_types = options.limits.types;
   core.max_sessions = options.limits.sessions;
@@ -70,6 +79,7 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   rpc.server.receive_message_bytes_max = options.limits.message;
   // Half of what the broker may use: the rest is the mailbox's, the store's and the core's.
   rpc.server.buffer_bytes_max = options.limits.memory / 2;
+  rpc.limits.queue_defaults = QueueDefaults(options);
   rpc.limits.payload = options.limits.payload;
   rpc.limits.result = options.limits.result;
   rpc.limits.headers = options.limits.headers;
@@ -144,12 +154,15 @@ absl::Status Server::Parts::OpenStore() {
   store_options.block_cache_bytes = options.storage.block_cache;
   store_options.memtable_bytes = options.storage.memtables;
   OpenReport report;
-  ASSIGN_OR_RETURN(own_store, OpenRocksDbStore(store_options, &report));
+  auto opened = OpenRocksDbStore(store_options, &report);
+  if (absl::IsUnavailable(opened.status())) {
+    // Unavailable is what an address that is taken is called.
+    return absl::InternalError(opened.status().message());
+  }
+  ASSIGN_OR_RETURN(own_store, std::move(opened));
   store = own_store.get();
-  auto& log = LogFor("storage");
-  log.info("opened data_dir={} instance={} wal_bytes={}", data_dir->path(), data_dir->instance(), report.wal_bytes);
   if (report.dropped_bytes > 0) {
-    log.warn("dropped unacknowledged bytes={} from={}", report.dropped_bytes, report.dropped_from);
+    LogFor("storage").warn("dropped unacknowledged bytes={} from={}", report.dropped_bytes, report.dropped_from);
   }
   return absl::OkStatus();
 }
@@ -246,7 +259,8 @@ void Server::Parts::LookAtDisk() {
 }
 
 void Server::Parts::Housekeep() {
-  absl::Duration retry = kHousekeeping;
+  absl::Duration pause = kHousekeeping;  // before the next start of a failed engine
+  absl::Duration started = -absl::InfiniteDuration();
   while (true) {
     absl::Status failure;
     {
@@ -258,7 +272,6 @@ void Server::Parts::Housekeep() {
     if (failure.ok()) {
       LookAtDisk();
       if (slot.Get() != nullptr) rpc->SampleRates();
-      retry = kHousekeeping;
       if (slot.Get() != nullptr) continue;
     }
     // The engine failed. A full disk heals by itself: start a new engine, the same way as at any start. Anything else
@@ -275,11 +288,19 @@ void Server::Parts::Housekeep() {
       changed.SignalAll();
       return;
     }
+    // Not at once, and not again and again: a disk that is full stays so for a while.
+    const absl::Duration now = SystemClock().Read().elapsed;
+    pause = now - started > kStable ? kHousekeeping : std::min(pause * 2, kPauseMax);
+    {
+      MutexLock lock(mu);
+      for (absl::Duration left = pause; !stopping && left > absl::ZeroDuration();
+           left = now + pause - SystemClock().Read().elapsed) {
+        changed.WaitFor(mu, left);
+      }
+    }
+    started = SystemClock().Read().elapsed;
     if (absl::Status status = StartEngine(); !status.ok()) {
       LogFor("server").error("engine not started error=\"{}\"", ToStd(status.message()));
-      MutexLock lock(mu);
-      if (!stopping) changed.WaitFor(mu, retry);
-      retry = std::min(retry * 2, absl::Seconds(30));
     }
   }
 }

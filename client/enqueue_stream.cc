@@ -111,9 +111,10 @@ void EnqueueStream::Add(std::vector<v1::TaskSpec> tasks, absl::Time deadline, Do
       Append(std::move(tasks), bytes, std::move(call));
       if (reactor_ == nullptr && absl::Now() >= reconnect_at_) Connect();
       WriteNext();
+      return;
     }
   }
-  if (!refused.ok()) done(refused);
+  done(refused);
 }
 
 void EnqueueStream::Append(std::vector<v1::TaskSpec> tasks, size_t bytes, Call call) {

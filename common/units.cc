@@ -69,7 +69,7 @@ std::string FormatDuration(absl::Duration duration) {
     return micros < 10'000 ? fmt::format("{:.2g}ms", micros / 1e3) : fmt::format("{}ms", micros / 1'000);
   const int64_t seconds = micros / 1'000'000;
   if (seconds < 10 && micros % 1'000'000 >= 50'000)
-    return fmt::format("{:.1f}s", static_cast<double>(micros / 100'000) / 10);
+    return fmt::format("{:.1f}s", static_cast<double>(micros - micros % 100'000) / 1e6);
   auto pair = [](int64_t big, const char* big_unit, int64_t small, const char* small_unit) {
     return small == 0 ? fmt::format("{}{}", big, big_unit) : fmt::format("{}{} {}{}", big, big_unit, small, small_unit);
   };

@@ -26,8 +26,13 @@
 namespace penstock::broker {
 namespace {
 
-// Left out of each series of numbers at a start, so that none is given out twice even when a backup was restored.
-constexpr uint64_t kBlocksSkipped = 1 << 20;
+// Numbers are never given out twice, also when a backup was restored whose original had gone on: at a start they move
+// to where the clock stands, which no life of the data has reached before. Epochs count 4 minutes (24 bits of a token:
+// 127 years); blocks have 2^17 numbers a minute (42 bits of a task id: 63 years), more than can be committed.
+constexpr Span kEpochSpan = 4 * kMinute;
+constexpr int kBlocksAMinuteBits = 17;
+// And past what a commit of unknown outcome may have used.
+constexpr uint64_t kBlocksSkipped = 1 << 12;
 constexpr uint64_t kSessionsSkipped = 1 << 10;
 
 template <class... Visitors>
@@ -134,9 +139,11 @@ absl::StatusOr<std::unique_ptr<BrokerCore>> BrokerCore::Recover(const CoreOption
   RETURN_IF_ERROR(broken);
   for (const auto& [id, lane] : context.state.lanes()) parts->timers.Restore(lane.get());
   parts->janitor.Restore();
-  ++parts->applied.epoch;
+  const Span age = now.wall > options.numbers_begin ? now.wall - options.numbers_begin : 0;
+  parts->applied.epoch = std::max(parts->applied.epoch + 1, static_cast<uint64_t>(age / kEpochSpan));
   parts->dispatcher.set_epoch(parts->applied.epoch);
-  context.state.next().block += kBlocksSkipped;
+  uint64_t& block = context.state.next().block;
+  block = std::max(block + kBlocksSkipped, static_cast<uint64_t>(age / kMinute) << kBlocksAMinuteBits);
   context.state.next().session += kSessionsSkipped;
   parts->checkpointer.Demand();
   return std::unique_ptr<BrokerCore>(new BrokerCore(std::move(parts)));

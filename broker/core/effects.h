@@ -247,7 +247,6 @@ struct LogFact {
     kSessionResumed,
     kSessionBroken,
     kSessionEnded,
-    kTasksReturned,
     kTaskDead,
     kQueueCreated,
     kQueueChanged,

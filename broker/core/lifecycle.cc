@@ -308,15 +308,13 @@ void Lifecycle::Release(Lease* lease, std::string_view worker, bool reported) {
   if (lease->started) AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_RELEASED, {}, &record);
   if (reported) record.set_last_token(lease->token.value());
   Time since = record.run_time();
-  if (MayExpire(&record)) {
-    if (auto stored = Load(task); stored.ok() && stored->block != nullptr) {
-      // It waits again where it stood: a scheduled task since it was due.
-      if (!lease->exceptional) since = std::max(since, stored->extras().run_at);
-      // The janitor passes over what runs: it has to look again.
-      if (const Time expire_at = stored->extras().expire_at; expire_at != kNever) {
-        context_.commit.Put(Family::kIndex, context_.keys.Expiry(expire_at, BlockId(task.block())), "");
-        context_.expiry_added = std::min(context_.expiry_added, expire_at);
-      }
+  if (auto stored = Load(task); stored.ok() && stored->block != nullptr) {
+    // It waits again where it stood: a scheduled task since it was due.
+    if (!lease->exceptional) since = std::max(since, stored->extras().run_at);
+    // The janitor passes over what runs: it has to look again.
+    if (const Time expire_at = stored->extras().expire_at; MayExpire(&record) && expire_at != kNever) {
+      context_.commit.Put(Family::kIndex, context_.keys.Expiry(expire_at, BlockId(task.block())), "");
+      context_.expiry_added = std::min(context_.expiry_added, expire_at);
     }
   }
   Return(lease, std::move(record), since, TimerKind::kReturned);
@@ -486,8 +484,17 @@ absl::Status Lifecycle::LeaveLane(const StoredTask& task) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Lifecycle::StoredTask> Lifecycle::LoadUnfinished(TaskId task) {
+  auto stored = Load(task);
+  // Of a task that was completed at its first attempt only history knows.
+  if (absl::IsNotFound(stored.status()) && FinishedUnder(task)) {
+    return absl::FailedPreconditionError("the task is completed");
+  }
+  return stored;
+}
+
 absl::Status Lifecycle::CancelWaiting(TaskId task, std::string_view reason) {
-  ASSIGN_OR_RETURN(StoredTask stored, Load(task));
+  ASSIGN_OR_RETURN(StoredTask stored, LoadUnfinished(task));
   QueueState* queue = context_.state.FindQueue(stored.lane.queue);
   RETURN_IF_ERROR(LeaveLane(stored));
   context_.Promise(*queue);
@@ -556,7 +563,7 @@ void Lifecycle::Expire(const StoredTask& task, bool in_lane) {
 }
 
 absl::Status Lifecycle::RunNow(TaskId task) {
-  ASSIGN_OR_RETURN(StoredTask stored, Load(task));
+  ASSIGN_OR_RETURN(StoredTask stored, LoadUnfinished(task));
   QueueState* queue = context_.state.FindQueue(stored.lane.queue);
   records::TaskRecord record;
   if (stored.record) {

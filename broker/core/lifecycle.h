@@ -83,6 +83,8 @@ class Lifecycle {
   void LoadDetails(Lease* lease);
   // The record of a running task: the stored one, or a new one.
   records::TaskRecord RecordOf(const Lease& lease);
+  // As Load; FailedPrecondition for a completed task that only history knows.
+  absl::StatusOr<StoredTask> LoadUnfinished(TaskId task);
   // Gives a task a record while it runs, when it has none.
   void MakeExceptional(Lease* lease, records::TaskRecord* record);
   void AddAttempt(const Lease& lease, std::string_view worker, int outcome, const ErrorText& error,

@@ -17,6 +17,9 @@ struct CoreOptions {
   Span session_grace = 3 * kSecond;
   Span reclaim_window = 30 * kSecond;
   QueueSettings queue_defaults;
+  // From when on epochs and block numbers follow the clock, see BrokerCore::Recover; 2024. Tests that want small
+  // numbers say kNever.
+  Time numbers_begin = 1'704'067'200 * kSecond;
   uint32_t max_queues = 10'000;
   uint32_t max_types = 10'000;
   uint32_t max_sessions = 4'096;

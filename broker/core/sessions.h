@@ -60,8 +60,8 @@ class SessionObserver {
   virtual void SessionEnds(Session* session) = 0;
 };
 
-// Who is connected, and what becomes of the tasks of those who are not. See design promise 4 and 5 in
-// docs/architecture.md.
+// Who is connected, and what becomes of the tasks of those who are not. docs/task_lifecycle.md
+// says it in words.
 class Sessions {
  public:
   Sessions(CoreContext& context, Lifecycle& lifecycle, Watchers& watchers, SessionObserver& observer)

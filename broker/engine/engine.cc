@@ -69,10 +69,20 @@ absl::Status Engine::Post(Command&& command, size_t bytes) {
 
 void Engine::WhenRoom(std::function<void()> room) { mailbox_.WhenRoom(std::move(room)); }
 
+void Engine::CountOnlyPart(absl::Duration time) {
+  if (time > kLostTime) last_elapsed_ += time - kLostTime;
+}
+
 CoreNow Engine::ReadClock() {
   const Now now = clock_.Read();
-  core_elapsed_ += ToMicros(now.elapsed - last_elapsed_);
+  elapsed_ += now.elapsed - last_elapsed_;
   last_elapsed_ = now.elapsed;
+  if (taken_ >= mark_count_) {
+    core_elapsed_ = ToMicros(mark_elapsed_);
+    mark_count_ = mailbox_.put_count();
+    mark_elapsed_ = elapsed_;
+    if (taken_ == mark_count_) core_elapsed_ = ToMicros(elapsed_);  // nothing waits
+  }
   return {ToMicros(now.wall), core_elapsed_};
 }
 
@@ -96,22 +106,24 @@ void Engine::Run() {
     std::vector<Command> commands = mailbox_.Take(wait, options_.batch_bytes);
     // Sleeping is not lost time; waking up much later than asked is.
     const absl::Duration overslept = clock_.Read().elapsed - slept_from - wait;
-    if (overslept > kLostTime) last_elapsed_ += overslept - kLostTime;
+    CountOnlyPart(overslept);
+    taken_ += commands.size();
     for (int committed = pipeline_.TakeCommitted(); committed > 0; --committed) core_->Committed();
     if (stop_dispatch_ && !dispatch_stopped) {
       dispatch_stopped = true;
       core_->StopDispatch();
     }
     const CoreNow now = ReadClock();
+    const absl::Duration before_step = clock_.Read().elapsed;
     CoreBatch batch = core_->Step(absl::MakeSpan(commands), now);
+    CountOnlyPart(clock_.Read().elapsed - before_step);
     LogFacts(batch.effects.facts);
     batch.effects.facts.clear();
     if (batch.sequence != 0 || !batch.effects.empty()) {
       const absl::Duration before = clock_.Read().elapsed;
       pipeline_.Submit(std::move(batch));
       // Waiting for a slow disk.
-      const absl::Duration waited = clock_.Read().elapsed - before;
-      if (waited > kLostTime) last_elapsed_ += waited - kLostTime;
+      CountOnlyPart(clock_.Read().elapsed - before);
     }
     if (ending && commands.empty()) break;
     wait = UntilDeadline(now);
@@ -133,9 +145,6 @@ void Engine::LogFacts(const std::vector<LogFact>& facts) {
         break;
       case LogFact::Kind::kSessionEnded:
         log.info("session ended {}", fact.text);
-        break;
-      case LogFact::Kind::kTasksReturned:
-        log.info("tasks returned {}", fact.text);
         break;
       case LogFact::Kind::kTaskDead:
         log.warn("task dead {}", fact.text);

@@ -30,6 +30,7 @@ absl::Status Mailbox::Put(Command&& command, size_t bytes) {
                           absl::Milliseconds(100));
     }
     bytes_ += bytes;
+    ++put_count_;
     items_.push_back({std::move(command), bytes});
     signal = std::exchange(sleeping_, false);
   }
@@ -90,6 +91,11 @@ void Mailbox::Close(const absl::Status& reason) {
     room.swap(room_);
   }
   for (auto& call : room) call();
+}
+
+uint64_t Mailbox::put_count() const {
+  MutexLock lock(mu_);
+  return put_count_;
 }
 
 size_t Mailbox::bytes() const {

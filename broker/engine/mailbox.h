@@ -27,6 +27,8 @@ class Mailbox {
   // Waits until there are commands, Wake is called or `timeout` has passed; then takes what there is, up to the first
   // command with which it is `bytes` or more.
   std::vector<Command> Take(absl::Duration timeout, size_t bytes);
+  // How many commands were ever put in; those taken out count up to the same numbers, in the same order.
+  uint64_t put_count() const;
   // Ends a Take.
   void Wake();
   // Takes no more commands. Those that are in it can still be taken.
@@ -45,6 +47,7 @@ class Mailbox {
   };
   std::deque<Item> items_ ABSL_GUARDED_BY(mu_);
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t put_count_ ABSL_GUARDED_BY(mu_) = 0;
   bool sleeping_ ABSL_GUARDED_BY(mu_) = false;
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);

@@ -185,7 +185,7 @@ std::vector<MetricFamily> BrokerMetrics::Collect() const {
   Families out;
   out.Start("penstock_build_info", MetricType::Gauge, "Always 1; the version stands in the label.");
   out.Add({{"version", snapshot.version}}, 1);
-  out.Gauge("penstock_epoch", "Which start of the data folder this is.", static_cast<double>(snapshot.epoch));
+  out.Gauge("penstock_epoch", "Grows with every start of the data folder.", static_cast<double>(snapshot.epoch));
   out.Gauge("penstock_uptime_seconds", "Since the broker started.", absl::ToDoubleSeconds(snapshot.uptime));
   AddQueues(snapshot, &out);
   out.Start("penstock_rejects_total", MetricType::Counter, "Calls that were refused, by reason.");

@@ -4,14 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "broker/core/command.h"
 #include "broker/core/core_types.h"
 
 namespace penstock::broker {
 
 inline constexpr Span kDay = 24 * kHour;
 
-// What a field of the API may hold. Sizes are bytes. The first group can be configured, the rest is part of the
-// contract (proto/penstock/v1).
+// What a field of the API may hold, and what it means when it is left out. Sizes are bytes. The first group can be
+// configured, the rest is part of the contract (proto/penstock/v1).
 struct ApiLimits {
   size_t payload = 1 << 20;
   size_t result = 1 << 20;
@@ -20,6 +21,8 @@ struct ApiLimits {
   size_t log_line = 4 << 10;     // longer lines are cut
   size_t tasks_per_call = 10'000;
   uint32_t concurrency = 1'000;
+
+  QueueSettings queue_defaults;
 
   size_t name = 128;   // of a queue or type
   size_t key = 256;    // unique keys, header keys

@@ -220,7 +220,7 @@ absl::StatusOr<RetryTaskCommand> ToCommand(const v1::RetryTaskRequest& request) 
 }
 
 absl::StatusOr<RetryPolicy> ToRetryPolicy(const FieldPath& at, const v1::RetryPolicy& policy, const ApiLimits& limits) {
-  RetryPolicy result;
+  RetryPolicy result = limits.queue_defaults.retry_policy;
   if (policy.max_attempts() != 0) {
     RETURN_IF_ERROR(CheckNumber(FieldPath(at, "max_attempts"), policy.max_attempts(), 1, limits.attempts));
     result.max_attempts = static_cast<uint32_t>(policy.max_attempts());

@@ -62,15 +62,15 @@ class SettingsReader {
   }
   absl::Status ReadResultRetention() {
     return ReadSpan("result_retention", settings_.has_result_retention(), settings_.result_retention(), 0,
-                    limits_.postpone_max, defaults_.result_retention, &change_.result_retention);
+                    limits_.postpone_max, limits_.queue_defaults.result_retention, &change_.result_retention);
   }
   absl::Status ReadDeadRetention() {
     return ReadSpan("dead_retention", settings_.has_dead_retention(), settings_.dead_retention(), 0,
-                    limits_.dead_retention_max, defaults_.dead_retention, &change_.dead_retention);
+                    limits_.dead_retention_max, limits_.queue_defaults.dead_retention, &change_.dead_retention);
   }
   absl::Status ReadRunTimeout() {
     return ReadSpan("run_timeout", settings_.has_run_timeout(), settings_.run_timeout(), kMilli,
-                    limits_.run_timeout_max, defaults_.run_timeout, &change_.run_timeout);
+                    limits_.run_timeout_max, limits_.queue_defaults.run_timeout, &change_.run_timeout);
   }
   absl::Status ReadSpan(std::string_view name, bool has, const google::protobuf::Duration& value, Span min, Span max,
                         Span otherwise, std::optional<Span>* out) {
@@ -82,7 +82,6 @@ class SettingsReader {
 
   const FieldPath queue_at_{"queue"};
   const FieldPath at_{queue_at_, "settings"};
-  const QueueSettings defaults_;
   const v1::QueueSettings& settings_;
   const ApiLimits& limits_;
   QueueSettingsChange& change_;

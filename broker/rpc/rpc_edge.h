@@ -26,7 +26,7 @@ class RpcEdge {
   struct Options {
     GrpcServerOptions server;
     ApiLimits limits;
-    size_t reads_waiting = 1'000;  // gets and lists that wait for a thread
+    size_t reads_waiting = 1'000;        // gets and lists that wait for a thread
     std::vector<LimitInfo> limit_infos;  // what GetLimits shows
     std::string version;
     uint8_t partition = 0;

@@ -87,6 +87,7 @@ absl::StatusOr<bool> TaskReader::FillFromRecord(TaskId task, const TaskParts& pa
   SetTimestamp(record.create_time(), out->mutable_create_time());
   SetTimestamp(record.run_time(), out->mutable_run_time());
   out->set_attempt(static_cast<int32_t>(record.attempt()));
+  out->set_cancel_reason(record.cancel_reason());
   if (IsFinal(state)) {
     SetTimestamp(record.end_time(), out->mutable_end_time());
     if (record.forget_time() != 0) SetTimestamp(record.forget_time(), out->mutable_forget_time());

@@ -9,7 +9,7 @@
 //             's' session:8                             SessionRecord
 //             'c' sequence:8 chunk:4                    a piece of a checkpoint (core/checkpoint.h)
 //   kBlocks   block:8                                   TaskBlock (storage/task_block.h)
-//   kDeltas   sequence:8                                Delta (storage/delta.h)
+//   kDeltas   sequence:8                                Delta (core/state_codec.h)
 //   kTasks    task:8 'R'                                TaskRecord
 //             task:8 'A' attempt:4                      AttemptRecord
 //             task:8 'L' record:4                       LogRecord
@@ -24,7 +24,7 @@
 //             'R' forget:8 task:8                       when a TaskRecord and all that belongs to it are deleted
 //             'F' block:8                               HistoryAddresses of a finished block's tasks
 //             'X' bucket:4 sequence:8                   keys of kIndex to delete when the bucket has passed
-//             'S' lane:4 segment:8                      a piece of a long lane (core/lane.h)
+//             'S' lane:4 segment:8                      a piece of a long lane (core/state_codec.h)
 //   kHistory  bucket:4 sequence:8                       finished tasks of one commit (storage/history.h)
 //
 // A bucket is the minute, since 1970, at whose end its content is forgotten.

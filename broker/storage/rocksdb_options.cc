@@ -84,7 +84,7 @@ rocksdb::BlockBasedTableOptions BaseTable(const std::shared_ptr<rocksdb::Cache>&
 rocksdb::ColumnFamilyDescriptor Describe(const char* name, rocksdb::ColumnFamilyOptions family,
                                          const rocksdb::BlockBasedTableOptions& table) {
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return {name, std::move(family)};
+  return {name, family};
 }
 
 // For families with a mixed life: files full of the remains of deleted keys are compacted early, and every file once a

@@ -15,6 +15,7 @@
 #include "fmt/format.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
+#include "rocksdb/transaction_log.h"
 #include "rocksdb/write_batch.h"
 
 namespace penstock::broker {
@@ -210,6 +211,10 @@ Store::Health RocksDbStore::GetHealth() const {
   health.stalled =
       one(rocksdb::DB::Properties::kIsWriteStopped) != 0 || one(rocksdb::DB::Properties::kActualDelayedWriteRate) != 0;
   health.data_bytes = sum(rocksdb::DB::Properties::kTotalSstFilesSize);
+  rocksdb::VectorLogPtr logs;
+  if (db_->GetSortedWalFiles(logs).ok()) {
+    for (const auto& log : logs) health.data_bytes += log->SizeFileBytes();
+  }
   // Memtables are charged to the cache.
   health.memory_bytes = cache_->GetUsage() + sum(rocksdb::DB::Properties::kEstimateTableReadersMem);
   return health;

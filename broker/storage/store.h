@@ -13,7 +13,7 @@
 namespace penstock::broker {
 
 // What is read from: a store as it is now, a snapshot of one, or a store with commits in flight on top
-// (engine/pipeline_view.h). Values come back as they were put: envelopes (format version, checksum) are the records'
+// (core/commit_builder.h). Values come back as they were put: envelopes (format version, checksum) are the records'
 // business (storage/records.h).
 class StoreReader {
  public:

@@ -118,7 +118,7 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> TaskBlock::Parse(std::string bo
       }
       if (flags & kRetention) extras.result_retention = static_cast<Span>(decoder.Varint());
       slot.extras = static_cast<int32_t>(block->extras_.size());
-      block->extras_.push_back(std::move(extras));
+      block->extras_.push_back(extras);
     }
     slot.spec_size = static_cast<uint32_t>(decoder.Varint());
     slot.spec_offset = static_cast<uint32_t>(offset);

@@ -127,6 +127,20 @@ TEST_F(DaemonsTest, TasksOfAKilledWorkerRunElsewhereAfterTheGrace) {
   EXPECT_EQ(task->attempts[0].outcome, "lost");
 }
 
+TEST_F(DaemonsTest, CommandThatDoesNotReadItsPayloadHarmsNobody) {
+  StartBroker();
+  auto client = Connect();
+  auto worker = StartWorker(
+      "  - type: deaf\n    command: [/bin/sh, -c, \"exit 0\"]\n"
+      "  - type: count\n    command: [/bin/sh, -c, \"wc -c\"]\n");
+  // More than a pipe holds: the rest is written when nobody can read it any more.
+  const std::string payload(512 << 10, 'x');
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(client->Wait<std::string>(client->Enqueue("q", "deaf", payload).value(), kLong).ok());
+  }
+  EXPECT_EQ(client->Wait<std::string>(client->Enqueue("q", "count", payload).value(), kLong).value(), "524288\n");
+}
+
 TEST_F(DaemonsTest, TermLetsAWorkerFinishAndTheBrokerExitWithZero) {
   StartBroker();
   auto client = Connect();

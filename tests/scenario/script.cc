@@ -815,7 +815,7 @@ std::string Script::TellLanes(const LanesReply& lanes) {
     out += fmt::format("lane {} type={} priority={}{}:", lane.lane.value(), lane.type, lane.priority,
                        lane.has_timed ? " timed" : "");
     for (const LaneRun& run : lane.runs) {
-      out += fmt::format(" {}", run.block.value() & ((1 << 20) - 1));
+      out += fmt::format(" {}", run.block.value() & ((1 << 12) - 1));
       if (run.compacted) out += "c";
       if (!run.slots.empty()) out += fmt::format("[{}]", fmt::join(run.slots, " "));
     }

@@ -14,7 +14,7 @@
 namespace penstock::broker {
 
 // Runs the commands of a scenario against a core, one at a time, and tells what came of each as text.
-// tests/scenario/README.md lists the commands. Tasks are called T1, T2, ... in the order of their enqueue, tokens
+// docs/testing.md says how a script is read. Tasks are called T1, T2, ... in the order of their enqueue, tokens
 // epoch.sequence, times are seconds since the script's start. After every commit the driver checks that a recovery
 // gives the same state and that everything in the store fits.
 class Script {

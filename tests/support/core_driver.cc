@@ -19,7 +19,13 @@ void AppendEffects(Effects more, Effects* effects) {
   effects->needs_sync = effects->needs_sync || more.needs_sync;
 }
 
-CoreDriver::CoreDriver(CoreOptions options) : options_(std::move(options)) { Recover(); }
+CoreDriver::CoreDriver(CoreOptions options)
+    : options_([&] {
+        options.numbers_begin = kNever;
+        return std::move(options);
+      }()) {
+  Recover();
+}
 
 void CoreDriver::Recover() {
   auto core = BrokerCore::Recover(options_, *store_, now_);

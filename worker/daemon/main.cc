@@ -1,5 +1,7 @@
 // penstock-worker: runs plug-ins and commands for tasks.
 
+#include <signal.h>
+
 #include <iostream>
 
 #include "common/config/loader.h"
@@ -10,6 +12,7 @@
 #include "worker/worker.h"
 
 int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);  // a command may end without having read its payload
   penstock::DaemonOptions options;
   penstock::OptionSet set;
   penstock::DeclareOptions(&options, &set);

@@ -186,6 +186,84 @@ TEST_F(CoreLifeTest, BrokenSessionGivesBackAfterItsGraceWithoutAnAttemptForWhatD
   EXPECT_EQ(attempts[delivered_[1].task], 1u) << "not started: given back";
 }
 
+TEST_F(CoreLifeTest, ReleasedTaskWaitsWhereItStoodStartedOrNot) {
+  NewTask delayed = Plain();
+  delayed.run_at = driver_.now().wall + kHour;
+  Enqueue(delayed, 2);
+  driver_.Advance(kHour + kMinute);
+  const Ticket stream = Connect(2);
+  ASSERT_EQ(delivered_.size(), 2u);
+  Start(stream, delivered_[0]);
+  for (int i = 0; i < 2; ++i) {
+    Report(stream, Outcome(delivered_[static_cast<size_t>(i)], OutcomeKind::kReleased), false);
+    EXPECT_EQ(View().oldest_available, delayed.run_at);
+  }
+  EXPECT_EQ(Counters().available, 2u);
+}
+
+TEST_F(CoreLifeTest, CompletedTaskCanNeitherBeCancelledNorRetried) {
+  const TaskId task = Enqueue(Plain()).at(0).task;
+  const Ticket stream = Connect(1);
+  Report(stream, Outcome(delivered_.at(0), OutcomeKind::kCompleted));
+  Effects effects = driver_.Step(Command(CancelTaskCommand{driver_.NewTicket(), task, "too late"}));
+  EXPECT_EQ(effects.replies.at(0).status.code(), absl::StatusCode::kFailedPrecondition);
+  effects = driver_.Step(Command(RetryTaskCommand{driver_.NewTicket(), task}));
+  EXPECT_EQ(effects.replies.at(0).status.code(), absl::StatusCode::kFailedPrecondition);
+  effects = driver_.Step(Command(RetryTaskCommand{driver_.NewTicket(), TaskId(0, task.block(), task.slot() + 1)}));
+  EXPECT_EQ(effects.replies.at(0).status.code(), absl::StatusCode::kNotFound);
+}
+
+// Enqueues a task and has it delivered, in a life of the data that starts at `wall`.
+std::pair<TaskId, FencingToken> FirstTaskOf(MemoryStore& store, Time wall) {
+  auto core = BrokerCore::Recover({}, store, {wall, 0});
+  EXPECT_TRUE(core.ok()) << core.status();
+  std::vector<Command> commands;
+  EnqueueCommand enqueue;
+  enqueue.ticket = Ticket(1);
+  enqueue.tasks.resize(1);
+  enqueue.tasks[0].queue = "q";
+  enqueue.tasks[0].type = "t";
+  commands.push_back(enqueue);
+  OpenSessionCommand open;
+  open.stream = Ticket(2);
+  open.session_id = std::to_string(wall);
+  open.queues = {"q"};
+  open.types = {{"t", 0}};
+  open.concurrency = 1;
+  commands.push_back(open);
+  SessionInput input;
+  input.stream = open.stream;
+  input.credit = 1;
+  commands.push_back(input);
+  CoreBatch batch = (*core)->Step(absl::MakeSpan(commands), {wall, 0});
+  EXPECT_TRUE(store.Commit(batch.writes, true).ok());
+  for (const SessionMessage& message : batch.effects.session_messages) {
+    if (message.stream == open.stream && !message.deliveries.empty()) {
+      return {std::get<EnqueueReply>(batch.effects.replies.at(0).value).results.at(0).task,
+              message.deliveries.at(0).token};
+    }
+  }
+  ADD_FAILURE() << "nothing was delivered";
+  return {};
+}
+
+TEST(RestoredBackupTest, NeverRepeatsIdsAndTokensOfTheLifeThatWasLost) {
+  const Time wall = 1'800'000'000 * kSecond;
+  // The backup was made before the first task. Its original was started again and again afterwards.
+  MemoryStore original;
+  std::pair<TaskId, FencingToken> last = {};
+  for (int start = 0; start < 5; ++start) {
+    const auto next = FirstTaskOf(original, wall + start * kSecond);
+    EXPECT_GT(next.first, last.first);
+    EXPECT_GT(next.second, last.second);
+    last = next;
+  }
+  MemoryStore backup;
+  const auto restored = FirstTaskOf(backup, wall + 30 * kMinute);
+  EXPECT_GT(restored.first, last.first);
+  EXPECT_GT(restored.second, last.second);
+}
+
 TEST_F(CoreLifeTest, TimesCountFromAvailableToStartAndWhatWorkersMeasured) {
   NewTask delayed = Plain();
   delayed.run_at = driver_.now().wall + kHour;

@@ -5,15 +5,17 @@
 
 namespace penstock::broker {
 
-EngineTest::EngineTest() = default;
+EngineTest::EngineTest() { options_.core.numbers_begin = kNever; }
 
 EngineTest::~EngineTest() {
   store_.Open();
   if (engine_ != nullptr) engine_->Stop();
 }
 
-void EngineTest::StartEngine() {
-  engine_ = std::make_unique<Engine>(options_, store_, answers_, clock_, [this](const absl::Status& status) {
+void EngineTest::StartEngine() { StartEngineBy(clock_); }
+
+void EngineTest::StartEngineBy(Clock& clock) {
+  engine_ = std::make_unique<Engine>(options_, store_, answers_, clock, [this](const absl::Status& status) {
     MutexLock lock(mu_);
     failures_.push_back(status);
     failed_.SignalAll();

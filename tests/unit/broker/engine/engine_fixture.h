@@ -26,6 +26,8 @@ class EngineTest : public ::testing::Test {
 
   // A new engine on the store as it is; the one before must have been stopped.
   void StartEngine();
+  // By another clock than clock_, which outlives the engine.
+  void StartEngineBy(Clock& clock);
   Engine& engine() { return *engine_; }
 
   Ticket NewTicket() { return Ticket(next_ticket_++); }

@@ -59,6 +59,40 @@ TEST_F(EngineTest, EveryCommandOfManyProducersIsAnsweredOnceAndAcknowledgedTasks
   EXPECT_EQ(RecoveredTasks(kThreads * kEach), acknowledged);
 }
 
+// Every look at it takes a while, as on a machine that is too slow for its load.
+class SlowClock : public Clock {
+ public:
+  Now Read() const override {
+    clock_.Advance(absl::Milliseconds(40));
+    return clock_.Read();
+  }
+
+ private:
+  mutable ManualClock clock_;
+};
+
+TEST_F(EngineTest, LeaseDoesNotRunOutWhileWhatTheWorkerSentWaitsInTheMailbox) {
+  SlowClock clock;
+  options_.core.lease = 10 * kSecond;
+  options_.batch_bytes = 1;  // a command a batch
+  StartEngineBy(clock);
+  const Ticket stream = Connect(1);
+  EnqueueAndWait("task");
+  const EffectRecorder::Delivered delivered = answers_.AwaitDeliveries(1).at(0);
+  FillPipeline();
+  // Each takes the engine some 200 ms: together much more than the lease.
+  for (int i = 0; i < 100; ++i) Enqueue("before the completion");
+  ASSERT_TRUE(Post(Completion(stream, delivered)).ok());
+  const Ticket last = Enqueue("after the completion");
+  store_.Open();
+  EXPECT_TRUE(StatusOf(last).ok());
+  EXPECT_EQ(Counters().completed_total, 1u);
+  // The lease does run out when nothing is heard any more.
+  while (!Status().workers.empty()) {
+  }
+  engine().Stop();
+}
+
 TEST_F(EngineTest, NothingIsAnsweredBeforeItsCommitIsDurable) {
   StartEngine();
   EnqueueAndWait("first");

@@ -51,10 +51,10 @@ TEST(BrokerOptionsTest, EveryOptionIsExplainedAndItsDefaultIsWithinItsBounds) {
   EXPECT_THAT(errors.ToString(), IsEmpty());
 }
 
-// Rewrite the file after a change of options with PENSTOCK_UPDATE_GOLDEN=1, and read the difference.
+// Rewrite the file after a change of options with PENSTOCK_REWRITE_GOLDEN=1, and read the difference.
 TEST(BrokerOptionsTest, CommentedFileIsUpToDateAndEqualsTheDefaults) {
   const std::string path = std::string(PENSTOCK_SOURCE_DIR) + "/deploy/broker.yaml";
-  if (std::getenv("PENSTOCK_UPDATE_GOLDEN") != nullptr) std::ofstream(path) << CommentedBrokerConfig();
+  if (std::getenv("PENSTOCK_REWRITE_GOLDEN") != nullptr) std::ofstream(path) << CommentedBrokerConfig();
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();
   EXPECT_EQ(text.str(), CommentedBrokerConfig());
@@ -137,7 +137,7 @@ TEST(BrokerOptionsTest, ContradictionsAreAllNamed) {
   EXPECT_THAT(problems, HasSubstr("limits.message: 4 MiB is too small for limits.payload (8 MiB)"));
   EXPECT_THAT(problems, HasSubstr("limits.log_bytes_per_task: 1 KiB cannot hold one line"));
   EXPECT_THAT(problems, HasSubstr("limits.mailbox: 1 MiB cannot hold one message"));
-  EXPECT_THAT(problems, HasSubstr("limits.memory: 128 MiB is less than"));
+  EXPECT_THAT(problems, HasSubstr("limits.memory: half of 128 MiB is less than"));
 }
 
 TEST(BrokerOptionsTest, ReflectionFollowsTheAddressUnlessItIsSet) {

@@ -1,0 +1,283 @@
+#include "tests/support/fake_broker.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_grpc.h"
+#include "common/task_id.h"
+#include "grpcpp/server_builder.h"
+#include "penstock/v1/admin_service.grpc.pb.h"
+#include "penstock/v1/task_service.grpc.pb.h"
+
+namespace penstock::testing {
+namespace {
+
+// Items [from, from + size) of `all` whose page token is `from`.
+template <class Item, class Add>
+std::string FillPage(const std::vector<Item>& all, const std::string& token, int size, Add add) {
+  const size_t from = token.empty() ? 0 : std::stoul(token);
+  const size_t end = std::min(all.size(), from + static_cast<size_t>(size));
+  for (size_t i = from; i < end; ++i) add(all[i]);
+  return end < all.size() ? std::to_string(end) : "";
+}
+
+bool IsFinished(const v1::Task& task) {
+  return task.state() == v1::TASK_STATE_COMPLETED || task.state() == v1::TASK_STATE_CANCELLED ||
+         task.state() == v1::TASK_STATE_DEAD;
+}
+
+}  // namespace
+
+#define RETURN_IF_FAILED(method) \
+  if (absl::Status refused = broker_.OnCall(#method, *request); !refused.ok()) return ToGrpc(refused)
+
+class FakeBroker::Admin : public v1::AdminService::Service {
+ public:
+  explicit Admin(FakeBroker& broker) : broker_(broker) {}
+
+  grpc::Status GetStatus(grpc::ServerContext*, const v1::GetStatusRequest* request,
+                         v1::GetStatusResponse* response) override {
+    RETURN_IF_FAILED(GetStatus);
+    *response = broker_.status;
+    return grpc::Status::OK;
+  }
+  grpc::Status GetLimits(grpc::ServerContext*, const v1::GetLimitsRequest* request,
+                         v1::GetLimitsResponse* response) override {
+    RETURN_IF_FAILED(GetLimits);
+    *response = broker_.limits;
+    return grpc::Status::OK;
+  }
+  grpc::Status CreateQueue(grpc::ServerContext*, const v1::CreateQueueRequest* request,
+                           v1::CreateQueueResponse* response) override {
+    RETURN_IF_FAILED(CreateQueue);
+    *response->mutable_queue() = request->queue();
+    return grpc::Status::OK;
+  }
+  grpc::Status GetQueue(grpc::ServerContext*, const v1::GetQueueRequest* request,
+                        v1::GetQueueResponse* response) override {
+    RETURN_IF_FAILED(GetQueue);
+    return Find(request->name(), response->mutable_queue());
+  }
+  grpc::Status ListQueues(grpc::ServerContext*, const v1::ListQueuesRequest* request,
+                          v1::ListQueuesResponse* response) override {
+    RETURN_IF_FAILED(ListQueues);
+    response->set_next_page_token(FillPage(broker_.queues, request->page_token(), request->page_size(),
+                                           [&](const v1::Queue& queue) { *response->add_queues() = queue; }));
+    return grpc::Status::OK;
+  }
+  grpc::Status UpdateQueue(grpc::ServerContext*, const v1::UpdateQueueRequest* request,
+                           v1::UpdateQueueResponse* response) override {
+    RETURN_IF_FAILED(UpdateQueue);
+    *response->mutable_queue() = request->queue();
+    return grpc::Status::OK;
+  }
+  grpc::Status PauseQueue(grpc::ServerContext*, const v1::PauseQueueRequest* request,
+                          v1::PauseQueueResponse*) override {
+    RETURN_IF_FAILED(PauseQueue);
+    v1::Queue queue;
+    return Find(request->name(), &queue);
+  }
+  grpc::Status ResumeQueue(grpc::ServerContext*, const v1::ResumeQueueRequest* request,
+                           v1::ResumeQueueResponse*) override {
+    RETURN_IF_FAILED(ResumeQueue);
+    v1::Queue queue;
+    return Find(request->name(), &queue);
+  }
+  grpc::Status DrainQueue(grpc::ServerContext*, const v1::DrainQueueRequest* request,
+                          v1::DrainQueueResponse*) override {
+    RETURN_IF_FAILED(DrainQueue);
+    v1::Queue queue;
+    return Find(request->name(), &queue);
+  }
+  grpc::Status PurgeQueue(grpc::ServerContext*, const v1::PurgeQueueRequest* request,
+                          v1::PurgeQueueResponse* response) override {
+    RETURN_IF_FAILED(PurgeQueue);
+    v1::Queue queue;
+    const grpc::Status found = Find(request->name(), &queue);
+    response->set_purged(queue.stats().available() + queue.stats().scheduled() + queue.stats().retryable());
+    return found;
+  }
+  grpc::Status DeleteQueue(grpc::ServerContext*, const v1::DeleteQueueRequest* request,
+                           v1::DeleteQueueResponse*) override {
+    RETURN_IF_FAILED(DeleteQueue);
+    v1::Queue queue;
+    return Find(request->name(), &queue);
+  }
+  grpc::Status ListWorkers(grpc::ServerContext*, const v1::ListWorkersRequest* request,
+                           v1::ListWorkersResponse* response) override {
+    RETURN_IF_FAILED(ListWorkers);
+    response->set_next_page_token(FillPage(broker_.workers, request->page_token(), request->page_size(),
+                                           [&](const v1::Worker& worker) { *response->add_workers() = worker; }));
+    return grpc::Status::OK;
+  }
+  grpc::Status DrainWorker(grpc::ServerContext*, const v1::DrainWorkerRequest* request,
+                           v1::DrainWorkerResponse*) override {
+    RETURN_IF_FAILED(DrainWorker);
+    for (const v1::Worker& worker : broker_.workers) {
+      if (worker.worker_id() == request->worker() || worker.name() == request->worker()) return grpc::Status::OK;
+    }
+    return ToGrpc(absl::NotFoundError("there is no worker " + request->worker()));
+  }
+  grpc::Status RedriveDeadTasks(grpc::ServerContext*, const v1::RedriveDeadTasksRequest* request,
+                                v1::RedriveDeadTasksResponse* response) override {
+    RETURN_IF_FAILED(RedriveDeadTasks);
+    response->set_redriven(TakeDead(request->limit()));
+    response->set_remaining(broker_.dead_tasks);
+    response->set_exhausted(broker_.dead_tasks == 0);
+    return grpc::Status::OK;
+  }
+  grpc::Status PurgeDeadTasks(grpc::ServerContext*, const v1::PurgeDeadTasksRequest* request,
+                              v1::PurgeDeadTasksResponse* response) override {
+    RETURN_IF_FAILED(PurgeDeadTasks);
+    response->set_purged(TakeDead(request->limit()));
+    response->set_remaining(broker_.dead_tasks);
+    response->set_exhausted(broker_.dead_tasks == 0);
+    return grpc::Status::OK;
+  }
+
+ private:
+  grpc::Status Find(const std::string& name, v1::Queue* out) const {
+    for (const v1::Queue& queue : broker_.queues) {
+      if (queue.name() != name) continue;
+      *out = queue;
+      return grpc::Status::OK;
+    }
+    return ToGrpc(absl::NotFoundError("there is no queue " + name));
+  }
+  uint64_t TakeDead(int limit) {
+    const uint64_t taken = std::min(broker_.dead_tasks, static_cast<uint64_t>(limit));
+    broker_.dead_tasks -= taken;
+    return taken;
+  }
+
+  FakeBroker& broker_;
+};
+
+class FakeBroker::Tasks : public v1::TaskService::Service {
+ public:
+  explicit Tasks(FakeBroker& broker) : broker_(broker) {}
+
+  grpc::Status Enqueue(grpc::ServerContext*, const v1::EnqueueRequest* request,
+                       v1::EnqueueResponse* response) override {
+    RETURN_IF_FAILED(Enqueue);
+    response->mutable_result()->set_task_id(broker_.next_task_id);
+    return grpc::Status::OK;
+  }
+  // Refuses frames with a task whose payload is "bad".
+  grpc::Status EnqueueStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::EnqueueStreamResponse, v1::EnqueueStreamRequest>* stream) override {
+    v1::EnqueueStreamRequest frame;
+    for (uint32_t slot = 0; stream->Read(&frame);) {
+      v1::EnqueueStreamResponse response;
+      response.set_frame_number(frame.frame_number());
+      const bool bad = std::any_of(frame.tasks().begin(), frame.tasks().end(),
+                                   [](const v1::TaskSpec& task) { return task.payload() == "bad"; });
+      if (bad) {
+        response.set_error_code(static_cast<int>(absl::StatusCode::kInvalidArgument));
+        response.set_error_message("tasks[0].payload: is bad");
+      } else {
+        for (int i = 0; i < frame.tasks_size(); ++i)
+          response.add_results()->set_task_id(TaskId(0, 1, slot++).ToString());
+      }
+      if (!stream->Write(response)) break;
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status GetTask(grpc::ServerContext*, const v1::GetTaskRequest* request,
+                       v1::GetTaskResponse* response) override {
+    RETURN_IF_FAILED(GetTask);
+    const grpc::Status found = Find(request->task_id(), response->mutable_task());
+    if (!request->include_payload()) response->mutable_task()->mutable_spec()->clear_payload();
+    return found;
+  }
+  grpc::Status ListTasks(grpc::ServerContext*, const v1::ListTasksRequest* request,
+                         v1::ListTasksResponse* response) override {
+    RETURN_IF_FAILED(ListTasks);
+    std::vector<v1::Task> found;
+    for (const v1::Task& task : broker_.tasks) {
+      if (task.spec().queue() != request->queue()) continue;
+      if (request->state() != v1::TASK_STATE_UNSPECIFIED && task.state() != request->state()) continue;
+      found.push_back(task);
+      found.back().clear_attempts();
+      found.back().clear_result();
+      found.back().mutable_spec()->clear_payload();
+    }
+    response->set_next_page_token(FillPage(found, request->page_token(), request->page_size(),
+                                           [&](const v1::Task& task) { *response->add_tasks() = task; }));
+    return grpc::Status::OK;
+  }
+  // Waits for nothing: tasks do not change.
+  grpc::Status WaitTask(grpc::ServerContext*, const v1::WaitTaskRequest* request,
+                        v1::WaitTaskResponse* response) override {
+    RETURN_IF_FAILED(WaitTask);
+    const grpc::Status found = Find(request->task_id(), response->mutable_task());
+    response->set_finished(IsFinished(response->task()));
+    return found;
+  }
+  grpc::Status ListTaskLogLines(grpc::ServerContext*, const v1::ListTaskLogLinesRequest* request,
+                                v1::ListTaskLogLinesResponse* response) override {
+    RETURN_IF_FAILED(ListTaskLogLines);
+    const std::vector<v1::LogLine>& lines = broker_.log_lines[request->task_id()];
+    for (size_t i = request->after_position(); i < lines.size(); ++i) *response->add_lines() = lines[i];
+    response->set_last_position(lines.size());
+    return grpc::Status::OK;
+  }
+  grpc::Status CancelTask(grpc::ServerContext*, const v1::CancelTaskRequest* request,
+                          v1::CancelTaskResponse* response) override {
+    RETURN_IF_FAILED(CancelTask);
+    v1::Task task;
+    const grpc::Status found = Find(request->task_id(), &task);
+    if (!found.ok()) return found;
+    if (IsFinished(task)) return ToGrpc(absl::FailedPreconditionError("the task is finished"));
+    response->set_state(task.state() == v1::TASK_STATE_RUNNING ? task.state() : v1::TASK_STATE_CANCELLED);
+    return grpc::Status::OK;
+  }
+  grpc::Status RetryTask(grpc::ServerContext*, const v1::RetryTaskRequest* request, v1::RetryTaskResponse*) override {
+    RETURN_IF_FAILED(RetryTask);
+    v1::Task task;
+    return Find(request->task_id(), &task);
+  }
+
+ private:
+  grpc::Status Find(const std::string& id, v1::Task* out) const {
+    for (const v1::Task& task : broker_.tasks) {
+      if (task.task_id() != id) continue;
+      *out = task;
+      return grpc::Status::OK;
+    }
+    return ToGrpc(absl::NotFoundError("there is no task " + id));
+  }
+
+  FakeBroker& broker_;
+};
+
+FakeBroker::FakeBroker() : admin_(std::make_unique<Admin>(*this)), task_service_(std::make_unique<Tasks>(*this)) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(admin_.get());
+  builder.RegisterService(task_service_.get());
+  server_ = builder.BuildAndStart();
+}
+
+FakeBroker::~FakeBroker() { server_->Shutdown(std::chrono::system_clock::now()); }
+
+std::vector<std::string> FakeBroker::Calls() const {
+  MutexLock lock(mu_);
+  return calls_;
+}
+
+void FakeBroker::Fail(const std::string& method, const absl::Status& failure) {
+  MutexLock lock(mu_);
+  failures_[method] = failure;
+}
+
+absl::Status FakeBroker::OnCall(const std::string& method, const google::protobuf::Message& request) {
+  MutexLock lock(mu_);
+  const std::string fields = request.ShortDebugString();
+  calls_.push_back(fields.empty() ? method : absl::StrCat(method, " ", fields));
+  auto failure = failures_.find(method);
+  return failure == failures_.end() ? absl::OkStatus() : failure->second;
+}
+
+}  // namespace penstock::testing
