@@ -28,12 +28,13 @@ using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 //   penstock::TaskId id = client->Enqueue("reports", "report.generate", request).value();
 //   ReportResult result = client->Wait<ReportResult>(id, absl::Minutes(5)).value();
 //
-// Any thread may call anything at any time. Concurrent enqueues travel together on one stream; an enqueue whose answer got lost is repeated
-// under the same request id, so it is stored once. An interface, so that tests can use a FakeClient (client/fake_client.h).
+// Any thread may call anything at any time. Concurrent enqueues travel together on one stream; an enqueue whose answer
+// got lost is repeated under the same request id, so it is stored once. An interface, so that tests can use a
+// FakeClient (client/fake_client.h).
 //
-// Errors: InvalidArgument (a field is wrong; named), FailedPrecondition (the queue is draining), ResourceExhausted (a limit of the broker, repeated
-// until the deadline where that can help), Unavailable (no broker, with kFailFast), DeadlineExceeded (the outcome is unknown), Cancelled (the
-// client was destroyed).
+// Errors: InvalidArgument (a field is wrong; named), FailedPrecondition (the queue is draining), ResourceExhausted (a
+// limit of the broker, repeated until the deadline where that can help), Unavailable (no broker, with kFailFast),
+// DeadlineExceeded (the outcome is unknown), Cancelled (the client was destroyed).
 class Client {
  public:
   // Connects in the background: no broker need be there yet. InvalidArgument: an option is wrong.
@@ -59,8 +60,9 @@ class Client {
   // All or none, 1 to 10,000 tasks. The first task's timeout counts.
   virtual absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks) = 0;
 
-  // Waits until the task is completed and returns its result: a Protobuf message, or std::string for the bytes. Survives restarts of the
-  // broker. Aborted: the task is dead, with its last error. Cancelled. NotFound. DeadlineExceeded: not finished yet.
+  // Waits until the task is completed and returns its result: a Protobuf message, or std::string for the bytes.
+  // Survives restarts of the broker. Aborted: the task is dead, with its last error. Cancelled. NotFound.
+  // DeadlineExceeded: not finished yet.
   template <class Result>
   absl::StatusOr<Result> Wait(TaskId id, absl::Duration timeout);
   // Waits until the task is finished, however it ended, or the timeout has passed; then as GetTask.
@@ -68,11 +70,13 @@ class Client {
   // NotFound: no such task, or it is finished and forgotten.
   virtual absl::StatusOr<TaskInfo> GetTask(TaskId id, bool include_payload = false) = 0;
 
-  // Calls `changed` with the task as it is and after every change, from one thread of the client's, until it is finished (the last call),
-  // an error (the last call), or the returned handle is destroyed, which waits for a call under way.
+  // Calls `changed` with the task as it is and after every change, from one thread of the client's, until it is
+  // finished (the last call), an error (the last call), or the returned handle is destroyed, which waits for a call
+  // under way.
   virtual std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) = 0;
 
-  // Cancels a waiting task at once (true); asks a running one to stop (false). FailedPrecondition: finished already. NotFound.
+  // Cancels a waiting task at once (true); asks a running one to stop (false). FailedPrecondition: finished already.
+  // NotFound.
   virtual absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason = "") = 0;
   // Runs a scheduled or retryable task now, or redrives a dead one. FailedPrecondition: none of these. NotFound.
   virtual absl::Status RetryTask(TaskId id) = 0;

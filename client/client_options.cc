@@ -5,8 +5,10 @@
 namespace penstock {
 
 absl::Status ClientOptions::Validate() const {
-  if (broker.find(':') == std::string::npos) return InvalidField("broker", "write host:port, for instance localhost:7420");
-  if (timeout < absl::Milliseconds(1) || timeout > absl::Hours(24)) return InvalidField("timeout", "must be 1 ms to 24 h");
+  if (broker.find(':') == std::string::npos)
+    return InvalidField("broker", "write host:port, for instance localhost:7420");
+  if (timeout < absl::Milliseconds(1) || timeout > absl::Hours(24))
+    return InvalidField("timeout", "must be 1 ms to 24 h");
   if (in_flight_bytes < (1 << 20) || in_flight_bytes > (1 << 30)) {
     return InvalidField("in_flight_bytes", "must be 1 MiB to 1 GiB");
   }

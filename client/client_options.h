@@ -18,15 +18,18 @@ enum class WhenUnavailable {
 struct ClientOptions {
   // host:port of the broker.
   std::string broker = "localhost:7420";
-  // How long a call may take, unless it says otherwise. From 1 ms to 24 h. An enqueue that ran out of time may still have been stored.
+  // How long a call may take, unless it says otherwise. From 1 ms to 24 h. An enqueue that ran out of time may still
+  // have been stored.
   absl::Duration timeout = absl::Seconds(30);
   WhenUnavailable when_unavailable = WhenUnavailable::kWait;
-  // Bytes of tasks that may be on their way; further enqueues wait for room. From 1 MiB to 1 GiB. More helps only on slow networks.
+  // Bytes of tasks that may be on their way; further enqueues wait for room. From 1 MiB to 1 GiB. More helps only on
+  // slow networks.
   size_t in_flight_bytes = 16 << 20;
   // Pause before connecting again: drawn from 0 to a bound that doubles from the first to the second value.
   absl::Duration reconnect_min = absl::Milliseconds(50);
   absl::Duration reconnect_max = absl::Seconds(5);
-  // PEM files. ca_file empty: plain text. With ca_file the broker's certificate is checked; cert_file and key_file, both or neither, show one of ours.
+  // PEM files. ca_file empty: plain text. With ca_file the broker's certificate is checked; cert_file and key_file,
+  // both or neither, show one of ours.
   std::string ca_file;
   std::string cert_file;
   std::string key_file;

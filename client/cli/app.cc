@@ -23,8 +23,8 @@ void AddGlobals(CLI::App& root, Globals* out) {
       ->envname("PENSTOCK_ENDPOINT")
       ->default_str(out->endpoint);
   AddDuration(root, "--timeout", &out->timeout,
-              "How long a call may take. Commands that wait for tasks give up after it; without it they never do")
-      ->check([](const std::string& text) { return text == "0" ? "must be more than 0" : std::string(); })
+              "How long a call may take. Commands that wait for tasks give up after it; without it they never do",
+              absl::Milliseconds(1))
       ->envname("PENSTOCK_TIMEOUT")
       ->default_str("10s");
   AddChoice<Format>(root, "-o,--output", &out->format,
@@ -67,6 +67,7 @@ void AddCommands(CLI::App& root, Action* action) {
   AddDeadCommands(root, action);
   AddWorkerCommands(root, action);
   AddLimitsCommand(root, action);
+  AddBenchCommands(root, action);
   AddCompletionCommand(root, action);
   AddVersionCommand(root, action);
 }
@@ -110,7 +111,8 @@ std::string WhatIsWrong(const CLI::App& root, const CLI::App& reached, const CLI
     for (const CLI::App* command : commands) candidates.push_back(command->get_name());
   }
   const std::string nearest = Nearest(word.substr(0, word.find('=')), candidates);
-  return fmt::format("unknown {} '{}'{}", kind, word, nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest));
+  return fmt::format("unknown {} '{}'{}", kind, word,
+                     nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest));
 }
 
 // Exit code of what CLI11 threw.
@@ -147,11 +149,12 @@ int RunCli(const std::vector<std::string>& arguments, Console& console) {
   root.require_subcommand(1);
   AddCommands(root, &action);
   // Last: commands would inherit it.
-  root.footer("penstock status                                   is all well?\n"
-              "penstock enqueue mail mail.send '{\"to\": \"ann\"}'   hand over a task\n"
-              "penstock task get 0000000004000                   a task's whole story\n"
-              "penstock dead list                                what failed for good\n"
-              "penstock queue list -o json                       for programs");
+  root.footer(
+      "penstock status                                   is all well?\n"
+      "penstock enqueue mail mail.send '{\"to\": \"ann\"}'   hand over a task\n"
+      "penstock task get 0000000004000                   a task's whole story\n"
+      "penstock dead list                                what failed for good\n"
+      "penstock queue list -o json                       for programs");
   try {
     root.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ParseError& error) {

@@ -8,8 +8,8 @@
 
 namespace penstock::cli {
 
-// Runs `penstock` with these arguments (without the program's name) and returns its exit code. Environment: PENSTOCK_* as --help says,
-// NO_COLOR, TERM. Call it from one thread.
+// Runs `penstock` with these arguments (without the program's name) and returns its exit code. Environment: PENSTOCK_*
+// as --help says, NO_COLOR, TERM, COLUMNS. Call it from one thread.
 int RunCli(const std::vector<std::string>& arguments, Console& console);
 
 }  // namespace penstock::cli

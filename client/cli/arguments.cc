@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
+#include "common/status.h"
 #include "common/text.h"
 #include "common/units.h"
 #include "fmt/format.h"
@@ -20,7 +21,9 @@ CLI::Option* AddParsed(CLI::App& app, const std::string& name, std::optional<T>*
     const absl::StatusOr<T> value = parse(text);
     return value.ok() ? std::string() : std::string(value.status().message());
   };
-  return app.add_option_function<std::string>(name, [parse, out](const std::string& text) { *out = *parse(text); }, help)
+  return app
+      .add_option_function<std::string>(
+          name, [parse, out](const std::string& text) { *out = *parse(text); }, help)
       ->check(check)
       ->type_name(type);
 }
@@ -34,9 +37,14 @@ CLI::App& AddCommand(CLI::App& parent, const std::string& name, const std::strin
 }
 
 CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<absl::Duration>* out,
-                         const std::string& help) {
-  return AddParsed<absl::Duration>(app, name, out, "DURATION", help,
-                                   [](const std::string& text) { return ParseDuration(text); });
+                         const std::string& help, absl::Duration min) {
+  return AddParsed<absl::Duration>(
+      app, name, out, "DURATION", help, [min](const std::string& text) -> absl::StatusOr<absl::Duration> {
+        ASSIGN_OR_RETURN(const absl::Duration value, ParseDuration(text));
+        if (value >= min) return value;
+        return absl::InvalidArgumentError(
+            fmt::format("must be at least {}, is {}", penstock::FormatDuration(min), text));
+      });
 }
 
 CLI::Option* AddTime(CLI::App& app, const std::string& name, std::optional<absl::Time>* out, const std::string& help) {
@@ -60,11 +68,12 @@ CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<int
 
 CLI::Option* AddReal(CLI::App& app, const std::string& name, std::optional<double>* out, double min, double max,
                      const std::string& help) {
-  return AddParsed<double>(app, name, out, "NUMBER", help, [min, max](const std::string& text) -> absl::StatusOr<double> {
-    double value = 0;
-    if (absl::SimpleAtod(text, &value) && value >= min && value <= max) return value;
-    return absl::InvalidArgumentError(fmt::format("'{}' is no number from {} to {}", text, min, max));
-  });
+  return AddParsed<double>(
+      app, name, out, "NUMBER", help, [min, max](const std::string& text) -> absl::StatusOr<double> {
+        double value = 0;
+        if (absl::SimpleAtod(text, &value) && value >= min && value <= max) return value;
+        return absl::InvalidArgumentError(fmt::format("'{}' is no number from {} to {}", text, min, max));
+      });
 }
 
 CLI::Option* AddText(CLI::App& app, const std::string& name, std::string* out, const std::string& type,

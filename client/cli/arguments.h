@@ -16,11 +16,12 @@
 namespace penstock::cli {
 
 // A command with its examples, a line each.
-CLI::App& AddCommand(CLI::App& parent, const std::string& name, const std::string& help, const std::string& examples = "");
+CLI::App& AddCommand(CLI::App& parent, const std::string& name, const std::string& help,
+                     const std::string& examples = "");
 
-// "30s", "1h30m", "7d".
+// "30s", "1h30m", "7d"; at least `min`.
 CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<absl::Duration>* out,
-                         const std::string& help);
+                         const std::string& help, absl::Duration min = absl::ZeroDuration());
 // "2026-11-22T15:04:05Z".
 CLI::Option* AddTime(CLI::App& app, const std::string& name, std::optional<absl::Time>* out, const std::string& help);
 // A whole number from `min` to `max`.
@@ -58,7 +59,9 @@ CLI::Option* AddChoice(CLI::App& app, const std::string& name, T* out, std::vect
   const auto check = [find, words](const std::string& text) {
     return find(text) == nullptr ? "'" + text + "' is none of " + words : std::string();
   };
-  return app.add_option_function<std::string>(name, [find, out](const std::string& text) { *out = *find(text); }, help)
+  return app
+      .add_option_function<std::string>(
+          name, [find, out](const std::string& text) { *out = *find(text); }, help)
       ->check(check)
       ->type_name(words);
 }

@@ -1,8 +1,8 @@
 #ifndef PENSTOCK_CLIENT_CLI_COMMANDS_H_
 #define PENSTOCK_CLIENT_CLI_COMMANDS_H_
 
-// The command groups. Each adds itself to the tree; a command that was chosen on the command line puts what it does into
-// `action`. To add a group: a file of its own, a line here, a line in app.cc.
+// The command groups. Each adds itself to the tree; a command that was chosen on the command line puts what it does
+// into `action`. To add a group: a file of its own, a line here, a line in app.cc.
 
 #include "client/cli/context.h"
 
@@ -20,6 +20,7 @@ void AddWorkerCommands(CLI::App& root, Action* action);
 void AddDeadCommands(CLI::App& root, Action* action);
 void AddEnqueueCommand(CLI::App& root, Action* action);
 void AddLimitsCommand(CLI::App& root, Action* action);
+void AddBenchCommands(CLI::App& root, Action* action);
 void AddCompletionCommand(CLI::App& root, Action* action);
 
 }  // namespace penstock::cli

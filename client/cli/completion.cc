@@ -105,20 +105,28 @@ std::string ValueCases(const Entry& root, std::string (*offer)(const Taken&)) {
 
 std::string BashOffer(const Taken& taken) {
   switch (taken.values) {
-    case Values::kWords: return fmt::format("_penstock_words '{}'; return", taken.words);
-    case Values::kQueues: return "_penstock_queues; return";
-    case Values::kFiles: return "compopt -o default; return";
-    case Values::kNone: return "return";
+    case Values::kWords:
+      return fmt::format("_penstock_words '{}'; return", taken.words);
+    case Values::kQueues:
+      return "_penstock_queues; return";
+    case Values::kFiles:
+      return "compopt -o default; return";
+    case Values::kNone:
+      return "return";
   }
   return "return";
 }
 
 std::string ZshOffer(const Taken& taken) {
   switch (taken.values) {
-    case Values::kWords: return fmt::format("compadd -- {}; return", taken.words);
-    case Values::kQueues: return "_penstock_queues; return";
-    case Values::kFiles: return "_files; return";
-    case Values::kNone: return "return";
+    case Values::kWords:
+      return fmt::format("compadd -- {}; return", taken.words);
+    case Values::kQueues:
+      return "_penstock_queues; return";
+    case Values::kFiles:
+      return "_files; return";
+    case Values::kNone:
+      return "return";
   }
   return "return";
 }
@@ -143,10 +151,12 @@ std::string BashCompletion(const CLI::App& app) {
     std::vector<std::string> commands;
     for (const Entry& command : entry.commands) commands.push_back(command.name);
     std::string arguments = "return";
-    if (!commands.empty()) arguments = fmt::format("_penstock_words '{}'", absl::StrJoin(commands, " "));
-    else if (entry.argument.values != Values::kNone) arguments = BashOffer(entry.argument);
-    cases += fmt::format("    '{}') if [[ $cur == -* ]]; then _penstock_words \"$everywhere {}\"; else {}; fi ;;\n", entry.path,
-                         entry.path.empty() ? "" : absl::StrJoin(OptionNames(entry), " "), arguments);
+    if (!commands.empty())
+      arguments = fmt::format("_penstock_words '{}'", absl::StrJoin(commands, " "));
+    else if (entry.argument.values != Values::kNone)
+      arguments = BashOffer(entry.argument);
+    cases += fmt::format("    '{}') if [[ $cur == -* ]]; then _penstock_words \"$everywhere {}\"; else {}; fi ;;\n",
+                         entry.path, entry.path.empty() ? "" : absl::StrJoin(OptionNames(entry), " "), arguments);
   });
   return fmt::format(R"sh(# Completion of penstock for bash, made by: penstock completion bash
 # To use it: source <(penstock completion bash)
@@ -155,26 +165,34 @@ _penstock_words() {{ COMPREPLY=($(compgen -W "$1" -- "$cur")); }}
 
 # Asks the broker, at the address that the command line or the environment names.
 _penstock_queues() {{
-  local endpoint=()
+  local endpoint=() i at
   for ((i = 1; i < COMP_CWORD; i++)); do
-    # Bash makes three words of host:port.
+    # Bash makes three words of host:port, and one more of the = before it.
     case ${{COMP_WORDS[i]}} in
-      -e | --endpoint) if [[ ${{COMP_WORDS[i + 2]-}} == : ]]; then endpoint=(--endpoint "${{COMP_WORDS[i + 1]}}:${{COMP_WORDS[i + 3]-}}"); fi ;;
+      -e | --endpoint | --broker)
+        at=$((i + 1))
+        if [[ ${{COMP_WORDS[at]-}} == = ]]; then ((at++)); fi
+        if [[ ${{COMP_WORDS[at + 1]-}} == : ]]; then
+          endpoint=(--endpoint "${{COMP_WORDS[at]}}:${{COMP_WORDS[at + 2]-}}")
+        fi
+        ;;
     esac
   done
   _penstock_words "$(penstock queue list -o name --limit 0 --timeout 2s "${{endpoint[@]}}" 2>/dev/null)"
 }}
 
 _penstock() {{
-  local cur=${{COMP_WORDS[COMP_CWORD]}} command='' i
+  local cur=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} command='' i
   local everywhere='{}'
+  # --option=value
+  if [[ $cur == = ]]; then cur=''; elif [[ $before == = ]]; then before=${{COMP_WORDS[COMP_CWORD - 2]}}; fi
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "$command ${{COMP_WORDS[i]}}" in
       {}) command+=" ${{COMP_WORDS[i]}}" ;;
     esac
   done
-  case "$command|${{COMP_WORDS[COMP_CWORD - 1]}}" in
+  case "$command|$before" in
 {}  esac
   case $command in
 {}  esac
@@ -198,11 +216,13 @@ std::string ZshCompletion(const CLI::App& app) {
     std::vector<std::string> commands;
     for (const Entry& command : entry.commands) commands.push_back(Described(command.name, command.help));
     std::string arguments = "return";
-    if (!commands.empty()) arguments = fmt::format("items=({}); _describe command items", absl::StrJoin(commands, " "));
-    else if (entry.argument.values != Values::kNone) arguments = ZshOffer(entry.argument);
+    if (!commands.empty())
+      arguments = fmt::format("items=({}); _describe command items", absl::StrJoin(commands, " "));
+    else if (entry.argument.values != Values::kNone)
+      arguments = ZshOffer(entry.argument);
     cases += fmt::format(
-        "    '{}') if [[ $PREFIX == -* ]]; then items=($everywhere {}); _describe option items; else {}; fi ;;\n", entry.path,
-        entry.path.empty() ? "" : describe_options(entry), arguments);
+        "    '{}') if [[ $PREFIX == -* ]]; then items=($everywhere {}); _describe option items; else {}; fi ;;\n",
+        entry.path, entry.path.empty() ? "" : describe_options(entry), arguments);
   });
   return fmt::format(R"sh(#compdef penstock
 # Completion of penstock for zsh, made by: penstock completion zsh
@@ -238,10 +258,14 @@ std::string FishCompletion(const CLI::App& app) {
   std::string lines;
   const auto offer = [](const Taken& taken) -> std::string {
     switch (taken.values) {
-      case Values::kWords: return fmt::format(" -a '{}'", taken.words);
-      case Values::kQueues: return " -a '(__penstock_queues)'";
-      case Values::kFiles: return " -F";
-      case Values::kNone: return "";
+      case Values::kWords:
+        return fmt::format(" -a '{}'", taken.words);
+      case Values::kQueues:
+        return " -a '(__penstock_queues)'";
+      case Values::kFiles:
+        return " -F";
+      case Values::kNone:
+        return "";
     }
     return "";
   };
@@ -253,7 +277,8 @@ std::string FishCompletion(const CLI::App& app) {
     if (entry.argument.values != Values::kNone) lines += at + offer(entry.argument) + "\n";
     for (const OptionEntry& option : entry.options) {
       std::string line = entry.path.empty() ? "complete -c penstock" : at;
-      for (const std::string& name : option.names) line += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
+      for (const std::string& name : option.names)
+        line += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
       if (option.takes_value) line += option.taken.values == Values::kFiles ? " -r" : " -x";
       if (option.takes_value) line += offer(option.taken);
       lines += fmt::format("{} -d '{}'\n", line, WithoutQuotes(option.help));

@@ -14,7 +14,8 @@ void AddCompletionCommand(CLI::App& root, Action* action) {
                                  "penstock completion zsh > \"${fpath[1]}/_penstock\"\n"
                                  "penstock completion fish > ~/.config/fish/completions/penstock.fish");
   AddChoice<Generator>(command, "SHELL", generator.get(),
-                       {{"bash", BashCompletion}, {"zsh", ZshCompletion}, {"fish", FishCompletion}}, "bash, zsh or fish")
+                       {{"bash", BashCompletion}, {"zsh", ZshCompletion}, {"fish", FishCompletion}},
+                       "bash, zsh or fish")
       ->required();
   command.callback([generator, &root, action] {
     *action = [generator, &root](CommandContext& context) -> absl::StatusOr<int> {

@@ -36,7 +36,8 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const 
 
 bool Contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 
-// What gRPC says when it could not connect, as people say it, with what to do.
+}  // namespace
+
 std::string WhyNotConnected(const std::string& message) {
   if (Contains(message, "DNS resolution failed")) return "no such host; check --endpoint";
   if (Contains(message, "andshake")) {
@@ -48,22 +49,27 @@ std::string WhyNotConnected(const std::string& message) {
   return cause + "; is penstock-broker running there? Another address: --endpoint or PENSTOCK_ENDPOINT";
 }
 
-}  // namespace
-
 ExitCode ExitCodeOf(const absl::Status& status) {
   switch (status.code()) {
-    case absl::StatusCode::kOk: return kExitOk;
+    case absl::StatusCode::kOk:
+      return kExitOk;
     case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kOutOfRange: return kExitUsage;
-    case absl::StatusCode::kNotFound: return kExitNotFound;
+    case absl::StatusCode::kOutOfRange:
+      return kExitUsage;
+    case absl::StatusCode::kNotFound:
+      return kExitNotFound;
     case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kPermissionDenied: return kExitDenied;
+    case absl::StatusCode::kPermissionDenied:
+      return kExitDenied;
     case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded: return kExitUnavailable;
+    case absl::StatusCode::kDeadlineExceeded:
+      return kExitUnavailable;
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kAborted: return kExitPrecondition;
-    default: return kExitFailed;
+    case absl::StatusCode::kAborted:
+      return kExitPrecondition;
+    default:
+      return kExitFailed;
   }
 }
 
@@ -100,10 +106,12 @@ absl::Status Connection::Explain(const grpc::Status& status, absl::Duration time
         return with(fmt::format("cannot reach the broker at {} within {}; check --endpoint, or raise --timeout",
                                 options_.broker, penstock::FormatDuration(timeout)));
       }
-      return with(fmt::format("the broker at {} did not answer within {}; what it was asked may still happen; raise --timeout",
-                              options_.broker, penstock::FormatDuration(timeout)));
+      return with(
+          fmt::format("the broker at {} did not answer within {}; what it was asked may still happen; raise --timeout",
+                      options_.broker, penstock::FormatDuration(timeout)));
     case absl::StatusCode::kUnimplemented:
-      return with(fmt::format("{} does not offer this; is it a Penstock broker of this version? ({})", options_.broker, message));
+      return with(fmt::format("{} does not offer this; is it a Penstock broker of this version? ({})", options_.broker,
+                              message));
     case absl::StatusCode::kResourceExhausted:
       if (const std::string limit = LimitOf(plain); !limit.empty()) {
         return with(fmt::format("{} (limit {}; see penstock limits)", message, limit));

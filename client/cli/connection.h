@@ -18,11 +18,15 @@ namespace penstock::cli {
 using AdminStub = v1::AdminService::Stub;
 using TaskStub = v1::TaskService::Stub;
 
+// What gRPC says when it could not connect, as people say it, with what to do.
+std::string WhyNotConnected(const std::string& message);
+
 // The broker as a command sees it: calls that block until their deadline, and errors that say what to do. Nothing is
 // repeated. Used by one thread.
 class Connection {
  public:
-  // Connects at the first call. Of the options, broker, timeout and the files count. InvalidArgument: a file cannot be read.
+  // Connects at the first call. Of the options, broker, timeout and the files count. InvalidArgument: a file cannot be
+  // read.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const ClientOptions& options);
 
   // connection.Call(&AdminStub::GetStatus, request): the response, or the error explained. `timeout` 0: the options'.

@@ -9,8 +9,8 @@
 
 namespace penstock::cli {
 
-// Where a command reads and writes, and what it may assume of it. Data goes to `out`, everything else to `err`. Made once
-// by main or by a test; used by the main thread only.
+// Where a command reads and writes, and what it may assume of it. Data goes to `out`, everything else to `err`. Made
+// once by main or by a test; used by the main thread only.
 struct Console {
   std::istream& in;
   std::ostream& out;

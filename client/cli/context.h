@@ -55,7 +55,8 @@ class CommandContext {
   void Error(const absl::Status& status);
   // OK if `yes` is set or the operator types `name`. Says first what is going to happen.
   absl::Status Confirm(bool yes, std::string_view what, std::string_view name);
-  // Does `one` for each of `names`; errors are printed as they come. 0, or what all failures have in common, or 7 if only some failed.
+  // Does `one` for each of `names`; errors are printed as they come. 0, or what all failures have in common, or 7 if
+  // only some failed.
   int ForEach(const std::vector<std::string>& names, const std::function<absl::Status(const std::string&)>& one);
 
   Globals globals;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "CLI/CLI.hpp"
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
@@ -25,8 +27,8 @@ absl::StatusOr<int> ShowDead(CommandContext& context, const std::vector<std::str
     request.set_include_payload(true);
     ASSIGN_OR_RETURN(const v1::GetTaskResponse response, broker->Call(&TaskStub::GetTask, request));
     if (response.task().state() != v1::TASK_STATE_DEAD) {
-      return absl::FailedPreconditionError(
-          fmt::format("task {} is not dead, it is {}; see penstock task get {}", id, StateWord(response.task().state()), id));
+      return absl::FailedPreconditionError(fmt::format("task {} is not dead, it is {}; see penstock task get {}", id,
+                                                       StateWord(response.task().state()), id));
     }
     if (!std::exchange(first, false) && context.globals.format == Format::kTable) context.console.out << "\n";
     return PrintMessage(context, response.task(), id, [&] { return RenderTask(context, response.task()); });
@@ -70,8 +72,10 @@ struct Done {
   bool exhausted = false;
 };
 
-// Makes calls for at most kCallMax tasks each until as many are done as were chosen. Tasks that die meanwhile are not chosen: it ends.
-absl::StatusOr<Done> Repeat(const Choice& choice, uint64_t dead, const std::function<absl::StatusOr<Done>(int limit)>& call) {
+// Makes calls for at most kCallMax tasks each until as many are done as were chosen. Tasks that die meanwhile are not
+// chosen: it ends.
+absl::StatusOr<Done> Repeat(const Choice& choice, uint64_t dead,
+                            const std::function<absl::StatusOr<Done>(int limit)>& call) {
   uint64_t left = choice.limit ? std::min(dead, static_cast<uint64_t>(*choice.limit)) : dead;
   Done sum{.tasks = 0, .remaining = dead, .exhausted = dead == 0};
   while (left > 0 && !sum.exhausted && sum.remaining > 0) {
@@ -97,7 +101,8 @@ absl::StatusOr<int> RedriveQueue(CommandContext& context, const Choice& choice) 
   ASSIGN_OR_RETURN(const uint64_t dead, CountDead(*broker, choice.queue));
   ASSIGN_OR_RETURN(const Done done, Repeat(choice, dead, [&](int limit) -> absl::StatusOr<Done> {
                      ASSIGN_OR_RETURN(const auto response,
-                                      broker->Call(&AdminStub::RedriveDeadTasks, MakeRequest<v1::RedriveDeadTasksRequest>(choice, limit)));
+                                      broker->Call(&AdminStub::RedriveDeadTasks,
+                                                   MakeRequest<v1::RedriveDeadTasksRequest>(choice, limit)));
                      return Done{response.redriven(), response.remaining(), response.exhausted()};
                    }));
   v1::RedriveDeadTasksResponse sum;
@@ -105,8 +110,8 @@ absl::StatusOr<int> RedriveQueue(CommandContext& context, const Choice& choice) 
   sum.set_remaining(done.remaining);
   sum.set_exhausted(done.exhausted);
   RETURN_IF_ERROR(PrintMessage(context, sum, choice.queue, [&] {
-    return fmt::format("queue {}: {} tasks are available again, {} dead ones are left\n", choice.queue,
-                       FormatCount(done.tasks), FormatCount(done.remaining));
+    return fmt::format("queue {}: {} redriven, {} left\n", choice.queue, CountOf(done.tasks, "dead task"),
+                       FormatCount(done.remaining));
   }));
   return kExitOk;
 }
@@ -118,7 +123,8 @@ absl::StatusOr<int> RedriveTasks(CommandContext& context, const std::vector<std:
     get.set_task_id(id);
     ASSIGN_OR_RETURN(const v1::GetTaskResponse got, broker->Call(&TaskStub::GetTask, get));
     if (got.task().state() != v1::TASK_STATE_DEAD) {
-      return absl::FailedPreconditionError(fmt::format("task {} is not dead, it is {}", id, StateWord(got.task().state())));
+      return absl::FailedPreconditionError(
+          fmt::format("task {} is not dead, it is {}", id, StateWord(got.task().state())));
     }
     v1::RetryTaskRequest request;
     request.set_task_id(id);
@@ -139,13 +145,17 @@ absl::StatusOr<int> PurgeDead(CommandContext& context, const Choice& choice) {
   RETURN_IF_ERROR(CheckQueueChoice(choice));
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   ASSIGN_OR_RETURN(const uint64_t dead, CountDead(*broker, choice.queue));
-  const std::string which = choice.limit ? fmt::format("at most {} of ", FormatCount(static_cast<uint64_t>(*choice.limit))) : "";
+  const std::string which =
+      choice.limit ? fmt::format("at most {} of ", FormatCount(static_cast<uint64_t>(*choice.limit))) : "";
   const std::string what = choice.type.empty() ? "" : fmt::format(", those of type {}", choice.type);
   RETURN_IF_ERROR(context.Confirm(
-      choice.yes, fmt::format("This deletes {}{} dead tasks of queue {}{}.", which, FormatCount(dead), choice.queue, what), choice.queue));
+      choice.yes,
+      fmt::format("This deletes {}{} of queue {}{}.", which, CountOf(dead, "dead task"), choice.queue, what),
+      choice.queue));
   ASSIGN_OR_RETURN(const Done done, Repeat(choice, dead, [&](int limit) -> absl::StatusOr<Done> {
                      ASSIGN_OR_RETURN(const auto response,
-                                      broker->Call(&AdminStub::PurgeDeadTasks, MakeRequest<v1::PurgeDeadTasksRequest>(choice, limit)));
+                                      broker->Call(&AdminStub::PurgeDeadTasks,
+                                                   MakeRequest<v1::PurgeDeadTasksRequest>(choice, limit)));
                      return Done{response.purged(), response.remaining(), response.exhausted()};
                    }));
   v1::PurgeDeadTasksResponse sum;
@@ -153,7 +163,8 @@ absl::StatusOr<int> PurgeDead(CommandContext& context, const Choice& choice) {
   sum.set_remaining(done.remaining);
   sum.set_exhausted(done.exhausted);
   RETURN_IF_ERROR(PrintMessage(context, sum, choice.queue, [&] {
-    return fmt::format("queue {}: {} dead tasks deleted, {} are left\n", choice.queue, FormatCount(done.tasks), FormatCount(done.remaining));
+    return fmt::format("queue {}: {} deleted, {} left\n", choice.queue, CountOf(done.tasks, "dead task"),
+                       FormatCount(done.remaining));
   }));
   return kExitOk;
 }
@@ -169,18 +180,18 @@ void AddDeadCommands(CLI::App& root, Action* action) {
 
   auto filter = std::make_shared<TaskFilter>();
   filter->state = v1::TASK_STATE_DEAD;
-  CLI::App& list = AddCommand(group, "list", "Dead tasks of a queue, or of all", "penstock dead list\npenstock dead list --queue mail --type mail.send");
+  CLI::App& list = AddCommand(group, "list", "Dead tasks of a queue, or of all",
+                              "penstock dead list\npenstock dead list --queue mail --type mail.send");
   AddTaskFilterOptions(list, filter.get());
   list.callback([filter, action] {
     *action = [filter](CommandContext& context) { return ListTasks(context, *filter, "dead tasks"); };
   });
 
   auto ids = std::make_shared<std::vector<std::string>>();
-  CLI::App& show = AddCommand(group, "show", "Why tasks are dead: every attempt with its error, and the payload", "penstock dead show 0000000004000");
+  CLI::App& show = AddCommand(group, "show", "Why tasks are dead: every attempt with its error, and the payload",
+                              "penstock dead show 0000000004000");
   AddNames(show, "TASK", ids.get(), "One or more ids");
-  show.callback([ids, action] {
-    *action = [ids](CommandContext& context) { return ShowDead(context, *ids); };
-  });
+  show.callback([ids, action] { *action = [ids](CommandContext& context) { return ShowDead(context, *ids); }; });
 
   auto redriven = std::make_shared<Choice>();
   CLI::App& redrive = AddCommand(group, "redrive", "Makes dead tasks available again, their attempts counted from 0",
@@ -189,17 +200,16 @@ void AddDeadCommands(CLI::App& root, Action* action) {
                                  "penstock dead redrive --queue mail --type mail.send --all");
   redrive.add_option("TASK", redriven->ids, "Ids, instead of --queue")->type_name("TASK");
   AddChoiceOptions(redrive, redriven.get());
-  redrive.callback([redriven, action] {
-    *action = [redriven](CommandContext& context) { return Redrive(context, *redriven); };
-  });
+  redrive.callback(
+      [redriven, action] { *action = [redriven](CommandContext& context) { return Redrive(context, *redriven); }; });
 
   auto purged = std::make_shared<Choice>();
-  CLI::App& purge = AddCommand(group, "purge", "Deletes dead tasks for ever", "penstock dead purge --queue mail --all --yes");
+  CLI::App& purge =
+      AddCommand(group, "purge", "Deletes dead tasks for ever", "penstock dead purge --queue mail --all --yes");
   AddChoiceOptions(purge, purged.get());
   purge.add_flag("--yes", purged->yes, "Do not ask for the queue's name");
-  purge.callback([purged, action] {
-    *action = [purged](CommandContext& context) { return PurgeDead(context, *purged); };
-  });
+  purge.callback(
+      [purged, action] { *action = [purged](CommandContext& context) { return PurgeDead(context, *purged); }; });
 }
 
 }  // namespace penstock::cli

@@ -1,5 +1,6 @@
+#include <cerrno>
+#include <cstring>
 #include <fstream>
-#include <sstream>
 
 #include "CLI/CLI.hpp"
 #include "client/cli/arguments.h"
@@ -69,16 +70,21 @@ NewTask ToTask(const EnqueueArguments& arguments, absl::Time now) {
   return task;
 }
 
-absl::StatusOr<std::string> ReadAll(CommandContext& context, const std::string& file) {
-  std::ostringstream content;
-  if (file == "-") {
-    content << context.console.in.rdbuf();
-    return content.str();
+// Standard input, or a file that is read like it.
+absl::StatusOr<std::string> ReadAll(CommandContext& context, const std::string& name) {
+  std::ifstream file;
+  if (name != "-") file.open(name, std::ios::binary);
+  std::istream& in = name == "-" ? context.console.in : file;
+  std::string content;
+  char buffer[64 << 10];
+  while (in.good()) {
+    in.read(buffer, sizeof(buffer));
+    content.append(buffer, static_cast<size_t>(in.gcount()));
   }
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return absl::InvalidArgumentError(fmt::format("--file: cannot read {}", file));
-  content << in.rdbuf();
-  return content.str();
+  // A folder can be opened; only reading it fails.
+  if (!in.eof())
+    return absl::InvalidArgumentError(fmt::format("--file: cannot read {}: {}", name, std::strerror(errno)));
+  return content;
 }
 
 absl::StatusOr<int> WaitForResult(CommandContext& context, const std::string& id) {
@@ -120,7 +126,8 @@ absl::Status Check(const EnqueueArguments& arguments, bool has_payload) {
   if (arguments.stdin_lines && (arguments.wait || !arguments.request_id.empty() || !arguments.unique_key.empty())) {
     return absl::InvalidArgumentError("--wait, --request-id and --unique-key are for one task, --stdin-lines for many");
   }
-  if (arguments.expire_at && arguments.expire_in) return absl::InvalidArgumentError("say --expire-at or --expire-in, not both");
+  if (arguments.expire_at && arguments.expire_in)
+    return absl::InvalidArgumentError("say --expire-at or --expire-in, not both");
   if (arguments.run_at && arguments.delay) return absl::InvalidArgumentError("say --run-at or --delay, not both");
   return absl::OkStatus();
 }
@@ -134,16 +141,20 @@ void AddTaskOptions(CLI::App& command, EnqueueArguments* out) {
   AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt [the queue's, 30m]");
   AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all [the queue's, 20]");
   AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure [the queue's, 1s]");
-  AddReal(command, "--multiplier", &out->multiplier, 1, 100, "Growth of the wait from attempt to attempt [the queue's, 2]");
+  AddReal(command, "--multiplier", &out->multiplier, 1, 100,
+          "Growth of the wait from attempt to attempt [the queue's, 2]");
   AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait [the queue's, 1h]");
   AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random [the queue's, 1]");
-  AddText(command, "--unique-key", &out->unique_key, "KEY", "Enqueue nothing if a task of the queue with this key exists");
+  AddText(command, "--unique-key", &out->unique_key, "KEY",
+          "Enqueue nothing if a task of the queue with this key exists");
   AddDuration(command, "--unique-window", &out->unique_window, "For this long, instead of until that task is finished");
-  AddDuration(command, "--retention", &out->retention, "How long the completed task and its result are kept [the queue's, 24h]");
-  AddTexts(command, "--header", &out->headers, "KEY=VALUE", "For the handler; may be repeated")->check([](const std::string& text) {
-    const size_t equals = text.find('=');
-    return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
-  });
+  AddDuration(command, "--retention", &out->retention,
+              "How long the completed task and its result are kept [the queue's, 24h]");
+  AddTexts(command, "--header", &out->headers, "KEY=VALUE", "For the handler; may be repeated")
+      ->check([](const std::string& text) {
+        const size_t equals = text.find('=');
+        return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
+      });
   AddTexts(command, "--tag", &out->tags, "TAG", "To find it by; may be repeated");
   AddText(command, "--content-type", &out->content_type, "TYPE", "What the payload is [application/octet-stream]");
 }
@@ -160,11 +171,14 @@ void AddEnqueueCommand(CLI::App& root, Action* action) {
                  "penstock enqueue thumbs thumb.make --stdin-lines < paths.txt");
   AddText(command, "QUEUE", &arguments->queue, "QUEUE", "The queue; it appears on first use")->required();
   AddText(command, "TYPE", &arguments->type, "TYPE", "Names the handler")->required();
-  CLI::Option* payload = AddText(command, "PAYLOAD", &arguments->payload, "PAYLOAD", "What the handler gets; default: nothing");
+  CLI::Option* payload =
+      AddText(command, "PAYLOAD", &arguments->payload, "PAYLOAD", "What the handler gets; default: nothing");
   AddText(command, "--file", &arguments->file, "FILE", "Take the payload from there; - is standard input");
-  command.add_flag("--stdin-lines", arguments->stdin_lines, "A task for each line of standard input that is not empty, the line its payload");
+  command.add_flag("--stdin-lines", arguments->stdin_lines,
+                   "A task for each line of standard input that is not empty, the line its payload");
   command.add_flag("--wait", arguments->wait, "Wait until it is finished, at most --timeout, and print its result");
-  AddText(command, "--request-id", &arguments->request_id, "ID", "Makes repeating this command safe: the same id gives the same task for 10 min");
+  AddText(command, "--request-id", &arguments->request_id, "ID",
+          "Makes repeating this command safe: the same id gives the same task for 10 min");
   AddTaskOptions(command, arguments.get());
   command.callback([arguments, payload, action] {
     const bool has_payload = payload->count() > 0;

@@ -1,14 +1,17 @@
 #include "client/cli/enqueue_lines.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "client/cli/connection.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/output.h"
 #include "client/client.h"
 #include "common/mutex.h"
 #include "common/status.h"
+#include "common/text.h"
 #include "common/units.h"
 #include "fmt/format.h"
 #include "fmt/ostream.h"
@@ -18,8 +21,8 @@ namespace penstock::cli {
 namespace {
 
 constexpr absl::Duration kRedraw = absl::Milliseconds(100);
-// Failures that are printed one by one.
-constexpr uint64_t kFailuresShown = 10;
+// Refused lines that are named one by one.
+constexpr uint64_t kRefusedShown = 10;
 
 struct Answer {
   uint64_t line = 0;
@@ -64,7 +67,8 @@ class Progress {
       constexpr int kWidth = 30;
       const double part = std::min(1.0, static_cast<double>(bytes_read) / static_cast<double>(console_.in_bytes));
       const auto filled = static_cast<size_t>(part * kWidth);
-      line = fmt::format("[{}{}] {:3.0f}%  {}", std::string(filled, '#'), std::string(kWidth - filled, '.'), part * 100, line);
+      line = fmt::format("[{}{}] {:3.0f}%  {}", std::string(filled, '#'), std::string(kWidth - filled, '.'), part * 100,
+                         line);
     }
     fmt::print(console_.err, "\r\x1b[K{}", line);
     console_.err.flush();
@@ -95,10 +99,13 @@ class LineEnqueuer {
       answers_.WaitFor(kRedraw);
       TakeAnswers();
     }
+    // Answers what is still under way, so that it is known which line is the first that was lost.
+    client_.reset();
+    TakeAnswers();
     progress_.Clear();
     if (context_.globals.format != Format::kTable) list_.Finish();
     Summarize();
-    if (failed_ == 0) return kExitOk;
+    if (failed() == 0) return kExitOk;
     return enqueued_ > 0 ? kExitPartial : ExitCodeOf(failure_);
   }
 
@@ -144,23 +151,41 @@ class LineEnqueuer {
   }
 
   void Failed(uint64_t line, const absl::Status& status) {
-    if (failed_ == 0 || absl::IsInvalidArgument(failure_)) failure_ = status;
-    if (++failed_ > kFailuresShown) return;
-    progress_.Clear();
-    context_.Error(Annotate(status, fmt::format("line {}", line)));
+    if (absl::IsInvalidArgument(status)) {
+      if (failure_.ok()) failure_ = status;
+      if (++refused_ > kRefusedShown) return;
+      progress_.Clear();
+      context_.Error(Annotate(status, fmt::format("line {}", line)));
+      return;
+    }
+    if (lost_ == 0) failure_ = status;
+    first_lost_ = lost_ == 0 ? line : std::min(first_lost_, line);
+    ++lost_;
+  }
+
+  absl::Status Explain(const absl::Status& status) const {
+    if (ExitCodeOf(status) != kExitUnavailable) return status;
+    return absl::Status(status.code(), fmt::format("cannot reach the broker at {}: {}", context_.globals.endpoint,
+                                                   WhyNotConnected(std::string(ToStd(status.message())))));
   }
 
   // A wrong line is its own fault; anything else is the broker's state, and would meet the next line too.
-  bool Hopeless() const { return failed_ > 0 && !absl::IsInvalidArgument(failure_); }
-  uint64_t answered() const { return enqueued_ + failed_; }
+  bool Hopeless() const { return lost_ > 0; }
+  uint64_t failed() const { return refused_ + lost_; }
+  uint64_t answered() const { return enqueued_ + failed(); }
 
   void Summarize() {
-    if (failed_ > kFailuresShown) context_.Note(fmt::format("penstock: {} more failures", FormatCount(failed_ - kFailuresShown)));
-    std::string text = fmt::format("enqueued {} tasks in {}, {}/s", FormatCount(enqueued_ - duplicates_),
-                                   penstock::FormatDuration(progress_.Elapsed()), FormatRate(progress_.RateOf(enqueued_)));
+    if (refused_ > kRefusedShown) {
+      context_.Note(fmt::format("penstock: {} more lines are refused", FormatCount(refused_ - kRefusedShown)));
+    }
+    if (lost_ > 0) {
+      context_.Error(Annotate(Explain(failure_), fmt::format("line {} and what follows it", first_lost_)));
+    }
+    std::string text =
+        fmt::format("enqueued {} in {}, {}/s", CountOf(enqueued_ - duplicates_, "task"),
+                    penstock::FormatDuration(progress_.Elapsed()), FormatRate(progress_.RateOf(enqueued_)));
     if (duplicates_ > 0) text += fmt::format("; {} were there already", FormatCount(duplicates_));
-    if (failed_ > 0) text += fmt::format("; {} failed", FormatCount(failed_));
-    if (answered() < sent_) text += fmt::format("; {} without an answer", FormatCount(sent_ - answered()));
+    if (failed() > 0) text += fmt::format("; {} failed", FormatCount(failed()));
     if (stopped_early_) text += fmt::format("; stopped after line {}", FormatCount(line_));
     context_.Note(text);
   }
@@ -175,15 +200,19 @@ class LineEnqueuer {
   uint64_t sent_ = 0;
   uint64_t enqueued_ = 0;  // duplicates included
   uint64_t duplicates_ = 0;
-  uint64_t failed_ = 0;
+  uint64_t refused_ = 0;
+  uint64_t lost_ = 0;  // failed, or with an unknown outcome, for a reason that is not their own
+  uint64_t first_lost_ = 0;
   bool stopped_early_ = false;
-  absl::Status failure_;
+  absl::Status failure_;  // what the exit code says if nothing was enqueued
   // Last: its threads use the others until it is gone.
   std::unique_ptr<Client> client_;
 };
 
 }  // namespace
 
-absl::StatusOr<int> EnqueueLines(CommandContext& context, const NewTask& model) { return LineEnqueuer(context, model).Run(); }
+absl::StatusOr<int> EnqueueLines(CommandContext& context, const NewTask& model) {
+  return LineEnqueuer(context, model).Run();
+}
 
 }  // namespace penstock::cli

@@ -7,8 +7,9 @@
 
 namespace penstock::cli {
 
-// Enqueues a task for every line of standard input that is not empty: like `model`, with the line as its payload. Many are on their way at a time.
-// Exit code: 0 all are enqueued, 7 some are not, otherwise what the failure says. A failure that would be every later task's too ends it.
+// Enqueues a task for every line of standard input that is not empty: like `model`, with the line as its payload. Many
+// are on their way at a time. Exit code: 0 all are enqueued, 7 some are not, otherwise what the failure says. A failure
+// that would be every later task's too ends it.
 absl::StatusOr<int> EnqueueLines(CommandContext& context, const NewTask& model);
 
 }  // namespace penstock::cli

@@ -23,7 +23,8 @@ ExitCode ExitCodeOf(const absl::Status& status);
 // The table that `penstock --help` shows.
 inline constexpr char kExitCodeHelp[] =
     "  0  ok\n"
-    "  1  failed; status: the broker has problems; wait: the task is dead or cancelled\n"
+    "  1  failed; status: the broker has problems, or tasks wait that no connected worker handles;\n"
+    "     wait: the task is dead or cancelled\n"
     "  2  wrong usage, or a value that the broker refuses\n"
     "  3  not found\n"
     "  4  not allowed\n"

@@ -18,8 +18,10 @@ constexpr size_t kLineWidth = 100;
 // "  names          text", the text broken into lines where need be.
 std::string Entry(const std::string& names, const std::string& text) {
   std::string result = "  " + names;
-  if (result.size() + 2 > kTextColumn) result += '\n' + std::string(kTextColumn, ' ');
-  else result.append(kTextColumn - result.size(), ' ');
+  if (result.size() + 2 > kTextColumn)
+    result += '\n' + std::string(kTextColumn, ' ');
+  else
+    result.append(kTextColumn - result.size(), ' ');
   size_t at = kTextColumn;
   bool first = true;
   for (const std::string& word : std::vector<std::string>(absl::StrSplit(text, ' '))) {
@@ -87,12 +89,14 @@ class HelpFormatter : public CLI::FormatterBase {
     for (const CLI::Option* option : OptionsOf(*app, false)) {
       if (is_root || option != app->get_help_ptr()) options += Entry(NamesOf(*option), TextOf(*option));
     }
-    if (!options.empty()) help += (is_root ? "\nOptions of every command (and what sets them for all):\n" : "\nOptions:\n") + options;
+    if (!options.empty())
+      help += (is_root ? "\nOptions of every command (and what sets them for all):\n" : "\nOptions:\n") + options;
     if (is_root) {
-      help += "\nJSON and YAML have the fields of the API (penstock/v1/*.proto) under their names there, all of them:\n"
-              "64-bit numbers and durations as text, times as RFC 3339, bytes in base64. Lists are\n"
-              "{\"items\": [...], \"next_page_token\": \"...\"}.\n"
-              "\nExit codes:\n";
+      help +=
+          "\nJSON and YAML have the fields of the API (penstock/v1/*.proto) under their names there, all of them:\n"
+          "64-bit numbers and durations as text, times as RFC 3339, bytes in base64. Lists are\n"
+          "{\"items\": [...], \"next_page_token\": \"...\"}.\n"
+          "\nExit codes:\n";
       help += kExitCodeHelp;
     } else {
       help += "\nOptions of every command: penstock --help\n";

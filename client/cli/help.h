@@ -9,7 +9,8 @@
 
 namespace penstock::cli {
 
-// Help with examples first. A command's examples are its footer, a line each; the root's footer is followed by the exit codes.
+// Help with examples first. A command's examples are its footer, a line each; the root's footer is followed by the exit
+// codes.
 std::shared_ptr<CLI::FormatterBase> MakeHelpFormatter();
 
 bool TakesValue(const CLI::Option& option);

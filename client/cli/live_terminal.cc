@@ -92,7 +92,8 @@ void LiveTerminal::Draw(std::string_view screen) {
 
 LiveTerminal::Event LiveTerminal::Wait(absl::Duration time, char* key) {
   pollfd descriptors[] = {{STDIN_FILENO, POLLIN, 0}, {signals_, POLLIN, 0}};
-  const int ready = poll(descriptors, 2, static_cast<int>(absl::ToInt64Milliseconds(std::max(time, absl::ZeroDuration()))));
+  const int ready =
+      poll(descriptors, 2, static_cast<int>(absl::ToInt64Milliseconds(std::max(time, absl::ZeroDuration()))));
   if (ready <= 0) return Event::kNothing;
   if (descriptors[1].revents != 0) return OnSignal();
   // The terminal was closed.

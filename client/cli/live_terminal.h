@@ -11,8 +11,9 @@
 
 namespace penstock::cli {
 
-// The process's terminal while a full-screen command has it: a screen of its own, no cursor, keys without Enter. The destructor
-// gives it back as it was, whatever ended the command: signals are read as events, and stopping (Ctrl-Z) gives it back for as long.
+// The process's terminal while a full-screen command has it: a screen of its own, no cursor, keys without Enter. The
+// destructor gives it back as it was, whatever ended the command: signals are read as events, and stopping (Ctrl-Z)
+// gives it back for as long.
 //
 // Take it before there are other threads: they inherit which signals are blocked. One at a time, used by one thread.
 class LiveTerminal {

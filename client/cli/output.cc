@@ -1,7 +1,9 @@
 #include "client/cli/output.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "absl/strings/ascii.h"
@@ -92,10 +94,18 @@ absl::Status PrintMessage(CommandContext& context, const google::protobuf::Messa
                           const std::function<std::string()>& table) {
   std::ostream& out = context.console.out;
   switch (context.globals.format) {
-    case Format::kTable: out << table(); break;
-    case Format::kJson: out << ToJson(message, true); break;
-    case Format::kJsonl: out << ToJson(message, false) << "\n"; break;
-    case Format::kYaml: out << ToYaml(message); break;
+    case Format::kTable:
+      out << table();
+      break;
+    case Format::kJson:
+      out << ToJson(message, true);
+      break;
+    case Format::kJsonl:
+      out << ToJson(message, false) << "\n";
+      break;
+    case Format::kYaml:
+      out << ToYaml(message);
+      break;
     case Format::kName:
       if (name.empty()) return absl::InvalidArgumentError("this has no name: use another --output than name");
       out << name << "\n";
@@ -111,13 +121,21 @@ ListPrinter::ListPrinter(CommandContext& context, std::string_view things, std::
 void ListPrinter::Add(const google::protobuf::Message& item, std::string_view name, std::vector<Cell> cells) {
   std::ostream& out = context_.console.out;
   switch (context_.globals.format) {
-    case Format::kTable: table_.AddRow(std::move(cells)); break;
+    case Format::kTable:
+      table_.AddRow(std::move(cells));
+      break;
     case Format::kJson:
       out << (any_ ? ",\n    " : "{\n  \"items\": [\n    ") << Indented(Dump(ToTree(item), 2), 4);
       break;
-    case Format::kJsonl: out << ToJson(item, false) << "\n"; break;
-    case Format::kYaml: out << (any_ ? "  - " : "items:\n  - ") << Indented(YamlOf(ToTree(item)), 4) << "\n"; break;
-    case Format::kName: out << name << "\n"; break;
+    case Format::kJsonl:
+      out << ToJson(item, false) << "\n";
+      break;
+    case Format::kYaml:
+      out << (any_ ? "  - " : "items:\n  - ") << Indented(YamlOf(ToTree(item)), 4) << "\n";
+      break;
+    case Format::kName:
+      out << name << "\n";
+      break;
   }
   any_ = true;
 }
@@ -127,20 +145,26 @@ void ListPrinter::Finish(std::string_view next_page_token) {
   const std::string token = Dump(Json(std::string(next_page_token)), -1);
   switch (context_.globals.format) {
     case Format::kTable:
-      if (any_) out << table_.Render(context_.MakeTableOptions());
-      else context_.Note(fmt::format("no {}", things_));
+      if (any_)
+        out << table_.Render(context_.MakeTableOptions());
+      else
+        context_.Note(fmt::format("no {}", things_));
       break;
     case Format::kJson:
       out << (any_ ? "\n  ]" : "{\n  \"items\": []") << ",\n  \"next_page_token\": " << token << "\n}\n";
       break;
-    case Format::kYaml: out << (any_ ? "" : "items: []\n") << "next_page_token: " << token << "\n"; break;
+    case Format::kYaml:
+      out << (any_ ? "" : "items: []\n") << "next_page_token: " << token << "\n";
+      break;
     case Format::kJsonl:
-    case Format::kName: break;
+    case Format::kName:
+      break;
   }
   out.flush();
   const bool token_printed = context_.globals.format == Format::kJson || context_.globals.format == Format::kYaml;
   if (!next_page_token.empty() && !token_printed) {
-    context_.Note(fmt::format("there are more {}: --page-token {} goes on, --limit 0 shows all", things_, next_page_token));
+    context_.Note(
+        fmt::format("there are more {}: --page-token {} goes on, --limit 0 shows all", things_, next_page_token));
   }
 }
 
@@ -150,7 +174,7 @@ absl::Status PrintBytes(CommandContext& context, std::string_view bytes, std::st
     std::ofstream out(file, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     out.close();
-    if (!out) return absl::UnknownError(fmt::format("cannot write {}", file));
+    if (!out) return absl::UnknownError(fmt::format("cannot write {}: {}", file, std::strerror(errno)));
     context.Note(fmt::format("{} of {} in {}", FormatSize(bytes.size()), what, file));
     return absl::OkStatus();
   }
@@ -180,7 +204,12 @@ std::string Relative(absl::Time time, absl::Time now) {
 }
 
 std::string RelativeAndExact(absl::Time time, absl::Time now) {
-  return fmt::format("{} ({})", Relative(time, now), absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", time, absl::UTCTimeZone()));
+  return fmt::format("{} ({})", Relative(time, now),
+                     absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", time, absl::UTCTimeZone()));
+}
+
+std::string CountOf(uint64_t count, std::string_view thing) {
+  return fmt::format("{} {}{}", FormatCount(count), thing, count == 1 ? "" : "s");
 }
 
 std::string FormatRate(double per_second) {

@@ -3,6 +3,7 @@
 
 // What goes to standard output, in the format that --output names.
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -19,7 +20,7 @@ class Message;
 
 namespace penstock::cli {
 
-// All fields under their names in the API, in the order of their numbers. `pretty`: over several lines, ending in one.
+// All fields under their names in the API. `pretty`: over several lines, ending in one.
 std::string ToJson(const google::protobuf::Message& message, bool pretty);
 // The same as YAML.
 std::string ToYaml(const google::protobuf::Message& message);
@@ -28,8 +29,8 @@ std::string ToYaml(const google::protobuf::Message& message);
 absl::Status PrintMessage(CommandContext& context, const google::protobuf::Message& message, std::string_view name,
                           const std::function<std::string()>& table);
 
-// Prints a list: {"items": [...], "next_page_token": "..."} as JSON and YAML, an item a line as jsonl and name, or a table. All
-// but tables are printed as items come.
+// Prints a list: {"items": [...], "next_page_token": "..."} as JSON and YAML, an item a line as jsonl and name, or a
+// table. All but tables are printed as items come.
 class ListPrinter {
  public:
   // `things`: what there is none of when the list is empty, for instance "queues".
@@ -47,16 +48,19 @@ class ListPrinter {
   bool any_ = false;
 };
 
-// A payload or a result. To `file`, or as it is to standard output; if that is a terminal, text only (FailedPrecondition).
+// A payload or a result. To `file`, or as it is to standard output; if that is a terminal, text only
+// (FailedPrecondition).
 absl::Status PrintBytes(CommandContext& context, std::string_view bytes, std::string_view what,
                         std::string_view content_type, const std::string& file);
 
-// "mail.send" for kTable cells and others: words for enum values, "TASK_STATE_DEAD" -> "dead".
+// "dead" of "TASK_STATE_DEAD" and its prefix "TASK_STATE_".
 std::string Word(std::string_view enum_name, std::string_view prefix);
 // "2m 5s ago", "in 3h", "now"; "-" for no time.
 std::string Relative(absl::Time time, absl::Time now);
 // "2m 5s ago (2026-11-22T15:04:05Z)".
 std::string RelativeAndExact(absl::Time time, absl::Time now);
+// "1 task", "1,234 tasks".
+std::string CountOf(uint64_t count, std::string_view thing);
 // "0.4", "12", "1,234".
 std::string FormatRate(double per_second);
 

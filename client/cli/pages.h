@@ -12,8 +12,9 @@ namespace penstock::cli {
 
 inline constexpr int kPageMax = 1'000;
 
-// Asks for page after page until there is no more or the limit is reached, and returns the token of what follows. `fetch` (size,
-// token) gets a page; `take` (page) uses it and says how many items it had. No page is cut, so the token fits what was taken.
+// Asks for page after page until there is no more or the limit is reached, and returns the token of what follows.
+// `fetch` (size, token) gets a page; `take` (page) uses it and says how many items it had. No page is cut, so the token
+// fits what was taken.
 template <class Page, class Fetch, class Take>
 absl::StatusOr<std::string> WalkPages(const PageOptions& options, Fetch fetch, Take take) {
   std::string token = options.page_token;

@@ -31,10 +31,10 @@ struct SettingOptions {
 
 void AddSettingOptions(CLI::App& command, SettingOptions* out) {
   AddText(command, "QUEUE", &out->queue, "QUEUE", "Its name")->required();
-  AddChoice<v1::Durability>(command, "--durability", &out->durability,
-                            {{"sync", v1::DURABILITY_SYNC}, {"relaxed", v1::DURABILITY_RELAXED}},
-                            "When an enqueue is acknowledged. sync: when it survives a power cut; relaxed: when it survives a "
-                            "crash of the broker, and a power cut may lose the last 100 ms");
+  AddChoice<v1::Durability>(
+      command, "--durability", &out->durability, {{"sync", v1::DURABILITY_SYNC}, {"relaxed", v1::DURABILITY_RELAXED}},
+      "When an enqueue is acknowledged. sync: when it survives a power cut; relaxed: when it survives a "
+      "crash of the broker, and a power cut may lose the last 100 ms");
   AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all of tasks that do not say their own");
   AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure");
   AddReal(command, "--multiplier", &out->multiplier, 1, 100, "Growth of the wait from attempt to attempt");
@@ -66,14 +66,16 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
   const v1::QueueStats& stats = queue.stats();
   const v1::RetryPolicy& policy = settings.retry_policy();
   std::string text;
-  const auto fact = [&](std::string_view label, const std::string& value) { text += fmt::format("{:<11} {}\n", label, value); };
+  const auto fact = [&](std::string_view label, const std::string& value) {
+    text += fmt::format("{:<11} {}\n", label, value);
+  };
   fact("queue", Paint(queue.name(), Style::kBold, context.Color()));
   const std::string flags = FlagsOf(queue);
   fact("state", flags.empty() ? "open" : Paint(flags, Style::kYellow, context.Color()));
   fact("created", RelativeAndExact(ToTime(queue.create_time()), context.Now()));
-  fact("tasks", fmt::format("{} available, {} scheduled, {} running, {} retryable, {} dead", FormatCount(stats.available()),
-                            FormatCount(stats.scheduled()), FormatCount(stats.running()), FormatCount(stats.retryable()),
-                            FormatCount(stats.dead())));
+  fact("tasks", fmt::format("{} available, {} scheduled, {} running, {} retryable, {} dead",
+                            FormatCount(stats.available()), FormatCount(stats.scheduled()),
+                            FormatCount(stats.running()), FormatCount(stats.retryable()), FormatCount(stats.dead())));
   if (stats.available() > 0) fact("oldest", penstock::FormatDuration(ToDuration(stats.oldest_age())));
   fact("rates", fmt::format("{}/s in, {}/s out", FormatRate(stats.enqueue_rate()), FormatRate(stats.finish_rate())));
   fact("ever", fmt::format("{} enqueued, {} completed, {} cancelled, {} dead, {} attempts failed",
@@ -83,15 +85,16 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
   for (const std::string& type : stats.unhandled_types()) {
     fact("unhandled", Paint(Printable(type) + ": no connected worker handles it", Style::kYellow, context.Color()));
   }
-  fact("durability", settings.durability() == v1::DURABILITY_RELAXED ? "relaxed: a power cut may lose the last 100 ms"
-                                                                     : "sync: what is acknowledged survives a power cut");
+  fact("durability", settings.durability() == v1::DURABILITY_RELAXED
+                         ? "relaxed: a power cut may lose the last 100 ms"
+                         : "sync: what is acknowledged survives a power cut");
   fact("attempts", fmt::format("{} in all; waits of {} x {} up to {}, jitter {}", policy.max_attempts(),
                                penstock::FormatDuration(ToDuration(policy.initial_backoff())), policy.multiplier(),
                                penstock::FormatDuration(ToDuration(policy.max_backoff())), policy.jitter()));
   fact("run timeout", penstock::FormatDuration(ToDuration(settings.run_timeout())));
   fact("kept", fmt::format("completed {}, dead {}", penstock::FormatDuration(ToDuration(settings.result_retention())),
                            penstock::FormatDuration(ToDuration(settings.dead_retention()))));
-  return CutLines(text, ColumnsOf(context.console));
+  return text;
 }
 
 absl::StatusOr<v1::Queue> GetQueue(CommandContext& context, const std::string& name) {
@@ -113,11 +116,11 @@ absl::StatusOr<int> ListQueues(CommandContext& context, const PageOptions& page)
                     {.title = "AVAILABLE", .right = true},
                     {.title = "OLDEST", .right = true},
                     {.title = "RUNNING", .right = true},
-                    {.title = "SCHEDULED", .right = true},
-                    {.title = "RETRYABLE", .right = true},
+                    {.title = "SCHEDULED", .right = true, .optional = 1},
+                    {.title = "RETRYABLE", .right = true, .optional = 3},
                     {.title = "DEAD", .right = true},
-                    {.title = "IN/S", .right = true, .optional = true},
-                    {.title = "OUT/S", .right = true, .optional = true},
+                    {.title = "IN/S", .right = true, .optional = 2},
+                    {.title = "OUT/S", .right = true, .optional = 2},
                     {.title = "STATE"}});
   const auto token = WalkPages<v1::ListQueuesResponse>(
       page,
@@ -207,40 +210,44 @@ struct RemoveOptions {
 };
 
 std::string WaitingTasks(const v1::QueueStats& stats) {
-  return fmt::format("{} waiting tasks ({} available, {} scheduled, {} retryable)",
-                     FormatCount(stats.available() + stats.scheduled() + stats.retryable()), FormatCount(stats.available()),
-                     FormatCount(stats.scheduled()), FormatCount(stats.retryable()));
+  return fmt::format("{} ({} available, {} scheduled, {} retryable)",
+                     CountOf(stats.available() + stats.scheduled() + stats.retryable(), "waiting task"),
+                     FormatCount(stats.available()), FormatCount(stats.scheduled()), FormatCount(stats.retryable()));
 }
 
 absl::StatusOr<int> PurgeQueue(CommandContext& context, const RemoveOptions& options) {
   ASSIGN_OR_RETURN(const v1::Queue queue, GetQueue(context, options.queue));
-  RETURN_IF_ERROR(context.Confirm(options.yes, fmt::format("This deletes {} of queue {}.", WaitingTasks(queue.stats()), options.queue),
-                                  options.queue));
+  RETURN_IF_ERROR(context.Confirm(
+      options.yes, fmt::format("This deletes {} of queue {}.", WaitingTasks(queue.stats()), options.queue),
+      options.queue));
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   v1::PurgeQueueRequest request;
   request.set_name(options.queue);
   ASSIGN_OR_RETURN(const v1::PurgeQueueResponse response, broker->Call(&AdminStub::PurgeQueue, request));
   RETURN_IF_ERROR(PrintMessage(context, response, options.queue, [&] {
-    return fmt::format("queue {}: {} tasks deleted\n", options.queue, FormatCount(response.purged()));
+    return fmt::format("queue {}: {} deleted\n", options.queue, CountOf(response.purged(), "task"));
   }));
   return kExitOk;
 }
 
 absl::StatusOr<int> DeleteQueue(CommandContext& context, const RemoveOptions& options) {
   ASSIGN_OR_RETURN(const v1::Queue queue, GetQueue(context, options.queue));
-  RETURN_IF_ERROR(context.Confirm(
-      options.yes,
-      options.force ? fmt::format("This deletes queue {} with {} and {} dead ones.", options.queue, WaitingTasks(queue.stats()),
-                                  FormatCount(queue.stats().dead()))
-                    : fmt::format("This deletes queue {} if it has no tasks; it has {} and {} dead ones.", options.queue,
-                                  WaitingTasks(queue.stats()), FormatCount(queue.stats().dead())),
-      options.queue));
+  const v1::QueueStats& stats = queue.stats();
+  const std::string tasks = fmt::format("{} and {}", WaitingTasks(stats), CountOf(stats.dead(), "dead task"));
+  const bool empty = stats.available() + stats.scheduled() + stats.retryable() + stats.dead() == 0;
+  if (!empty && !options.force) {
+    return absl::FailedPreconditionError(
+        fmt::format("queue {} has {}: --force deletes them too", options.queue, tasks));
+  }
+  RETURN_IF_ERROR(
+      context.Confirm(options.yes, fmt::format("This deletes queue {} with {}.", options.queue, tasks), options.queue));
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   v1::DeleteQueueRequest request;
   request.set_name(options.queue);
   request.set_force(options.force);
   ASSIGN_OR_RETURN(const v1::DeleteQueueResponse response, broker->Call(&AdminStub::DeleteQueue, request));
-  RETURN_IF_ERROR(PrintMessage(context, response, options.queue, [&] { return fmt::format("queue {} deleted\n", options.queue); }));
+  RETURN_IF_ERROR(
+      PrintMessage(context, response, options.queue, [&] { return fmt::format("queue {} deleted\n", options.queue); }));
   return kExitOk;
 }
 
@@ -259,11 +266,10 @@ void AddQueueCommands(CLI::App& root, Action* action) {
   group.require_subcommand(1);
 
   auto page = std::make_shared<PageOptions>();
-  CLI::App& list = AddCommand(group, "list", "Queues in the order of their names", "penstock queue list\npenstock queue list -o name");
+  CLI::App& list = AddCommand(group, "list", "Queues in the order of their names",
+                              "penstock queue list\npenstock queue list -o name");
   AddPageOptions(list, page.get());
-  list.callback([page, action] {
-    *action = [page](CommandContext& context) { return ListQueues(context, *page); };
-  });
+  list.callback([page, action] { *action = [page](CommandContext& context) { return ListQueues(context, *page); }; });
 
   auto name = std::make_shared<std::string>();
   CLI::App& get = AddCommand(group, "get", "One queue: its tasks, rates and settings", "penstock queue get mail");
@@ -281,37 +287,34 @@ void AddQueueCommands(CLI::App& root, Action* action) {
                                 "penstock queue create mail --max-attempts 5 --run-timeout 2m\n"
                                 "penstock queue create clicks --durability relaxed");
   AddSettingOptions(create, created.get());
-  create.callback([created, action] {
-    *action = [created](CommandContext& context) { return CreateQueue(context, *created); };
-  });
+  create.callback(
+      [created, action] { *action = [created](CommandContext& context) { return CreateQueue(context, *created); }; });
 
   auto updated = std::make_shared<SettingOptions>();
-  CLI::App& update = AddCommand(group, "update", "Changes settings, for tasks from now on", "penstock queue update mail --result-retention 7d");
+  CLI::App& update = AddCommand(group, "update", "Changes settings, for tasks from now on",
+                                "penstock queue update mail --result-retention 7d");
   AddSettingOptions(update, updated.get());
-  update.callback([updated, action] {
-    *action = [updated](CommandContext& context) { return UpdateQueue(context, *updated); };
-  });
+  update.callback(
+      [updated, action] { *action = [updated](CommandContext& context) { return UpdateQueue(context, *updated); }; });
 
   AddSteering(group, "pause", "Hands out no more tasks; enqueues are accepted, running tasks go on", "paused",
               &AdminStub::PauseQueue, action);
   AddSteering(group, "resume", "Ends a pause and a drain", "resumed", &AdminStub::ResumeQueue, action);
-  AddSteering(group, "drain", "Takes no more tasks; those it has are run", "drains: it takes no more tasks, those it has are run",
-              &AdminStub::DrainQueue, action);
+  AddSteering(group, "drain", "Takes no more tasks; those it has are run",
+              "drains: it takes no more tasks, those it has are run", &AdminStub::DrainQueue, action);
 
   CLI::App& purge = AddCommand(group, "purge", "Deletes the tasks that wait; running, finished and dead ones stay",
                                "penstock queue purge mail\npenstock queue purge mail --yes");
   auto purged = AddRemoveOptions(purge);
-  purge.callback([purged, action] {
-    *action = [purged](CommandContext& context) { return PurgeQueue(context, *purged); };
-  });
+  purge.callback(
+      [purged, action] { *action = [purged](CommandContext& context) { return PurgeQueue(context, *purged); }; });
 
   CLI::App& remove = AddCommand(group, "delete", "Deletes a queue and its settings",
                                 "penstock queue delete mail\npenstock queue delete mail --force --yes");
   auto removed = AddRemoveOptions(remove);
   remove.add_flag("--force", removed->force, "Also if it has waiting or dead tasks: they are deleted first");
-  remove.callback([removed, action] {
-    *action = [removed](CommandContext& context) { return DeleteQueue(context, *removed); };
-  });
+  remove.callback(
+      [removed, action] { *action = [removed](CommandContext& context) { return DeleteQueue(context, *removed); }; });
 }
 
 }  // namespace penstock::cli

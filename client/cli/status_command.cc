@@ -59,12 +59,15 @@ void AddStatusCommand(CLI::App& root, Action* action) {
                                  "penstock status\n"
                                  "penstock status --watch          again every 2 s\n"
                                  "penstock status -o json | jq .totals");
-  AddDuration(command, "--watch", &options->watch, "Show it again and again, every 2 s or as said")
+  AddDuration(command, "--watch", &options->watch, "Show it again and again, every 2 s or as said",
+              absl::Milliseconds(10))
       ->expected(0, 1)
       ->default_str("2s");
-  AddNumber(command, "--max-queues", &options->max_queues, 1, 1'000, "Show at most this many queues, those with the oldest waiting tasks")
+  AddNumber(command, "--max-queues", &options->max_queues, 1, 1'000,
+            "Show at most this many queues, those with the oldest waiting tasks")
       ->default_str("20");
-  AddNumber(command, "--max-workers", &options->max_workers, 1, 1'000, "Show at most this many workers")->default_str("20");
+  AddNumber(command, "--max-workers", &options->max_workers, 1, 1'000, "Show at most this many workers")
+      ->default_str("20");
   command.callback([options, action] {
     *action = [options](CommandContext& context) {
       return options->watch ? WatchStatus(context, *options) : ShowStatus(context, *options, false);

@@ -17,7 +17,9 @@ namespace {
 // A worker that was not heard for this long has missed a renewal of its lease (30 s, renewed every 10 s).
 constexpr absl::Duration kQuiet = absl::Seconds(15);
 
-Cell Count(uint64_t count, Style style = Style::kPlain) { return {FormatCount(count), count == 0 ? Style::kDim : style}; }
+Cell Count(uint64_t count, Style style = Style::kPlain) {
+  return {FormatCount(count), count == 0 ? Style::kDim : style};
+}
 Cell Rate(double rate) { return {FormatRate(rate), FormatRate(rate) == "0" ? Style::kDim : Style::kPlain}; }
 
 class Screen {
@@ -32,7 +34,9 @@ class Screen {
     AddWarnings();
     AddFacts();
     const std::string top = std::exchange(text_, "");
-    FitRows(static_cast<int>(std::count(top.begin(), top.end(), '\n')));
+    const std::string totals = Totals();
+    FitRows(
+        static_cast<int>(std::count(top.begin(), top.end(), '\n') + std::count(totals.begin(), totals.end(), '\n')));
     AddQueues();
     AddWorkers();
     return CutLines(top + text_, options_.columns);
@@ -54,20 +58,27 @@ class Screen {
                        [&](const v1::Queue* a, const v1::Queue* b) { return key(*a) > key(*b); });
     };
     switch (options_.order) {
-      case QueueOrder::kOldest: break;
+      case QueueOrder::kOldest:
+        break;
       case QueueOrder::kName:
         std::stable_sort(queues_.begin(), queues_.end(),
                          [](const v1::Queue* a, const v1::Queue* b) { return a->name() < b->name(); });
         break;
-      case QueueOrder::kAvailable: return by([](const v1::Queue& queue) { return queue.stats().available(); });
-      case QueueOrder::kRunning: return by([](const v1::Queue& queue) { return queue.stats().running(); });
-      case QueueOrder::kDead: return by([](const v1::Queue& queue) { return queue.stats().dead(); });
-      case QueueOrder::kIn: return by([](const v1::Queue& queue) { return queue.stats().enqueue_rate(); });
-      case QueueOrder::kOut: return by([](const v1::Queue& queue) { return queue.stats().finish_rate(); });
+      case QueueOrder::kAvailable:
+        return by([](const v1::Queue& queue) { return queue.stats().available(); });
+      case QueueOrder::kRunning:
+        return by([](const v1::Queue& queue) { return queue.stats().running(); });
+      case QueueOrder::kDead:
+        return by([](const v1::Queue& queue) { return queue.stats().dead(); });
+      case QueueOrder::kIn:
+        return by([](const v1::Queue& queue) { return queue.stats().enqueue_rate(); });
+      case QueueOrder::kOut:
+        return by([](const v1::Queue& queue) { return queue.stats().finish_rate(); });
     }
   }
 
-  // What is left of the screen after `used` rows goes to queues and workers, to workers a third at least if there are so many.
+  // What is left of the screen after `used` rows goes to queues and workers, to workers a third at least if there are
+  // so many.
   void FitRows(int used) {
     queues_max_ = status_.queues_size();
     workers_max_ = status_.workers_size();
@@ -80,10 +91,12 @@ class Screen {
   void AddHealth() {
     const v1::BrokerStatus& broker = status_.broker();
     std::string health = Painted("healthy", Style::kGreen);
-    if (HasProblems()) health = Painted("PROBLEMS", Style::kRed);
-    else if (!IsHealthy(status_)) health = Painted("degraded", Style::kYellow);
-    Line(fmt::format("{}  penstock-broker {} at {}, up {}, start {}", health, Painted(Printable(broker.version()), Style::kBold),
-                     options_.endpoint, penstock::FormatDuration(options_.now - ToTime(broker.start_time())), broker.epoch()));
+    if (HasProblems())
+      health = Painted("PROBLEMS", Style::kRed);
+    else if (!IsHealthy(status_))
+      health = Painted("degraded", Style::kYellow);
+    Line(fmt::format("{}  penstock-broker {} at {}, up {}", health, Painted(Printable(broker.version()), Style::kBold),
+                     options_.endpoint, penstock::FormatDuration(options_.now - ToTime(broker.start_time()))));
   }
 
   bool HasProblems() const { return status_.broker().problems_size() > 0 || status_.broker().enqueues_refused(); }
@@ -107,7 +120,9 @@ class Screen {
            Style::kYellow);
     }
   }
-  void Warn(std::string_view text, Style style) { Line(Painted(fmt::format("  ! {}", text), style)); }
+  void Warn(std::string_view text, Style style) {
+    Line(Painted(Wrap(fmt::format("  ! {}", text), options_.columns, 4), style));
+  }
 
   void AddFacts() {
     const v1::BrokerStatus& broker = status_.broker();
@@ -120,39 +135,50 @@ class Screen {
                      broker.data_dir().empty() ? "memory" : Printable(broker.data_dir())));
     Line(fmt::format("  memory   {}, of it {} of commands waiting", FormatSize(broker.memory_bytes()),
                      FormatSize(broker.mailbox_bytes())));
-    Line(fmt::format("  commits  {} with {} fsyncs, the last ones {} (median) and {} (p99)", FormatCount(broker.commit_count()),
-                     FormatCount(broker.sync_count()), penstock::FormatDuration(ToDuration(broker.commit_latency_p50())),
+    Line(fmt::format("  commits  {} with {} fsyncs, the last ones {} (median) and {} (p99)",
+                     FormatCount(broker.commit_count()), FormatCount(broker.sync_count()),
+                     penstock::FormatDuration(ToDuration(broker.commit_latency_p50())),
                      penstock::FormatDuration(ToDuration(broker.commit_latency_p99()))));
   }
 
-  void AddQueues() {
+  // What follows QUEUES.
+  std::string Totals() const {
+    static constexpr std::string_view kTitle = "QUEUES";
     const v1::QueueStats& totals = status_.totals();
+    const std::string text =
+        fmt::format("{} {}: {} available, {} scheduled, {} running, {} retryable, {} dead; {}/s in, {}/s out", kTitle,
+                    FormatCount(static_cast<uint64_t>(status_.queue_count())), FormatCount(totals.available()),
+                    FormatCount(totals.scheduled()), FormatCount(totals.running()), FormatCount(totals.retryable()),
+                    FormatCount(totals.dead()), FormatRate(totals.enqueue_rate()), FormatRate(totals.finish_rate()));
+    return Wrap(text, options_.columns, 2).substr(kTitle.size());
+  }
+
+  void AddQueues() {
     Line("");
-    Line(fmt::format("{} {}: {} available, {} scheduled, {} running, {} retryable, {} dead; {}/s in, {}/s out",
-                     Painted("QUEUES", Style::kBold), FormatCount(static_cast<uint64_t>(status_.queue_count())),
-                     FormatCount(totals.available()), FormatCount(totals.scheduled()), FormatCount(totals.running()),
-                     FormatCount(totals.retryable()), FormatCount(totals.dead()), FormatRate(totals.enqueue_rate()),
-                     FormatRate(totals.finish_rate())));
+    Line(Painted("QUEUES", Style::kBold) + Totals());
     if (status_.queue_count() == 0) {
-      Line("  none yet: a queue appears when the first task is enqueued, for instance: penstock enqueue mail mail.send hello");
+      Line(
+          "  none yet: a queue appears when the first task is enqueued, for instance: penstock enqueue mail mail.send "
+          "hello");
       return;
     }
     Table table({{.title = "NAME", .shrink_to = 12},
                  {.title = "AVAILABLE", .right = true},
                  {.title = "OLDEST", .right = true},
                  {.title = "RUNNING", .right = true},
-                 {.title = "SCHEDULED", .right = true, .optional = true},
-                 {.title = "RETRYABLE", .right = true, .optional = true},
+                 {.title = "SCHEDULED", .right = true, .optional = 1},
+                 {.title = "RETRYABLE", .right = true, .optional = 3},
                  {.title = "DEAD", .right = true},
-                 {.title = "IN/S", .right = true, .optional = true},
-                 {.title = "OUT/S", .right = true, .optional = true},
+                 {.title = "IN/S", .right = true, .optional = 2},
+                 {.title = "OUT/S", .right = true, .optional = 2},
                  {.title = "NOTES"}});
     for (int i = 0; i < queues_max_; ++i) {
       const v1::Queue& queue = *queues_[static_cast<size_t>(i)];
       const v1::QueueStats& stats = queue.stats();
       const Style name_style = stats.unhandled_types_size() > 0 ? Style::kYellow : Style::kBold;
       table.AddRow({Cell(queue.name(), name_style), Count(stats.available()),
-                    stats.available() > 0 ? Cell(penstock::FormatDuration(ToDuration(stats.oldest_age()))) : Cell("-", Style::kDim),
+                    stats.available() > 0 ? Cell(penstock::FormatDuration(ToDuration(stats.oldest_age())))
+                                          : Cell("-", Style::kDim),
                     Count(stats.running()), Count(stats.scheduled()), Count(stats.retryable(), Style::kYellow),
                     Count(stats.dead(), Style::kRed), Rate(stats.enqueue_rate()), Rate(stats.finish_rate()),
                     Cell(FlagsOf(queue), Style::kYellow)});
@@ -173,7 +199,8 @@ class Screen {
     }
     const bool all = status_.workers_size() == status_.worker_count();
     Line("");
-    Line(fmt::format("{} {}{}", Painted("WORKERS", Style::kBold), FormatCount(static_cast<uint64_t>(status_.worker_count())),
+    Line(fmt::format("{} {}{}", Painted("WORKERS", Style::kBold),
+                     FormatCount(static_cast<uint64_t>(status_.worker_count())),
                      all && slots > 0 ? fmt::format(": {} of {} slots in use", used, slots) : ""));
     if (status_.worker_count() == 0) {
       Line("  none: nothing runs until one connects, for instance: penstock-worker --config worker.yaml");
@@ -183,7 +210,7 @@ class Screen {
                  {.title = "ID"},
                  {.title = "SLOTS", .right = true},
                  {.title = "HEARD", .right = true},
-                 {.title = "HOST:PID", .shrink_to = 10, .optional = true},
+                 {.title = "HOST:PID", .shrink_to = 10, .optional = 1},
                  {.title = "QUEUES", .shrink_to = 10},
                  {.title = "TYPES", .shrink_to = 10},
                  {.title = "NOTES"}});
@@ -203,7 +230,8 @@ class Screen {
     if (worker.draining()) notes.push_back("draining");
     if (stuck > 0) notes.push_back(fmt::format("{} stuck", stuck));
     // Tasks that were delivered ahead of time.
-    if (worker.running() > worker.started()) notes.push_back(fmt::format("{} prefetched", worker.running() - worker.started()));
+    if (worker.running() > worker.started())
+      notes.push_back(fmt::format("{} prefetched", worker.running() - worker.started()));
     const bool odd = !worker.connected() || worker.draining() || stuck > 0;
     table->AddRow({Cell(worker.name(), Style::kBold), worker.worker_id(),
                    Cell(fmt::format("{}/{}", worker.started() + stuck, worker.concurrency())),

@@ -15,12 +15,18 @@ constexpr std::string_view kReset = "\x1b[0m";
 
 std::string_view SequenceOf(Style style) {
   switch (style) {
-    case Style::kPlain: return "";
-    case Style::kBold: return "\x1b[1m";
-    case Style::kDim: return "\x1b[2m";
-    case Style::kRed: return "\x1b[31m";
-    case Style::kYellow: return "\x1b[33m";
-    case Style::kGreen: return "\x1b[32m";
+    case Style::kPlain:
+      return "";
+    case Style::kBold:
+      return "\x1b[1m";
+    case Style::kDim:
+      return "\x1b[2m";
+    case Style::kRed:
+      return "\x1b[31m";
+    case Style::kYellow:
+      return "\x1b[33m";
+    case Style::kGreen:
+      return "\x1b[32m";
   }
   return "";
 }
@@ -73,8 +79,10 @@ std::string Printable(std::string_view text, bool lines) {
     if (bytes == 0) {
       result += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
     } else if (character == "\n" || character == "\t" || character == "\r") {
-      if (lines && character != "\r") result += character;
-      else if (!lines) result += ' ';
+      if (lines && character != "\r")
+        result += character;
+      else if (!lines)
+        result += ' ';
     } else if (IsControl(character)) {
       for (char c : character) result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     } else {
@@ -138,6 +146,27 @@ std::string CutLines(std::string_view text, int columns) {
   return result;
 }
 
+std::string Wrap(std::string_view text, int columns, int indent) {
+  if (columns <= 0 || WidthOf(text) <= columns) return std::string(text);
+  std::string result;
+  int at = 0;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(' ', begin + 1), text.size());
+    // With the blank before it.
+    std::string_view word = text.substr(begin, end - begin);
+    if (at > 0 && at + WidthOf(word) > columns) {
+      result += '\n' + std::string(static_cast<size_t>(indent), ' ');
+      at = indent;
+      word.remove_prefix(1);
+    }
+    result += word;
+    at += WidthOf(word);
+    if (end == text.size()) break;
+    begin = end;
+  }
+  return result;
+}
+
 void Table::AddRow(std::vector<Cell> cells) {
   cells.resize(columns_.size(), Cell(""));
   for (Cell& cell : cells) cell.text = Printable(cell.text);
@@ -145,35 +174,40 @@ void Table::AddRow(std::vector<Cell> cells) {
 }
 
 std::vector<int> Table::Widths(const TableOptions& options) const {
-  std::vector<int> widths(columns_.size());
+  std::vector<int> wanted(columns_.size());
   for (size_t i = 0; i < columns_.size(); ++i) {
-    if (options.headers) widths[i] = WidthOf(columns_[i].title);
-    for (const auto& row : rows_) widths[i] = std::max(widths[i], WidthOf(row[i].text));
+    if (options.headers) wanted[i] = WidthOf(columns_[i].title);
+    for (const auto& row : rows_) wanted[i] = std::max(wanted[i], WidthOf(row[i].text));
   }
-  if (options.columns <= 0) return widths;
-  const auto too_wide = [&] {
-    int total = options.indent - kGap;
-    for (int width : widths) total += width < 0 ? 0 : width + kGap;
-    return total - options.columns;
-  };
-  const auto floor_of = [&](size_t i) { return std::max(columns_[i].shrink_to, options.headers ? WidthOf(columns_[i].title) : 1); };
-  // The widest of those that may shrink gives a column, until all fits.
-  while (too_wide() > 0) {
-    int widest = -1;
+  while (true) {
+    std::vector<int> widths = wanted;
+    if (options.columns <= 0 || Shrink(options, &widths)) return widths;
+    // What a column leaves when it goes is the others' again.
+    size_t dropped = columns_.size();
     for (size_t i = 0; i < columns_.size(); ++i) {
-      if (columns_[i].shrink_to == 0 || widths[i] <= floor_of(i)) continue;
-      if (widest < 0 || widths[i] > widths[static_cast<size_t>(widest)]) widest = static_cast<int>(i);
+      if (columns_[i].optional == 0 || wanted[i] < 0) continue;
+      if (dropped == columns_.size() || columns_[i].optional <= columns_[dropped].optional) dropped = i;
     }
-    if (widest >= 0) {
-      --widths[static_cast<size_t>(widest)];
-      continue;
-    }
-    int dropped = static_cast<int>(columns_.size()) - 1;
-    while (dropped >= 0 && (!columns_[static_cast<size_t>(dropped)].optional || widths[static_cast<size_t>(dropped)] < 0)) --dropped;
-    if (dropped < 0) break;
-    widths[static_cast<size_t>(dropped)] = -1;
+    if (dropped == columns_.size()) return widths;
+    wanted[dropped] = -1;
   }
-  return widths;
+}
+
+bool Table::Shrink(const TableOptions& options, std::vector<int>* widths) const {
+  int too_wide = options.indent - kGap - options.columns;
+  for (int width : *widths) too_wide += width < 0 ? 0 : width + kGap;
+  // The widest of those that may shrink gives a column, until all fits.
+  for (; too_wide > 0; --too_wide) {
+    int* widest = nullptr;
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      const int least = std::max(columns_[i].shrink_to, options.headers ? WidthOf(columns_[i].title) : 1);
+      int& width = (*widths)[i];
+      if (columns_[i].shrink_to > 0 && width > least && (widest == nullptr || width > *widest)) widest = &width;
+    }
+    if (widest == nullptr) return false;
+    --*widest;
+  }
+  return true;
 }
 
 std::string Table::Render(const TableOptions& options) const {

@@ -17,7 +17,8 @@ enum class Style { kPlain, kBold, kDim, kRed, kYellow, kGreen };
 std::string Paint(std::string_view text, Style style, bool color);
 
 // `text` with everything made visible that a terminal would obey or garble: control characters and bytes that are not
-// UTF-8 are written \x1b. What others wrote (names, errors, log lines) is never printed otherwise. Line breaks become spaces, or stay with `lines`.
+// UTF-8 are written \x1b. What others wrote (names, errors, log lines) is never printed otherwise. Line breaks become
+// spaces, or stay with `lines`.
 std::string Printable(std::string_view text, bool lines = false);
 
 // Valid UTF-8 without control characters other than line breaks and tabs.
@@ -29,6 +30,9 @@ int WidthOf(std::string_view text);
 std::string Cut(std::string_view text, int columns);
 // Every line cut to `columns` (0: none is). Escape sequences of colours take no column and are never cut.
 std::string CutLines(std::string_view text, int columns);
+
+// Printable `text` broken at blanks into lines of `columns` at most (0: one line), all but the first indented.
+std::string Wrap(std::string_view text, int columns, int indent);
 
 struct Cell {
   Cell(std::string cell_text, Style cell_style = Style::kPlain) : text(std::move(cell_text)), style(cell_style) {}
@@ -42,8 +46,8 @@ struct Column {
   bool right = false;
   // When the table is too wide: cut its cells down to this many columns. 0: never.
   int shrink_to = 0;
-  // When that does not suffice: leave it out, rightmost first.
-  bool optional = false;
+  // When that does not suffice: leave it out, those with 1 first, of equals the rightmost. 0: never.
+  int optional = 0;
 };
 
 struct TableOptions {
@@ -66,6 +70,8 @@ class Table {
  private:
   // How wide each column is; -1: left out.
   std::vector<int> Widths(const TableOptions& options) const;
+  // Takes columns from `widths` until all fits; false if it cannot.
+  bool Shrink(const TableOptions& options, std::vector<int>* widths) const;
 
   std::vector<Column> columns_;
   std::vector<std::vector<Cell>> rows_;

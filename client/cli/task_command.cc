@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "CLI/CLI.hpp"
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
@@ -17,6 +19,8 @@ namespace {
 
 // How far behind `task tail` may be.
 constexpr absl::Duration kTailEvery = absl::Milliseconds(500);
+// How often `task wait` looks whether a task waits for something outside.
+constexpr absl::Duration kLookEvery = absl::Seconds(5);
 
 absl::StatusOr<v1::Task> GetTask(CommandContext& context, const std::string& id, bool include_payload) {
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
@@ -77,10 +81,19 @@ absl::StatusOr<int> RetryTasks(CommandContext& context, const std::vector<std::s
 
 absl::StatusOr<int> WaitForTasks(CommandContext& context, const std::vector<std::string>& ids) {
   const absl::Time deadline = context.WaitDeadline();
+  // A wait that cannot end by itself should say so.
+  std::string reason;
+  const auto look = [&](const v1::Task& task) {
+    if (!task.waiting_reason().empty() && task.waiting_reason() != reason) {
+      reason = task.waiting_reason();
+      context.Note(fmt::format("task {} waits: {}", task.task_id(), Printable(reason)));
+    }
+    return absl::OkStatus();
+  };
   ListPrinter list(context, "tasks", TaskColumns());
   std::vector<int> codes;
   for (const std::string& id : ids) {
-    const absl::StatusOr<v1::Task> task = WaitUntilFinished(context, id, deadline);
+    const absl::StatusOr<v1::Task> task = WaitUntilFinished(context, id, deadline, kLookEvery, look);
     if (!task.ok()) context.Error(ids.size() == 1 ? task.status() : Annotate(task.status(), id));
     codes.push_back(task.ok() ? ReportOutcome(context, *task) : ExitCodeOf(task.status()));
     if (task.ok()) list.Add(*task, task->task_id(), TaskCells(*task, context.Now()));
@@ -104,9 +117,11 @@ absl::StatusOr<int> PrintResult(CommandContext& context, const BytesOptions& opt
     ASSIGN_OR_RETURN(task, GetTask(context, options.id, false));
   }
   switch (task.state()) {
-    case v1::TASK_STATE_COMPLETED: break;
+    case v1::TASK_STATE_COMPLETED:
+      break;
     case v1::TASK_STATE_DEAD:
-    case v1::TASK_STATE_CANCELLED: return ReportOutcome(context, task);
+    case v1::TASK_STATE_CANCELLED:
+      return ReportOutcome(context, task);
     default:
       return absl::FailedPreconditionError(
           fmt::format("task {} is {}: it has no result yet; --wait waits for it", options.id, StateWord(task.state())));
@@ -151,9 +166,11 @@ class Tail {
     // The broker is on its way out: the next wait tells, and the lines come later.
     if (!lines.ok() && ExitCodeOf(lines) != kExitUnavailable) return lines;
     std::string state = StateWord(task.state());
-    if (task.state() == v1::TASK_STATE_RUNNING) state += fmt::format(", attempt {} on {}", task.attempt(), Printable(task.worker()));
+    if (task.state() == v1::TASK_STATE_RUNNING)
+      state += fmt::format(", attempt {} on {}", task.attempt(), Printable(task.worker()));
     if (!task.waiting_reason().empty()) state += ": " + Printable(task.waiting_reason());
-    if (task.has_progress()) state += fmt::format(", {:.0f}% {}", task.progress().percent(), Printable(task.progress().text()));
+    if (task.has_progress())
+      state += fmt::format(", {:.0f}% {}", task.progress().percent(), Printable(task.progress().text()));
     if (state != std::exchange(state_, state)) context_.Note(fmt::format("-- task {} {}", id_, state));
     return absl::OkStatus();
   }
@@ -179,11 +196,16 @@ class Tail {
         fmt::print(out, "{}  {}\n", absl::FormatTime("%H:%M:%E3S", ToTime(line.time()), absl::LocalTimeZone()),
                    context_.console.out_is_terminal ? Printable(line.text(), true) : line.text());
         break;
-      case Format::kYaml: out << "---\n" << ToYaml(line); break;
+      case Format::kYaml:
+        out << "---\n" << ToYaml(line);
+        break;
       // What follows has no end that a single JSON value could wait for.
       case Format::kJson:
-      case Format::kJsonl: out << ToJson(line, false) << "\n"; break;
-      case Format::kName: break;
+      case Format::kJsonl:
+        out << ToJson(line, false) << "\n";
+        break;
+      case Format::kName:
+        break;
     }
   }
 
@@ -204,9 +226,10 @@ std::shared_ptr<BytesOptions> AddBytesOptions(CLI::App& command) {
 
 void AddListCommand(CLI::App& group, Action* action) {
   auto filter = std::make_shared<TaskFilter>();
-  CLI::App& list = AddCommand(group, "list", "Tasks of a queue, or of all",
-                              "penstock task list --queue mail --state running\n"
-                              "penstock task list --queue mail --state retryable --limit 0 -o name | xargs penstock task retry");
+  CLI::App& list =
+      AddCommand(group, "list", "Tasks of a queue, or of all",
+                 "penstock task list --queue mail --state running\n"
+                 "penstock task list --queue mail --state retryable --limit 0 -o name | xargs penstock task retry");
   AddChoice<v1::TaskState>(list, "--state", &filter->state,
                            {{"scheduled", v1::TASK_STATE_SCHEDULED},
                             {"available", v1::TASK_STATE_AVAILABLE},
@@ -236,9 +259,7 @@ void AddTaskCommands(CLI::App& root, Action* action) {
                              "penstock task get 0000000004000\npenstock task get 0000000004000 -o json | jq .attempts");
   AddNames(get, "TASK", &got->ids, "One or more ids");
   get.add_flag("--payload", got->payload, "With the payload, as long as it is kept");
-  get.callback([got, action] {
-    *action = [got](CommandContext& context) { return ShowTasks(context, *got); };
-  });
+  get.callback([got, action] { *action = [got](CommandContext& context) { return ShowTasks(context, *got); }; });
 
   AddListCommand(group, action);
 
@@ -252,22 +273,24 @@ void AddTaskCommands(CLI::App& root, Action* action) {
   });
 
   auto retried = std::make_shared<std::vector<std::string>>();
-  CLI::App& retry = AddCommand(group, "retry", "Runs scheduled or retryable tasks now, redrives dead ones", "penstock task retry 0000000004000");
+  CLI::App& retry = AddCommand(group, "retry", "Runs scheduled or retryable tasks now, redrives dead ones",
+                               "penstock task retry 0000000004000");
   AddNames(retry, "TASK", retried.get(), "One or more ids");
-  retry.callback([retried, action] {
-    *action = [retried](CommandContext& context) { return RetryTasks(context, *retried); };
-  });
+  retry.callback(
+      [retried, action] { *action = [retried](CommandContext& context) { return RetryTasks(context, *retried); }; });
 
   auto awaited = std::make_shared<std::vector<std::string>>();
-  CLI::App& wait = AddCommand(group, "wait", "Waits until tasks are finished; exit code 0: completed, 1: dead or cancelled, 5: --timeout passed",
-                              "penstock task wait 0000000004000 --timeout 5m");
+  CLI::App& wait =
+      AddCommand(group, "wait",
+                 "Waits until tasks are finished; exit code 0: completed, 1: dead or cancelled, 5: --timeout passed",
+                 "penstock task wait 0000000004000 --timeout 5m");
   AddNames(wait, "TASK", awaited.get(), "One or more ids");
-  wait.callback([awaited, action] {
-    *action = [awaited](CommandContext& context) { return WaitForTasks(context, *awaited); };
-  });
+  wait.callback(
+      [awaited, action] { *action = [awaited](CommandContext& context) { return WaitForTasks(context, *awaited); }; });
 
-  CLI::App& result = AddCommand(group, "result", "What a completed task's handler returned",
-                                "penstock task result 0000000004000 --out report.html\npenstock task result 0000000004000 --wait");
+  CLI::App& result =
+      AddCommand(group, "result", "What a completed task's handler returned",
+                 "penstock task result 0000000004000 --out report.html\npenstock task result 0000000004000 --wait");
   auto result_options = AddBytesOptions(result);
   result.add_flag("--wait", result_options->wait, "Wait until it is finished, at most --timeout");
   result.callback([result_options, action] {
@@ -275,13 +298,14 @@ void AddTaskCommands(CLI::App& root, Action* action) {
   });
 
   auto tailed = std::make_shared<std::string>();
-  CLI::App& tail = AddCommand(group, "tail", "Follows a task's log lines and state until it is finished", "penstock task tail 0000000004000");
+  CLI::App& tail = AddCommand(group, "tail", "Follows a task's log lines and state until it is finished",
+                              "penstock task tail 0000000004000");
   AddText(tail, "TASK", tailed.get(), "TASK", "Its id")->required();
-  tail.callback([tailed, action] {
-    *action = [tailed](CommandContext& context) { return Tail(context, *tailed).Follow(); };
-  });
+  tail.callback(
+      [tailed, action] { *action = [tailed](CommandContext& context) { return Tail(context, *tailed).Follow(); }; });
 
-  CLI::App& payload = AddCommand(group, "payload", "What a task's handler gets", "penstock task payload 0000000004000 --out payload.json");
+  CLI::App& payload = AddCommand(group, "payload", "What a task's handler gets",
+                                 "penstock task payload 0000000004000 --out payload.json");
   auto payload_options = AddBytesOptions(payload);
   payload.callback([payload_options, action] {
     *action = [payload_options](CommandContext& context) { return PrintPayload(context, *payload_options); };

@@ -14,11 +14,16 @@ namespace {
 
 bool MayHave(const v1::QueueStats& stats, v1::TaskState state) {
   switch (state) {
-    case v1::TASK_STATE_DEAD: return stats.dead() > 0;
-    case v1::TASK_STATE_AVAILABLE: return stats.available() > 0;
-    case v1::TASK_STATE_SCHEDULED: return stats.scheduled() > 0;
-    case v1::TASK_STATE_RETRYABLE: return stats.retryable() > 0;
-    default: return true;
+    case v1::TASK_STATE_DEAD:
+      return stats.dead() > 0;
+    case v1::TASK_STATE_AVAILABLE:
+      return stats.available() > 0;
+    case v1::TASK_STATE_SCHEDULED:
+      return stats.scheduled() > 0;
+    case v1::TASK_STATE_RETRYABLE:
+      return stats.retryable() > 0;
+    default:
+      return true;
   }
 }
 
@@ -92,7 +97,8 @@ absl::StatusOr<int> ListTasks(CommandContext& context, const TaskFilter& filter,
   }
   // A token goes on within one queue only.
   list.Finish(filter.queue.empty() ? "" : token);
-  if (more && filter.queue.empty()) context.Note("there are more " + things + ": --limit 0 shows all, --queue those of one queue");
+  if (more && filter.queue.empty())
+    context.Note("there are more " + things + ": --limit 0 shows all, --queue those of one queue");
   return kExitOk;
 }
 

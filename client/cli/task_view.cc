@@ -22,7 +22,8 @@ class Story {
     const v1::TaskSpec& spec = task_.spec();
     Fact("task", Paint(task_.task_id(), Style::kBold, table_.color));
     Fact("state", State());
-    if (!task_.waiting_reason().empty()) Fact("waits", Paint(Printable(task_.waiting_reason()), Style::kYellow, table_.color));
+    if (!task_.waiting_reason().empty())
+      Fact("waits", Paint(Printable(task_.waiting_reason()), Style::kYellow, table_.color));
     Fact("queue", Printable(spec.queue()));
     Fact("type", Printable(spec.type()));
     if (spec.has_priority()) Fact("priority", std::to_string(spec.priority()));
@@ -41,7 +42,8 @@ class Story {
     if (!task_.result().empty()) Fact("result", Bytes(task_.result(), task_.result_content_type(), "result"));
     Fact("log", fmt::format("penstock task tail {}", task_.task_id()));
     for (const v1::Attempt& attempt : task_.attempts()) AddAttempt(attempt);
-    return CutLines(text_, table_.columns);
+    // Not cut: the terminal breaks long lines, and the end of an error may be what matters.
+    return text_;
   }
 
  private:
@@ -76,7 +78,8 @@ class Story {
     add("expires", task_.spec().has_expire_at(), task_.spec().expire_at());
     add("ended", task_.has_end_time(), task_.end_time());
     add("forgotten", task_.has_forget_time(), task_.forget_time());
-    if (task_.spec().has_run_timeout()) Fact("timeout", penstock::FormatDuration(ToDuration(task_.spec().run_timeout())) + " an attempt");
+    if (task_.spec().has_run_timeout())
+      Fact("timeout", penstock::FormatDuration(ToDuration(task_.spec().run_timeout())) + " an attempt");
   }
 
   std::string Attempts() const {
@@ -88,7 +91,8 @@ class Story {
     constexpr size_t kShown = 2'000;
     std::string what = FormatSize(bytes.size());
     if (!content_type.empty()) what += fmt::format(" of {}", Printable(content_type));
-    if (bytes.size() <= kShown && IsText(bytes)) return fmt::format("{}: {}", what, Printable(bytes));
+    if (bytes.size() <= kShown && IsText(bytes))
+      return fmt::format("{}: {}", what, Printable(bytes.substr(0, bytes.find_last_not_of(" \r\n") + 1)));
     return fmt::format("{}: penstock task {} {}", what, command, task_.task_id());
   }
 
@@ -99,11 +103,13 @@ class Story {
     if (attempt.has_end_time()) {
       outcome = Word(v1::AttemptOutcome_Name(attempt.outcome()), "ATTEMPT_OUTCOME_");
       if (attempt.outcome() == v1::ATTEMPT_OUTCOME_COMPLETED) style = Style::kGreen;
-      if (attempt.outcome() == v1::ATTEMPT_OUTCOME_FAILED || attempt.outcome() == v1::ATTEMPT_OUTCOME_LOST) style = Style::kRed;
+      if (attempt.outcome() == v1::ATTEMPT_OUTCOME_FAILED || attempt.outcome() == v1::ATTEMPT_OUTCOME_LOST)
+        style = Style::kRed;
     }
     const absl::Duration took = (attempt.has_end_time() ? ToTime(attempt.end_time()) : now_) - start;
     text_ += fmt::format("\nattempt {}: {} {} {}, begun {}", attempt.number(), Paint(outcome, style, table_.color),
-                         attempt.has_end_time() ? "after" : "for", penstock::FormatDuration(took), RelativeAndExact(start, now_));
+                         attempt.has_end_time() ? "after" : "for", penstock::FormatDuration(took),
+                         RelativeAndExact(start, now_));
     if (!attempt.worker().empty()) text_ += fmt::format(" on {}", Printable(attempt.worker()));
     text_ += "\n";
     if (!attempt.has_error()) return;
@@ -111,7 +117,8 @@ class Story {
                                           : attempt.error().type() + ": " + attempt.error().message());
     Indent(attempt.error().detail());
   }
-  void Indent(const std::string& lines) {
+  void Indent(std::string_view lines) {
+    lines = lines.substr(0, lines.find_last_not_of(" \r\n") + 1);
     if (lines.empty()) return;
     for (const std::string& line : std::vector<std::string>(absl::StrSplit(Printable(lines, true), '\n'))) {
       text_ += fmt::format("  {}\n", line);
@@ -140,11 +147,16 @@ std::string StateWord(v1::TaskState state) { return Word(v1::TaskState_Name(stat
 
 Style StyleOf(v1::TaskState state) {
   switch (state) {
-    case v1::TASK_STATE_COMPLETED: return Style::kGreen;
-    case v1::TASK_STATE_DEAD: return Style::kRed;
-    case v1::TASK_STATE_RETRYABLE: return Style::kYellow;
-    case v1::TASK_STATE_RUNNING: return Style::kBold;
-    default: return Style::kPlain;
+    case v1::TASK_STATE_COMPLETED:
+      return Style::kGreen;
+    case v1::TASK_STATE_DEAD:
+      return Style::kRed;
+    case v1::TASK_STATE_RETRYABLE:
+      return Style::kYellow;
+    case v1::TASK_STATE_RUNNING:
+      return Style::kBold;
+    default:
+      return Style::kPlain;
   }
 }
 
@@ -163,9 +175,9 @@ std::vector<Column> TaskColumns() {
           {.title = "STATE"},
           {.title = "ATTEMPT", .right = true},
           {.title = "CREATED", .right = true},
-          {.title = "DUE", .right = true, .optional = true},
-          {.title = "ENDED", .right = true, .optional = true},
-          {.title = "WORKER", .shrink_to = 10, .optional = true},
+          {.title = "DUE", .right = true, .optional = 1},
+          {.title = "ENDED", .right = true, .optional = 1},
+          {.title = "WORKER", .shrink_to = 10, .optional = 1},
           {.title = "NOTES", .shrink_to = 16}};
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "CLI/CLI.hpp"
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
@@ -22,9 +24,9 @@ struct SortKey {
   QueueOrder order;
   const char* name;
 };
-constexpr SortKey kSortKeys[] = {{'o', QueueOrder::kOldest, "oldest"}, {'a', QueueOrder::kAvailable, "available"},
+constexpr SortKey kSortKeys[] = {{'o', QueueOrder::kOldest, "oldest"},   {'a', QueueOrder::kAvailable, "available"},
                                  {'r', QueueOrder::kRunning, "running"}, {'d', QueueOrder::kDead, "dead"},
-                                 {'i', QueueOrder::kIn, "in"}, {'u', QueueOrder::kOut, "out"},
+                                 {'i', QueueOrder::kIn, "in"},           {'u', QueueOrder::kOut, "out"},
                                  {'n', QueueOrder::kName, "name"}};
 
 class Top {
@@ -45,14 +47,16 @@ class Top {
       Draw();
       char key = 0;
       switch (terminal_->Wait(next - absl::Now(), &key)) {
-        case LiveTerminal::Event::kQuit: return kExitOk;
+        case LiveTerminal::Event::kQuit:
+          return kExitOk;
         case LiveTerminal::Event::kKey:
           if (key == 'q' || key == 'Q') return kExitOk;
           if (key == ' ') next = absl::InfinitePast();
           OnSortKey(key);
           break;
         case LiveTerminal::Event::kRedraw:
-        case LiveTerminal::Event::kNothing: break;
+        case LiveTerminal::Event::kNothing:
+          break;
       }
     }
   }
@@ -78,7 +82,9 @@ class Top {
     std::string screen;
     if (!error_.ok()) {
       screen += Paint("NO ANSWER", Style::kRed, color) + "  " + Printable(ToStd(error_.message())) + "\n";
-      if (fetched_ != absl::InfinitePast()) screen += fmt::format("           what follows is {} old\n\n", penstock::FormatDuration(absl::Now() - fetched_));
+      if (fetched_ != absl::InfinitePast())
+        screen +=
+            fmt::format("           what follows is {} old\n\n", penstock::FormatDuration(absl::Now() - fetched_));
       screen = CutLines(screen, columns);
     }
     const int above = static_cast<int>(std::count(screen.begin(), screen.end(), '\n'));
@@ -104,7 +110,8 @@ class Top {
     }
     screen.resize(end);
     screen.append(static_cast<size_t>(std::max(0, rows - 1 - lines)), '\n');
-    std::string keys = fmt::format("{} quit  {} now  sort by", Paint("q", Style::kBold, color), Paint("space", Style::kBold, color));
+    std::string keys =
+        fmt::format("{} quit  {} now  sort by", Paint("q", Style::kBold, color), Paint("space", Style::kBold, color));
     for (const SortKey& sort : kSortKeys) {
       const std::string name = sort.order == order_ ? Paint(sort.name, Style::kGreen, color) : sort.name;
       keys += fmt::format("  {} {}", Paint(std::string(1, sort.key), Style::kBold, color), name);
@@ -134,18 +141,14 @@ void AddTopCommand(CLI::App& root, Action* action) {
   auto options = std::make_shared<TopOptions>();
   CLI::App& command = AddCommand(root, "top", "Queues and workers, live on the whole screen",
                                  "penstock top\npenstock top --every 500ms --sort available");
-  AddDuration(command, "--every", &options->every, "How often to ask the broker")
-      ->check([](const std::string& text) {
-        const auto every = ParseDuration(text);
-        return every.ok() && *every < absl::Milliseconds(100) ? "must be at least 100ms" : std::string();
-      })
+  AddDuration(command, "--every", &options->every, "How often to ask the broker", absl::Milliseconds(100))
       ->default_str("1s");
   std::vector<std::pair<std::string, QueueOrder>> orders;
   for (const SortKey& sort : kSortKeys) orders.emplace_back(sort.name, sort.order);
-  AddChoice<QueueOrder>(command, "--sort", &options->order, orders, "Which queues come first; keys change it")->default_str("oldest");
-  command.callback([options, action] {
-    *action = [options](CommandContext& context) { return Top(context, *options).Run(); };
-  });
+  AddChoice<QueueOrder>(command, "--sort", &options->order, orders, "Which queues come first; keys change it")
+      ->default_str("oldest");
+  command.callback(
+      [options, action] { *action = [options](CommandContext& context) { return Top(context, *options).Run(); }; });
 }
 
 }  // namespace penstock::cli

@@ -27,14 +27,15 @@ absl::StatusOr<int> ListWorkers(CommandContext& context, const PageOptions& page
                     {.title = "SLOTS", .right = true},
                     {.title = "STUCK", .right = true},
                     {.title = "HEARD", .right = true},
-                    {.title = "CONNECTED", .right = true, .optional = true},
-                    {.title = "HOST:PID", .shrink_to = 10, .optional = true},
+                    {.title = "CONNECTED", .right = true, .optional = 1},
+                    {.title = "HOST:PID", .shrink_to = 10, .optional = 1},
                     {.title = "QUEUES", .shrink_to = 10},
                     {.title = "TYPES", .shrink_to = 10},
-                    {.title = "VERSION", .optional = true}});
+                    {.title = "VERSION", .optional = 1}});
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   const auto token = WalkPages<v1::ListWorkersResponse>(
-      page, [&](int size, const std::string& from) {
+      page,
+      [&](int size, const std::string& from) {
         v1::ListWorkersRequest request;
         request.set_page_size(size);
         request.set_page_token(from);
@@ -49,8 +50,9 @@ absl::StatusOr<int> ListWorkers(CommandContext& context, const PageOptions& page
                     Cell(fmt::format("{}/{}", worker.started() + stuck, worker.concurrency())),
                     Cell(std::to_string(stuck), stuck > 0 ? Style::kYellow : Style::kDim),
                     penstock::FormatDuration(ToDuration(worker.silence())) + " ago",
-                    Relative(ToTime(worker.connect_time()), context.Now()), fmt::format("{}:{}", worker.host(), worker.pid()),
-                    Cell(absl::StrJoin(worker.queues(), ",")), Cell(absl::StrJoin(worker.types(), ",")), worker.version()});
+                    Relative(ToTime(worker.connect_time()), context.Now()),
+                    fmt::format("{}:{}", worker.host(), worker.pid()), Cell(absl::StrJoin(worker.queues(), ",")),
+                    Cell(absl::StrJoin(worker.types(), ",")), worker.version()});
         }
         return response.workers_size();
       });
@@ -74,23 +76,21 @@ absl::StatusOr<int> DrainWorkers(CommandContext& context, const std::vector<std:
 }  // namespace
 
 void AddWorkerCommands(CLI::App& root, Action* action) {
-  CLI::App& group = AddCommand(root, "worker", "Connected workers", "penstock worker list\npenstock worker drain mailer@host7");
+  CLI::App& group =
+      AddCommand(root, "worker", "Connected workers", "penstock worker list\npenstock worker drain mailer@host7");
   group.require_subcommand(1);
 
   auto page = std::make_shared<PageOptions>();
   CLI::App& list = AddCommand(group, "list", "Connected workers, and those within their grace", "penstock worker list");
   AddPageOptions(list, page.get());
-  list.callback([page, action] {
-    *action = [page](CommandContext& context) { return ListWorkers(context, *page); };
-  });
+  list.callback([page, action] { *action = [page](CommandContext& context) { return ListWorkers(context, *page); }; });
 
   auto names = std::make_shared<std::vector<std::string>>();
   CLI::App& drain = AddCommand(group, "drain", "Lets workers finish what they run and leave",
                                "penstock worker drain mailer@host7\npenstock worker drain w12 w13");
   AddNames(drain, "WORKER", names.get(), "An id, or a name that only one worker has");
-  drain.callback([names, action] {
-    *action = [names](CommandContext& context) { return DrainWorkers(context, *names); };
-  });
+  drain.callback(
+      [names, action] { *action = [names](CommandContext& context) { return DrainWorkers(context, *names); }; });
 }
 
 }  // namespace penstock::cli

@@ -1,0 +1,35 @@
+#ifndef PENSTOCK_CLIENT_CLI_BENCH_BENCH_OPTIONS_H_
+#define PENSTOCK_CLIENT_CLI_BENCH_BENCH_OPTIONS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace penstock::cli {
+
+enum class Scenario { kEnqueue, kDrain, kBoth, kLatency };
+const char* ToString(Scenario scenario);
+
+// What a benchmark does. Help says what each is for (bench_command.cc).
+struct BenchOptions {
+  Scenario scenario = Scenario::kEnqueue;
+  uint64_t tasks = 200'000;
+  size_t payload_bytes = 256;
+  int batch = 1;                            // tasks of a call
+  int in_flight = 4'096;                    // tasks that wait for their acknowledgement, over all producers
+  int producers = 1;                        // connections that enqueue
+  int workers = 1;                          // connections that take tasks
+  int slots = 64;                           // of a worker
+  double rate = 200;                        // tasks a second (latency)
+  bool relaxed = false;                     // durability
+  std::optional<absl::Duration> retention;  // of results; absent: the broker's default
+  std::string queue = "penstock-bench";
+  bool force = false;
+  std::string fsync_dir;  // empty: TMPDIR, or /tmp
+};
+
+}  // namespace penstock::cli
+
+#endif  // PENSTOCK_CLIENT_CLI_BENCH_BENCH_OPTIONS_H_

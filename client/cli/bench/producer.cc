@@ -1,0 +1,123 @@
+#include "client/cli/bench/producer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "client/cli/bench/interrupt.h"
+
+namespace penstock::cli {
+
+std::string MakePayload(size_t bytes, BenchClock::time_point due) {
+  std::string payload(bytes, 'x');
+  const int64_t ticks = due.time_since_epoch().count();
+  if (bytes >= sizeof(ticks)) std::memcpy(payload.data(), &ticks, sizeof(ticks));
+  return payload;
+}
+
+BenchClock::time_point TimeIn(std::string_view payload) {
+  int64_t ticks = 0;
+  if (payload.size() >= sizeof(ticks)) std::memcpy(&ticks, payload.data(), sizeof(ticks));
+  return BenchClock::time_point(BenchClock::duration(ticks));
+}
+
+Producer::Producer(std::unique_ptr<Client> client, const BenchOptions& options)
+    : options_(options), client_(std::move(client)) {}
+
+Producer::~Producer() { AwaitUnderWay(0); }
+
+bool Producer::stopped() const { return failed_ || Interrupt::number() != 0; }
+
+NewTask Producer::MakeTask(BenchClock::time_point due) const {
+  NewTask task;
+  task.queue = options_.queue;
+  task.type = kBenchType;
+  task.payload = MakePayload(options_.payload_bytes, due);
+  return task;
+}
+
+void Producer::Done(uint64_t tasks, BenchClock::time_point due, const absl::Status& status) {
+  const absl::Duration latency = absl::FromChrono(BenchClock::now() - due);
+  {
+    MutexLock lock(mu_);
+    if (status.ok()) {
+      latencies_.Add(latency);
+    } else if (failure_.ok()) {
+      failure_ = status;
+    }
+  }
+  if (status.ok()) {
+    acknowledged_ += tasks;
+  } else {
+    failed_ = true;
+  }
+  if (under_way_.fetch_sub(1) - 1 == awaited_) under_way_.notify_one();
+}
+
+void Producer::AwaitUnderWay(int64_t at_most) {
+  awaited_ = at_most;
+  for (int64_t now = under_way_; now > at_most; now = under_way_) under_way_.wait(now);
+}
+
+void Producer::Send(BenchClock::time_point due) {
+  ++under_way_;
+  client_->EnqueueAsync(MakeTask(due),
+                        [this, due](const absl::StatusOr<EnqueueResult>& result) { Done(1, due, result.status()); });
+}
+
+absl::Status Producer::Produce(uint64_t count, int in_flight) {
+  if (options_.batch > 1) return ProduceInCalls(count, std::max(1, in_flight / options_.batch));
+  for (uint64_t i = 0; i < count && !stopped(); ++i) {
+    // Woken when half is answered, not for each: a wake-up costs more than a task.
+    if (under_way_ >= in_flight) AwaitUnderWay(in_flight / 2);
+    Send(BenchClock::now());
+  }
+  AwaitUnderWay(0);
+  MutexLock lock(mu_);
+  return failure_;
+}
+
+void Producer::SendMany(uint64_t count) {
+  const BenchClock::time_point due = BenchClock::now();
+  std::vector<NewTask> tasks;
+  tasks.reserve(count);
+  for (uint64_t i = 0; i < count; ++i) tasks.push_back(MakeTask(due));
+  ++under_way_;
+  Done(count, due, client_->EnqueueMany(std::move(tasks)).status());
+}
+
+absl::Status Producer::ProduceInCalls(uint64_t count, int calls) {
+  // A call blocks, so each that is to be in flight has a thread.
+  std::atomic<uint64_t> next = 0;
+  std::vector<std::thread> threads;
+  const auto batch = static_cast<uint64_t>(options_.batch);
+  for (int i = 0; i < calls; ++i) {
+    threads.emplace_back([&] {
+      while (!stopped()) {
+        const uint64_t begin = next.fetch_add(batch);
+        if (begin >= count) return;
+        SendMany(std::min(batch, count - begin));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  MutexLock lock(mu_);
+  return failure_;
+}
+
+absl::Status Producer::ProduceAtRate(uint64_t count, double rate) {
+  const BenchClock::time_point begin = BenchClock::now();
+  for (uint64_t i = 0; i < count && !stopped(); ++i) {
+    const std::chrono::duration<double> offset(static_cast<double>(i) / rate);
+    const BenchClock::time_point due = begin + std::chrono::duration_cast<BenchClock::duration>(offset);
+    std::this_thread::sleep_until(due);
+    Send(due);
+  }
+  AwaitUnderWay(0);
+  MutexLock lock(mu_);
+  return failure_;
+}
+
+}  // namespace penstock::cli

@@ -1,0 +1,400 @@
+// What the commands print and send.
+
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "client/cli/table.h"
+#include "gmock/gmock.h"
+#include "tests/support/temp_folder.h"
+#include "tests/unit/cli/cli_fixture.h"
+
+namespace penstock::cli {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class CommandsTest : public CliFixture {};
+
+TEST_F(CommandsTest, StatusIsOneScreen) {
+  const Ran ran = Run({"status"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.err, "");
+  ExpectGolden("status.txt", ran.out);
+}
+
+TEST_F(CommandsTest, StatusFitsTheTerminalAndHasColours) {
+  is_terminal = true;
+  columns = 72;
+  const Ran ran = Run({"status"});
+  ExpectGolden("status_terminal.txt", ran.out);
+  std::istringstream lines(ran.out);
+  for (std::string line; std::getline(lines, line);) EXPECT_EQ(CutLines(line, columns), line);
+}
+
+TEST_F(CommandsTest, StatusOfAnEmptyBrokerTeaches) {
+  broker.status.clear_queues();
+  broker.status.clear_workers();
+  broker.status.clear_totals();
+  broker.status.set_queue_count(0);
+  broker.status.set_worker_count(0);
+  const Ran ran = Run({"status"});
+  EXPECT_EQ(ran.code, 0);
+  ExpectGolden("status_empty.txt", ran.out);
+}
+
+TEST_F(CommandsTest, StatusSaysWhatIsWrongAndExitsWith1) {
+  broker.status.mutable_broker()->add_problems("the storage refuses writes; see the broker's log");
+  broker.status.mutable_broker()->set_enqueues_refused(true);
+  broker.status.mutable_broker()->set_disk_free_bytes(1 << 30);
+  broker.status.mutable_queues(1)->mutable_stats()->add_unhandled_types("report.render");
+  broker.status.mutable_workers(0)->add_stuck_task_ids(kRunning);
+  broker.status.mutable_workers(0)->set_connected(false);
+  broker.status.mutable_workers(0)->mutable_silence()->set_seconds(40);
+  broker.status.set_queue_count(12);
+  const Ran ran = Run({"status"});
+  EXPECT_EQ(ran.code, 1);
+  ExpectGolden("status_problems.txt", ran.out);
+}
+
+TEST_F(CommandsTest, StatusWithATypeThatNobodyHandlesIsDegraded) {
+  broker.status.mutable_queues(0)->mutable_stats()->add_unhandled_types("mail.render");
+  const Ran ran = Run({"status"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.out, StartsWith("degraded  penstock-broker 0.1.0"));
+}
+
+TEST_F(CommandsTest, StatusAsJson) { ExpectGolden("status.json", Run({"status", "-o", "json"}).out); }
+
+TEST_F(CommandsTest, NothingHasEscapeSequencesUnlessATerminalOrTheUserAsks) {
+  const std::vector<std::vector<std::string>> commands = {{"status"},
+                                                          {"queue", "list"},
+                                                          {"queue", "get", "mail"},
+                                                          {"worker", "list"},
+                                                          {"task", "get", kDead},
+                                                          {"task", "list"},
+                                                          {"dead", "list"},
+                                                          {"limits"}};
+  for (const std::vector<std::string>& command : commands) {
+    EXPECT_THAT(Run(command).out, Not(HasSubstr("\x1b"))) << command[0];
+    std::vector<std::string> coloured = command;
+    coloured.push_back("--color=always");
+    EXPECT_THAT(Run(coloured).out, HasSubstr("\x1b[")) << command[0];
+  }
+  is_terminal = true;
+  EXPECT_THAT(Run({"status"}).out, HasSubstr("\x1b[32mhealthy\x1b[0m"));
+  setenv("NO_COLOR", "1", 1);
+  EXPECT_THAT(Run({"status"}).out, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(CommandsTest, ListsInEveryFormat) {
+  ExpectGolden("queue_list.txt", Run({"queue", "list"}).out);
+  ExpectGolden("queue_list.json", Run({"queue", "list", "-o", "json"}).out);
+  ExpectGolden("queue_list.yaml", Run({"queue", "list", "-o", "yaml"}).out);
+  EXPECT_EQ(Run({"queue", "list", "-o", "name"}).out, "mail\nreports\n");
+  const std::string lines = Run({"queue", "list", "-o", "jsonl"}).out;
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
+  EXPECT_THAT(Run({"queue", "list", "--no-headers"}).out, StartsWith("mail "));
+  ExpectGolden("worker_list.txt", Run({"worker", "list"}).out);
+  ExpectGolden("limits.txt", Run({"limits"}).out);
+}
+
+TEST_F(CommandsTest, EmptyListsAreValidInEveryFormat) {
+  broker.queues.clear();
+  const Ran table = Run({"queue", "list"});
+  EXPECT_EQ(table.out, "");
+  EXPECT_EQ(table.err, "no queues\n");
+  EXPECT_EQ(Run({"queue", "list", "-o", "json"}).out, "{\n  \"items\": [],\n  \"next_page_token\": \"\"\n}\n");
+  EXPECT_EQ(Run({"queue", "list", "-o", "yaml"}).out, "items: []\nnext_page_token: \"\"\n");
+  EXPECT_EQ(Run({"queue", "list", "-o", "jsonl"}).out, "");
+}
+
+TEST_F(CommandsTest, ListsEndAtTheLimitWithATokenThatGoesOn) {
+  const Ran first = Run({"queue", "list", "--limit", "1"});
+  EXPECT_THAT(first.out, AllOf(HasSubstr("mail"), Not(HasSubstr("reports"))));
+  EXPECT_EQ(first.err, "there are more queues: --page-token 1 goes on, --limit 0 shows all\n");
+  EXPECT_EQ(Run({"queue", "list", "--limit", "1", "--page-token", "1", "-o", "name"}).out, "reports\n");
+}
+
+TEST_F(CommandsTest, ListsWalkAllPages) {
+  broker.queues.resize(1'500, broker.queues[0]);
+  const std::string names = Run({"queue", "list", "--limit", "0", "-o", "name"}).out;
+  EXPECT_EQ(std::count(names.begin(), names.end(), '\n'), 1'500);
+  EXPECT_THAT(Calls(), ElementsAre("ListQueues page_size: 1000", "ListQueues page_size: 1000 page_token: \"1000\""));
+}
+
+TEST_F(CommandsTest, TaskListsLookIntoOneQueueOrAll) {
+  ExpectGolden("task_list.txt", Run({"task", "list"}).out);
+  EXPECT_EQ(Run({"task", "list", "--queue", "mail", "--state", "scheduled", "-o", "name"}).out,
+            std::string(kScheduled) + "\n");
+  EXPECT_EQ(Run({"dead", "list", "-o", "name"}).out, std::string(kDead) + "\n");
+  const Ran cut = Run({"task", "list", "--limit", "2"});
+  EXPECT_EQ(cut.err, "there are more tasks: --limit 0 shows all, --queue those of one queue\n");
+}
+
+TEST_F(CommandsTest, AQueueIsShownWithItsSettings) { ExpectGolden("queue_get.txt", Run({"queue", "get", "mail"}).out); }
+
+TEST_F(CommandsTest, ATaskIsShownWithItsWholeStory) {
+  ExpectGolden("task_dead.txt", Run({"dead", "show", kDead}).out);
+  ExpectGolden("task_running.txt", Run({"task", "get", kRunning, "--payload"}).out);
+  ExpectGolden("task_completed.txt", Run({"task", "get", kCompleted}).out);
+  ExpectGolden("task_dead.json", Run({"dead", "show", kDead, "-o", "json"}).out);
+}
+
+TEST_F(CommandsTest, PausingSeveralQueuesExitsWith7WhenSomeFail) {
+  EXPECT_EQ(Run({"queue", "pause", "mail"}).out, "queue mail paused\n");
+  const Ran ran = Run({"queue", "resume", "mail", "nope"});
+  EXPECT_EQ(ran.code, 7);
+  EXPECT_EQ(ran.out, "queue mail resumed\n");
+  EXPECT_EQ(ran.err, "penstock: nope: there is no queue nope\n");
+  EXPECT_EQ(Run({"queue", "drain", "nope", "none"}).code, 3);
+}
+
+TEST_F(CommandsTest, SettingsAreSentAsGiven) {
+  EXPECT_EQ(
+      Run({"queue", "create", "q", "--durability", "relaxed", "--max-attempts", "5", "--run-timeout", "1m30s"}).code,
+      0);
+  EXPECT_THAT(Calls(),
+              ElementsAre("CreateQueue queue { name: \"q\" settings { durability: DURABILITY_RELAXED retry_policy { "
+                          "max_attempts: 5 } run_timeout { seconds: 90 } } }"));
+}
+
+TEST_F(CommandsTest, AnUpdateKeepsTheRestOfTheRetryPolicy) {
+  EXPECT_EQ(Run({"queue", "update", "mail", "--max-attempts", "3"}).code, 0);
+  EXPECT_THAT(
+      Calls(),
+      Contains(
+          "UpdateQueue queue { name: \"mail\" settings { retry_policy { max_attempts: 3 initial_backoff { seconds: 1 } "
+          "multiplier: 2 max_backoff { seconds: 3600 } jitter: 1 } } }"));
+  const Ran nothing = Run({"queue", "update", "mail"});
+  EXPECT_EQ(nothing.code, 2);
+  EXPECT_THAT(nothing.err, HasSubstr("nothing to change"));
+}
+
+TEST_F(CommandsTest, PurgeNeedsYesOrTheQueuesName) {
+  const std::string what =
+      "This deletes 1,214 waiting tasks (1,204 available, 10 scheduled, 0 retryable) of queue mail.\n";
+  const Ran refused = Run({"queue", "purge", "mail"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_EQ(refused.err, what + "penstock: nothing was done: say --yes to do it\n");
+  EXPECT_THAT(Calls(), Not(Contains(StartsWith("PurgeQueue"))));
+
+  const Ran done = Run({"queue", "purge", "mail", "--yes"});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.out, "queue mail: 1,214 tasks deleted\n");
+
+  is_terminal = true;
+  input = "male\n";
+  const Ran mistyped = Run({"queue", "purge", "mail"});
+  EXPECT_EQ(mistyped.code, 1);
+  EXPECT_EQ(mistyped.err, what + "Type mail to do it: penstock: nothing was done: that is not mail\n");
+  input = "mail\n";
+  EXPECT_EQ(Run({"queue", "purge", "mail"}).code, 0);
+}
+
+TEST_F(CommandsTest, DeleteOfAQueueWithTasksNeedsForce) {
+  const Ran refused = Run({"queue", "delete", "mail", "--yes"});
+  EXPECT_EQ(refused.code, 6);
+  EXPECT_THAT(refused.err, HasSubstr("--force deletes them too"));
+  EXPECT_EQ(Run({"queue", "delete", "mail", "--force", "--yes"}).out, "queue mail deleted\n");
+  EXPECT_THAT(Calls(), Contains("DeleteQueue name: \"mail\" force: true"));
+}
+
+TEST_F(CommandsTest, RedriveOfAQueueGoesOnUntilAllAreDone) {
+  broker.dead_tasks = 25'000;
+  broker.queues[1].mutable_stats()->set_dead(25'000);
+  const Ran ran = Run({"dead", "redrive", "--queue", "reports", "--all"});
+  EXPECT_EQ(ran.out, "queue reports: 25,000 dead tasks redriven, 0 left\n");
+  EXPECT_THAT(Calls(), ElementsAre("GetQueue name: \"reports\"", "RedriveDeadTasks queue: \"reports\" limit: 10000",
+                                   "RedriveDeadTasks queue: \"reports\" limit: 10000",
+                                   "RedriveDeadTasks queue: \"reports\" limit: 5000"));
+}
+
+TEST_F(CommandsTest, RedriveTakesIdsOrAQueue) {
+  EXPECT_EQ(Run({"dead", "redrive", kDead}).code, 0);
+  EXPECT_THAT(Calls(), Contains("RetryTask task_id: \"0000000004001\""));
+  EXPECT_EQ(Run({"dead", "redrive", kRunning}).code, 6);
+  EXPECT_EQ(Run({"dead", "redrive", kDead, "--queue", "reports"}).code, 2);
+  EXPECT_EQ(Run({"dead", "redrive", "--queue", "reports"}).code, 2);
+  EXPECT_EQ(Run({"dead", "redrive"}).code, 2);
+}
+
+TEST_F(CommandsTest, DeadTasksArePurgedAfterYes) {
+  broker.dead_tasks = 2;
+  EXPECT_EQ(Run({"dead", "purge", "--queue", "reports", "--limit", "1"}).code, 2);
+  const Ran ran = Run({"dead", "purge", "--queue", "reports", "--limit", "1", "--yes"});
+  EXPECT_EQ(ran.err, "This deletes at most 1 of 2 dead tasks of queue reports.\n");
+  EXPECT_EQ(ran.out, "queue reports: 1 dead task deleted, 1 left\n");
+}
+
+TEST_F(CommandsTest, WaitExitsAsTheTasksEnded) {
+  EXPECT_EQ(Run({"task", "wait", kCompleted}).code, 0);
+  const Ran dead = Run({"task", "wait", kDead});
+  EXPECT_EQ(dead.code, 1);
+  EXPECT_EQ(dead.err,
+            "penstock: task 0000000004001 is dead (attempts used up): the worker was gone; see penstock task get "
+            "0000000004001\n");
+  EXPECT_EQ(Run({"task", "wait", kCancelled}).code, 1);
+  EXPECT_EQ(Run({"task", "wait", kCompleted, kDead}).code, 7);
+  const Ran late = Run({"task", "wait", kRunning, "--timeout", "10ms"});
+  EXPECT_EQ(late.code, 5);
+  EXPECT_THAT(late.err, HasSubstr("task 0000000004002 is not finished after 10ms: it is running"));
+}
+
+TEST_F(CommandsTest, ResultsArePrintedAsTheyAreOrWrittenToAFile) {
+  EXPECT_EQ(Run({"task", "result", kCompleted}).out, "{\"path\": \"reports/a.html\"}");
+  testing::TempFolder folder;
+  const Ran written = Run({"task", "result", kCompleted, "--out", folder / "result"});
+  EXPECT_EQ(written.out, "");
+  std::stringstream content;
+  content << std::ifstream(folder / "result").rdbuf();
+  EXPECT_EQ(content.str(), "{\"path\": \"reports/a.html\"}");
+  EXPECT_EQ(Run({"task", "result", kRunning}).code, 6);
+  EXPECT_EQ(Run({"task", "result", kDead}).code, 1);
+  EXPECT_EQ(Run({"task", "result", kCompleted, "--out", folder / "no/such/folder"}).code, 1);
+}
+
+TEST_F(CommandsTest, BinaryPayloadsAreKeptFromTerminals) {
+  EXPECT_EQ(Run({"task", "payload", kDead}).out, "\x01\x02 not text");
+  is_terminal = true;
+  const Ran refused = Run({"task", "payload", kDead});
+  EXPECT_EQ(refused.code, 6);
+  EXPECT_EQ(refused.err,
+            "penstock: the payload (11 B of application/x-protobuf) is no text for a terminal: use --out FILE\n");
+  EXPECT_EQ(Run({"task", "payload", kRunning}).out, "{\"files\": []}\n");
+}
+
+TEST_F(CommandsTest, TailPrintsLogLinesAndSaysTheStateElsewhere) {
+  const Ran ran = Run({"task", "tail", kCompleted});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out, "07:44:20.000  reading 30 suites\n07:44:21.000  \x1b[31mred\x1b[0m\n");
+  EXPECT_EQ(ran.err, "-- task 0000000004000 completed\n");
+  is_terminal = true;
+  EXPECT_THAT(Run({"task", "tail", kCompleted}).out, HasSubstr("\\x1b[31mred"));
+  const Ran running = Run({"task", "tail", kRunning, "--timeout", "10ms"});
+  EXPECT_EQ(running.code, 5);
+  EXPECT_THAT(running.err,
+              StartsWith("-- task 0000000004002 running, attempt 1 on reporter@host8, 40% 12 of 30 suites\n"));
+}
+
+TEST_F(CommandsTest, CancelSaysWhatBecameOfEachTask) {
+  const Ran ran = Run({"task", "cancel", kScheduled, kRunning, kDead, "--reason", "wrong"});
+  EXPECT_EQ(ran.code, 7);
+  EXPECT_EQ(ran.out, "task 0000000004003 cancelled\ntask 0000000004002 is running and was asked to stop\n");
+  EXPECT_EQ(ran.err, "penstock: 0000000004001: the task is finished\n");
+}
+
+TEST_F(CommandsTest, EnqueueSendsEveryFieldAndPrintsTheId) {
+  const Ran ran = Run({"enqueue",
+                       "mail",
+                       "mail.send",
+                       "{}",
+                       "--priority",
+                       "9",
+                       "--delay",
+                       "10m",
+                       "--expire-in",
+                       "1h",
+                       "--run-timeout",
+                       "2m",
+                       "--max-attempts",
+                       "5",
+                       "--initial-backoff",
+                       "500ms",
+                       "--multiplier",
+                       "3",
+                       "--max-backoff",
+                       "1m",
+                       "--jitter",
+                       "0.5",
+                       "--unique-key",
+                       "k",
+                       "--unique-window",
+                       "1d",
+                       "--retention",
+                       "7d",
+                       "--header",
+                       "a=b=c",
+                       "--header",
+                       "d=",
+                       "--tag",
+                       "x",
+                       "--tag",
+                       "y",
+                       "--content-type",
+                       "application/json",
+                       "--request-id",
+                       "r1"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, "0000000008000\n");
+  EXPECT_THAT(
+      Calls(),
+      ElementsAre("Enqueue request_id: \"r1\" task { queue: \"mail\" type: \"mail.send\" payload: \"{}\" content_type: "
+                  "\"application/json\" headers { key: \"a\" value: \"b=c\" } headers { key: \"d\" value: \"\" } "
+                  "priority: 9 delay { "
+                  "seconds: 600 } expire_at { seconds: 1800003600 } run_timeout { seconds: 120 } retry_policy { "
+                  "max_attempts: 5 "
+                  "initial_backoff { nanos: 500000000 } multiplier: 3 max_backoff { seconds: 60 } jitter: 0.5 } "
+                  "unique_key { key: "
+                  "\"k\" window { seconds: 86400 } } result_retention { seconds: 604800 } tags: \"x\" tags: \"y\" }"));
+}
+
+TEST_F(CommandsTest, EnqueueTakesThePayloadFromAFileOrStandardInput) {
+  testing::TempFolder folder;
+  std::ofstream(folder / "payload") << "from a file";
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--file", folder / "payload"}).code, 0);
+  input = "from a pipe\n";
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--file", "-", "--run-at", "2027-01-16T08:00:00+01:00"}).code, 0);
+  EXPECT_THAT(
+      Calls(),
+      ElementsAre(
+          "Enqueue task { queue: \"q\" type: \"t\" payload: \"from a file\" }",
+          "Enqueue task { queue: \"q\" type: \"t\" payload: \"from a pipe\\n\" run_at { seconds: 1800082800 } }"));
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--file", folder / "missing"}).code, 2);
+}
+
+TEST_F(CommandsTest, EnqueueCanWaitForTheResult) {
+  broker.next_task_id = kCompleted;
+  const Ran ran = Run({"enqueue", "reports", "report.generate", "x", "--wait"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out, "{\"path\": \"reports/a.html\"}");
+  EXPECT_EQ(ran.err, "task 0000000004000\n");
+  broker.next_task_id = kDead;
+  EXPECT_EQ(Run({"enqueue", "reports", "report.generate", "x", "--wait"}).code, 1);
+}
+
+TEST_F(CommandsTest, EveryLineBecomesATask) {
+  input = "one\n\ntwo\nthree";
+  const Ran ran = Run({"enqueue", "q", "t", "--stdin-lines"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, StartsWith("enqueued 3 tasks in "));
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--stdin-lines", "-o", "name"}).out,
+            "0000000000g00\n0000000000g01\n0000000000g02\n");
+}
+
+TEST_F(CommandsTest, LinesThatAreRefusedAreNamedAndTheOthersGoIn) {
+  input = "one\nbad\nthree\n";
+  const Ran ran = Run({"enqueue", "q", "t", "--stdin-lines"});
+  EXPECT_EQ(ran.code, 7);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("penstock: line 2: tasks[0].payload: is bad\n"),
+                             HasSubstr("enqueued 2 tasks in "), HasSubstr("; 1 failed\n")));
+}
+
+TEST_F(CommandsTest, ManyLinesAreAllEnqueued) {
+  for (int i = 0; i < 5'000; ++i) input += "line " + std::to_string(i) + "\n";
+  is_terminal = true;
+  const Ran ran = Run({"enqueue", "q", "t", "--stdin-lines"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("enqueued 5,000 tasks in "));
+}
+
+}  // namespace
+}  // namespace penstock::cli

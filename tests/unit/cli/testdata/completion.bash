@@ -1,0 +1,189 @@
+# Completion of penstock for bash, made by: penstock completion bash
+# To use it: source <(penstock completion bash)
+
+_penstock_words() { COMPREPLY=($(compgen -W "$1" -- "$cur")); }
+
+# Asks the broker, at the address that the command line or the environment names.
+_penstock_queues() {
+  local endpoint=() i at
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    # Bash makes three words of host:port, and one more of the = before it.
+    case ${COMP_WORDS[i]} in
+      -e | --endpoint | --broker)
+        at=$((i + 1))
+        if [[ ${COMP_WORDS[at]-} == = ]]; then ((at++)); fi
+        if [[ ${COMP_WORDS[at + 1]-} == : ]]; then
+          endpoint=(--endpoint "${COMP_WORDS[at]}:${COMP_WORDS[at + 2]-}")
+        fi
+        ;;
+    esac
+  done
+  _penstock_words "$(penstock queue list -o name --limit 0 --timeout 2s "${endpoint[@]}" 2>/dev/null)"
+}
+
+_penstock() {
+  local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' i
+  local everywhere='-h --help --version -e --endpoint --broker --timeout -o --output --color --no-headers --tls-ca --tls-cert --tls-key'
+  # --option=value
+  if [[ $cur == = ]]; then cur=''; elif [[ $before == = ]]; then before=${COMP_WORDS[COMP_CWORD - 2]}; fi
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "$command ${COMP_WORDS[i]}" in
+      ' status' | ' top' | ' enqueue' | ' task' | ' task get' | ' task list' | ' task cancel' | ' task retry' | ' task wait' | ' task result' | ' task tail' | ' task payload' | ' queue' | ' queue list' | ' queue get' | ' queue create' | ' queue update' | ' queue pause' | ' queue resume' | ' queue drain' | ' queue purge' | ' queue delete' | ' dead' | ' dead list' | ' dead show' | ' dead redrive' | ' dead purge' | ' worker' | ' worker list' | ' worker drain' | ' limits' | ' bench' | ' bench enqueue' | ' bench drain' | ' bench both' | ' bench latency' | ' completion' | ' version') command+=" ${COMP_WORDS[i]}" ;;
+    esac
+  done
+  case "$command|$before" in
+    *'|-e' | *'|--endpoint' | *'|--broker') return ;;
+    *'|--timeout') return ;;
+    *'|-o' | *'|--output') _penstock_words 'table json jsonl yaml name'; return ;;
+    *'|--color') _penstock_words 'auto always never'; return ;;
+    *'|--tls-ca') compopt -o default; return ;;
+    *'|--tls-cert') compopt -o default; return ;;
+    *'|--tls-key') compopt -o default; return ;;
+    ' status|--watch') return ;;
+    ' status|--max-queues') return ;;
+    ' status|--max-workers') return ;;
+    ' top|--every') return ;;
+    ' top|--sort') _penstock_words 'oldest available running dead in out name'; return ;;
+    ' enqueue|--file') compopt -o default; return ;;
+    ' enqueue|--request-id') return ;;
+    ' enqueue|--priority') return ;;
+    ' enqueue|--delay') return ;;
+    ' enqueue|--run-at') return ;;
+    ' enqueue|--expire-at') return ;;
+    ' enqueue|--expire-in') return ;;
+    ' enqueue|--run-timeout') return ;;
+    ' enqueue|--max-attempts') return ;;
+    ' enqueue|--initial-backoff') return ;;
+    ' enqueue|--multiplier') return ;;
+    ' enqueue|--max-backoff') return ;;
+    ' enqueue|--jitter') return ;;
+    ' enqueue|--unique-key') return ;;
+    ' enqueue|--unique-window') return ;;
+    ' enqueue|--retention') return ;;
+    ' enqueue|--header') return ;;
+    ' enqueue|--tag') return ;;
+    ' enqueue|--content-type') return ;;
+    ' task list|--state') _penstock_words 'scheduled available running retryable completed cancelled dead'; return ;;
+    ' task list|-q' | ' task list|--queue') _penstock_queues; return ;;
+    ' task list|--type') return ;;
+    ' task list|--tag') return ;;
+    ' task list|--limit') return ;;
+    ' task list|--page-token') return ;;
+    ' task cancel|--reason') return ;;
+    ' task result|--out') compopt -o default; return ;;
+    ' task payload|--out') compopt -o default; return ;;
+    ' queue list|--limit') return ;;
+    ' queue list|--page-token') return ;;
+    ' queue create|--durability') _penstock_words 'sync relaxed'; return ;;
+    ' queue create|--max-attempts') return ;;
+    ' queue create|--initial-backoff') return ;;
+    ' queue create|--multiplier') return ;;
+    ' queue create|--max-backoff') return ;;
+    ' queue create|--jitter') return ;;
+    ' queue create|--result-retention') return ;;
+    ' queue create|--dead-retention') return ;;
+    ' queue create|--run-timeout') return ;;
+    ' queue update|--durability') _penstock_words 'sync relaxed'; return ;;
+    ' queue update|--max-attempts') return ;;
+    ' queue update|--initial-backoff') return ;;
+    ' queue update|--multiplier') return ;;
+    ' queue update|--max-backoff') return ;;
+    ' queue update|--jitter') return ;;
+    ' queue update|--result-retention') return ;;
+    ' queue update|--dead-retention') return ;;
+    ' queue update|--run-timeout') return ;;
+    ' dead list|-q' | ' dead list|--queue') _penstock_queues; return ;;
+    ' dead list|--type') return ;;
+    ' dead list|--tag') return ;;
+    ' dead list|--limit') return ;;
+    ' dead list|--page-token') return ;;
+    ' dead redrive|-q' | ' dead redrive|--queue') _penstock_queues; return ;;
+    ' dead redrive|--type') return ;;
+    ' dead redrive|--limit') return ;;
+    ' dead purge|-q' | ' dead purge|--queue') _penstock_queues; return ;;
+    ' dead purge|--type') return ;;
+    ' dead purge|--limit') return ;;
+    ' worker list|--limit') return ;;
+    ' worker list|--page-token') return ;;
+    ' bench enqueue|--tasks') return ;;
+    ' bench enqueue|--batch') return ;;
+    ' bench enqueue|--in-flight') return ;;
+    ' bench enqueue|--payload') return ;;
+    ' bench enqueue|--producers') return ;;
+    ' bench enqueue|--retention') return ;;
+    ' bench enqueue|--queue') _penstock_queues; return ;;
+    ' bench enqueue|--fsync-dir') return ;;
+    ' bench drain|--tasks') return ;;
+    ' bench drain|--batch') return ;;
+    ' bench drain|--in-flight') return ;;
+    ' bench drain|--payload') return ;;
+    ' bench drain|--producers') return ;;
+    ' bench drain|--workers') return ;;
+    ' bench drain|--slots') return ;;
+    ' bench drain|--retention') return ;;
+    ' bench drain|--queue') _penstock_queues; return ;;
+    ' bench drain|--fsync-dir') return ;;
+    ' bench both|--tasks') return ;;
+    ' bench both|--batch') return ;;
+    ' bench both|--in-flight') return ;;
+    ' bench both|--payload') return ;;
+    ' bench both|--producers') return ;;
+    ' bench both|--workers') return ;;
+    ' bench both|--slots') return ;;
+    ' bench both|--retention') return ;;
+    ' bench both|--queue') _penstock_queues; return ;;
+    ' bench both|--fsync-dir') return ;;
+    ' bench latency|--rate') return ;;
+    ' bench latency|--duration') return ;;
+    ' bench latency|--payload') return ;;
+    ' bench latency|--producers') return ;;
+    ' bench latency|--workers') return ;;
+    ' bench latency|--slots') return ;;
+    ' bench latency|--retention') return ;;
+    ' bench latency|--queue') _penstock_queues; return ;;
+    ' bench latency|--fsync-dir') return ;;
+  esac
+  case $command in
+    '') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'status top enqueue task queue dead worker limits bench completion version'; fi ;;
+    ' status') if [[ $cur == -* ]]; then _penstock_words "$everywhere --watch --max-queues --max-workers"; else return; fi ;;
+    ' top') if [[ $cur == -* ]]; then _penstock_words "$everywhere --every --sort"; else return; fi ;;
+    ' enqueue') if [[ $cur == -* ]]; then _penstock_words "$everywhere --file --stdin-lines --wait --request-id --priority --delay --run-at --expire-at --expire-in --run-timeout --max-attempts --initial-backoff --multiplier --max-backoff --jitter --unique-key --unique-window --retention --header --tag --content-type"; else _penstock_queues; return; fi ;;
+    ' task') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'get list cancel retry wait result tail payload'; fi ;;
+    ' task get') if [[ $cur == -* ]]; then _penstock_words "$everywhere --payload"; else return; fi ;;
+    ' task list') if [[ $cur == -* ]]; then _penstock_words "$everywhere --state -q --queue --type --tag --limit --page-token"; else return; fi ;;
+    ' task cancel') if [[ $cur == -* ]]; then _penstock_words "$everywhere --reason"; else return; fi ;;
+    ' task retry') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+    ' task wait') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+    ' task result') if [[ $cur == -* ]]; then _penstock_words "$everywhere --out --wait"; else return; fi ;;
+    ' task tail') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+    ' task payload') if [[ $cur == -* ]]; then _penstock_words "$everywhere --out"; else return; fi ;;
+    ' queue') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'list get create update pause resume drain purge delete'; fi ;;
+    ' queue list') if [[ $cur == -* ]]; then _penstock_words "$everywhere --limit --page-token"; else return; fi ;;
+    ' queue get') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
+    ' queue create') if [[ $cur == -* ]]; then _penstock_words "$everywhere --durability --max-attempts --initial-backoff --multiplier --max-backoff --jitter --result-retention --dead-retention --run-timeout"; else _penstock_queues; return; fi ;;
+    ' queue update') if [[ $cur == -* ]]; then _penstock_words "$everywhere --durability --max-attempts --initial-backoff --multiplier --max-backoff --jitter --result-retention --dead-retention --run-timeout"; else _penstock_queues; return; fi ;;
+    ' queue pause') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
+    ' queue resume') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
+    ' queue drain') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
+    ' queue purge') if [[ $cur == -* ]]; then _penstock_words "$everywhere --yes"; else _penstock_queues; return; fi ;;
+    ' queue delete') if [[ $cur == -* ]]; then _penstock_words "$everywhere --yes --force"; else _penstock_queues; return; fi ;;
+    ' dead') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'list show redrive purge'; fi ;;
+    ' dead list') if [[ $cur == -* ]]; then _penstock_words "$everywhere -q --queue --type --tag --limit --page-token"; else return; fi ;;
+    ' dead show') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+    ' dead redrive') if [[ $cur == -* ]]; then _penstock_words "$everywhere -q --queue --type --all --limit"; else return; fi ;;
+    ' dead purge') if [[ $cur == -* ]]; then _penstock_words "$everywhere -q --queue --type --all --limit --yes"; else return; fi ;;
+    ' worker') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'list drain'; fi ;;
+    ' worker list') if [[ $cur == -* ]]; then _penstock_words "$everywhere --limit --page-token"; else return; fi ;;
+    ' worker drain') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+    ' limits') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+    ' bench') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'enqueue drain both latency'; fi ;;
+    ' bench enqueue') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --payload --producers --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench drain') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --payload --producers --workers --slots --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench both') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --payload --producers --workers --slots --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench latency') if [[ $cur == -* ]]; then _penstock_words "$everywhere --rate --duration --payload --producers --workers --slots --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' completion') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'bash zsh fish'; return; fi ;;
+    ' version') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+  esac
+}
+complete -F _penstock penstock

@@ -1,0 +1,249 @@
+// Command lines: help, mistakes, exit codes, completion.
+
+#include <fstream>
+
+#include "absl/strings/match.h"
+#include "common/status_details.h"
+#include "common/version.h"
+#include "gmock/gmock.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
+#include "tests/unit/cli/cli_fixture.h"
+
+namespace penstock::cli {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class UsageTest : public CliFixture {};
+
+TEST_F(UsageTest, HelpHasExamplesFirstAndTheExitCodes) {
+  const Ran ran = Run({"--help"});
+  EXPECT_EQ(ran.code, 0);
+  ExpectGolden("help.txt", ran.out);
+  const Ran enqueue = Run({"enqueue", "--help"});
+  EXPECT_EQ(enqueue.code, 0);
+  ExpectGolden("help_enqueue.txt", enqueue.out);
+}
+
+TEST_F(UsageTest, EveryCommandHasHelpWithAnExample) {
+  const std::vector<std::vector<std::string>> commands = {{"bench"},
+                                                          {"bench", "enqueue"},
+                                                          {"bench", "drain"},
+                                                          {"bench", "both"},
+                                                          {"bench", "latency"},
+                                                          {"status"},
+                                                          {"top"},
+                                                          {"enqueue"},
+                                                          {"task"},
+                                                          {"task", "get"},
+                                                          {"task", "list"},
+                                                          {"task", "cancel"},
+                                                          {"task", "retry"},
+                                                          {"task", "wait"},
+                                                          {"task", "result"},
+                                                          {"task", "tail"},
+                                                          {"task", "payload"},
+                                                          {"queue"},
+                                                          {"queue", "list"},
+                                                          {"queue", "get"},
+                                                          {"queue", "create"},
+                                                          {"queue", "update"},
+                                                          {"queue", "pause"},
+                                                          {"queue", "resume"},
+                                                          {"queue", "drain"},
+                                                          {"queue", "purge"},
+                                                          {"queue", "delete"},
+                                                          {"dead"},
+                                                          {"dead", "list"},
+                                                          {"dead", "show"},
+                                                          {"dead", "redrive"},
+                                                          {"dead", "purge"},
+                                                          {"worker"},
+                                                          {"worker", "list"},
+                                                          {"worker", "drain"},
+                                                          {"limits"},
+                                                          {"completion"}};
+  for (std::vector<std::string> command : commands) {
+    const std::string name = "penstock " + command[0] + (command.size() > 1 ? " " + command[1] : "");
+    command.push_back("--help");
+    const Ran ran = Run(command);
+    EXPECT_EQ(ran.code, 0) << name;
+    const bool example = absl::StrContains(ran.out, "\nExamples:\n  ") && absl::StrContains(ran.out, name);
+    EXPECT_TRUE(example) << ran.out;
+    EXPECT_THAT(ran.out, HasSubstr("\nUsage: " + name)) << name;
+  }
+}
+
+TEST_F(UsageTest, VersionIsPrinted) {
+  EXPECT_EQ(Run({"--version"}).out, std::string("penstock ") + kVersion + "\n");
+  EXPECT_EQ(Run({"version"}).out, std::string("penstock ") + kVersion + "\n");
+}
+
+TEST_F(UsageTest, MistakesExitWith2AndSayWhatWasMeant) {
+  const struct {
+    std::vector<std::string> arguments;
+    std::string error;
+  } cases[] = {
+      {{"statsu"}, "penstock: unknown command 'statsu'; did you mean status?\n"},
+      {{"queue", "lst"}, "penstock: unknown command 'lst'; did you mean list?\n"},
+      {{"queue", "frobnicate"}, "penstock: unknown command 'frobnicate'\n"},
+      {{"status", "--outptu", "json"}, "penstock: unknown option '--outptu'; did you mean --output?\n"},
+      {{"status", "extra"}, "penstock: unknown argument 'extra'\n"},
+      {{"status", "-o", "xml"}, "penstock: --output: 'xml' is none of table|json|jsonl|yaml|name\n"},
+      {{"status", "--timeout", "5x"},
+       "penstock: --timeout: '5x' is no duration; write for instance 250ms, 30s, 5m, 1h30m or 7d\n"},
+      {{"status", "--timeout", "0s"}, "penstock: --timeout: must be at least 1ms, is 0s\n"},
+      {{"status", "--watch=0s"}, "penstock: --watch: must be at least 10ms, is 0s\n"},
+      {{"top", "--every", "10ms"}, "penstock: --every: must be at least 100ms, is 10ms\n"},
+      {{"enqueue", "q", "t", "--file", "/"}, "penstock: --file: cannot read /: Is a directory\n"},
+      {{"enqueue", "q", "t", "--file", "/no/such"},
+       "penstock: --file: cannot read /no/such: No such file or directory\n"},
+      {{"enqueue", "q"}, "penstock: TYPE is required\n"},
+      {{"enqueue", "q", "t", "--priority", "10"}, "penstock: --priority: '10' is no number from 0 to 9\n"},
+      {{"enqueue", "q", "t", "--header", "x"}, "penstock: --header: 'x' is not KEY=VALUE\n"},
+      {{"enqueue", "q", "t", "--run-at", "noon"}, "penstock: --run-at: 'noon' is no time; write for instance"},
+      {{"enqueue", "q", "t", "x", "--stdin-lines"}, "penstock: say one of PAYLOAD, --file and --stdin-lines\n"},
+      {{"enqueue", "q!", "t"}, "penstock: queue: may hold A-Z a-z 0-9 . _ : - / only, is 'q!'\n"},
+      {{"status", "-o", "name"}, "penstock: this has no name: use another --output than name\n"},
+      {{"status", "--tls-cert", "x"}, "penstock: --tls-cert and --tls-key go together\n"},
+      {{"status", "--tls-ca", "/no/such/file"}, "penstock: --tls-ca: cannot read /no/such/file\n"},
+      {{"queue", "list", "--limit", "-1"}, "penstock: --limit: '-1' is no number from 0 on\n"},
+      {{"task", "list", "--page-token", "x"},
+       "penstock: --page-token: a token is a queue's, so --queue is needed with it\n"},
+  };
+  for (const auto& c : cases) {
+    const Ran ran = Run(c.arguments);
+    EXPECT_EQ(ran.code, 2) << c.error;
+    EXPECT_EQ(ran.out, "") << c.error;
+    EXPECT_THAT(ran.err, StartsWith(c.error));
+  }
+}
+
+TEST_F(UsageTest, AGroupWithoutACommandShowsItsHelp) {
+  const Ran ran = Run({"queue"});
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("Usage: penstock queue COMMAND"));
+}
+
+TEST_F(UsageTest, ArgumentsMayBeNamedLikeCommands) {
+  const Ran ran = Run({"queue", "get", "status"});
+  EXPECT_EQ(ran.code, 3);
+  EXPECT_EQ(ran.err, "penstock: there is no queue status\n");
+  EXPECT_EQ(Run({"enqueue", "list", "get", "queue"}).code, 0);
+}
+
+TEST_F(UsageTest, PayloadsAreTakenAsTheyAre) {
+  for (const std::string payload : {"{}", "[1,2]", "", "a b", "%%"}) {
+    const std::string before = "Enqueue task { queue: \"q\" type: \"t\"";
+    EXPECT_EQ(Run({"enqueue", "q", "t", payload}).code, 0);
+    EXPECT_EQ(Calls().back(), payload.empty() ? before + " }" : before + " payload: \"" + payload + "\" }");
+  }
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--priority=1", "--", "--dashes"}).code, 0);
+  EXPECT_THAT(Calls().back(), HasSubstr("payload: \"--dashes\""));
+}
+
+TEST_F(UsageTest, TheEnvironmentSetsWhatTheCommandLineDoesNot) {
+  setenv("PENSTOCK_OUTPUT", "name", 1);
+  EXPECT_EQ(Run({"queue", "list"}).out, "mail\nreports\n");
+  EXPECT_THAT(Run({"queue", "list", "-o", "jsonl"}).out, StartsWith("{"));
+  setenv("PENSTOCK_OUTPUT", "xml", 1);
+  EXPECT_EQ(Run({"queue", "list"}).code, 2);
+}
+
+TEST_F(UsageTest, ExitCodesFollowTheStatusOfTheBroker) {
+  const struct {
+    absl::Status status;
+    int code;
+    std::string error;
+  } cases[] = {
+      {absl::OkStatus(), 0, ""},
+      {absl::InternalError("broken"), 1, "penstock: broken\n"},
+      {LimitReached("limits.queues", "too many queues"), 1,
+       "penstock: too many queues (limit limits.queues; see penstock limits)\n"},
+      {InvalidField("queue.name", "is empty"), 2, "penstock: queue.name: is empty\n"},
+      {absl::NotFoundError("no such queue"), 3, "penstock: no such queue\n"},
+      {absl::UnauthenticatedError("who are you"), 4, "penstock: who are you\n"},
+      {absl::PermissionDeniedError("not you"), 4, "penstock: not you\n"},
+      {absl::UnavailableError("stopping"), 5,
+       "penstock: the broker at localhost:7420 is not available: stopping; try again\n"},
+      {absl::FailedPreconditionError("it has tasks"), 6, "penstock: it has tasks\n"},
+      {absl::AlreadyExistsError("it exists"), 6, "penstock: it exists\n"},
+      {absl::UnimplementedError("what"), 1,
+       "penstock: localhost:7420 does not offer this; is it a Penstock broker of this version? (what)\n"},
+  };
+  for (const auto& c : cases) {
+    broker.Fail("GetQueue", c.status);
+    const Ran ran = Run({"queue", "get", "mail"});
+    EXPECT_EQ(ran.code, c.code) << c.status;
+    EXPECT_EQ(ran.err, c.error);
+  }
+}
+
+TEST_F(UsageTest, ABrokerThatIsNotThereIsNamedWithWhatToDo) {
+  // Port 1 of this machine: nobody listens there.
+  const Ran ran = RunAt("127.0.0.1:1", {"status"});
+  EXPECT_EQ(ran.code, 5);
+  EXPECT_EQ(ran.err,
+            "penstock: cannot reach the broker at localhost:7420: connection refused; is penstock-broker running "
+            "there? Another address: "
+            "--endpoint or PENSTOCK_ENDPOINT\n");
+  input = "one\ntwo\n";
+  const Ran lines = RunAt("127.0.0.1:1", {"enqueue", "q", "t", "--stdin-lines", "--timeout", "300ms"});
+  EXPECT_EQ(lines.code, 5);
+  EXPECT_THAT(lines.err,
+              StartsWith("penstock: line 1 and what follows it: cannot reach the broker at localhost:7420: "));
+  EXPECT_THAT(lines.err, HasSubstr("\nenqueued 0 tasks"));
+}
+
+TEST_F(UsageTest, CompletionScriptsAreValidAndOfferWhatFits) {
+  const Ran bash = Run({"completion", "bash"});
+  EXPECT_EQ(bash.code, 0);
+  ExpectGolden("completion.bash", bash.out);
+  ExpectGolden("completion.zsh", Run({"completion", "zsh"}).out);
+  ExpectGolden("completion.fish", Run({"completion", "fish"}).out);
+
+  testing::TempFolder folder;
+  std::ofstream(folder / "completion.bash") << bash.out;
+  // A broker that has the queues mail and reports.
+  std::ofstream(folder / "test.bash") << R"sh(
+    source "$1/completion.bash"
+    penstock() {
+      [[ "$*" == 'queue list -o name --limit 0 --timeout 2s --endpoint host:1' ]] && printf '%s\n' mail reports
+    }
+    try() {
+      COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+      _penstock
+      echo "$* => ${COMPREPLY[*]}"
+    }
+    try penstock q
+    try penstock queue p
+    try penstock -e host : 1 queue get m
+    try penstock queue get --broker = host : 1 r
+    try penstock task list --state r
+    try penstock task list --state = r
+    try penstock task list --no-
+    try penstock -o j
+    try penstock completion ''
+  )sh";
+  testing::Process shell({"bash", folder / "test.bash", folder.path()});
+  EXPECT_EQ(shell.Wait(), 0);
+  EXPECT_EQ(shell.output(),
+            "penstock q => queue\n"
+            "penstock queue p => pause purge\n"
+            "penstock -e host : 1 queue get m => mail\n"
+            "penstock queue get --broker = host : 1 r => reports\n"
+            "penstock task list --state r => running retryable\n"
+            "penstock task list --state = r => running retryable\n"
+            "penstock task list --no- => --no-headers\n"
+            "penstock -o j => json jsonl\n"
+            "penstock completion  => bash zsh fish\n");
+  testing::Process syntax({"bash", "-n", folder / "completion.bash"});
+  EXPECT_EQ(syntax.Wait(), 0) << syntax.output();
+}
+
+}  // namespace
+}  // namespace penstock::cli
