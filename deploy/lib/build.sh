@@ -44,9 +44,12 @@ build_preset() {
 
 # every_tenth: of ninja's "[done/total]" lines passes on one every 10 %, and of CMake's none; everything else is passed on as it is.
 every_tenth() {
-  local line tenth last=0
+  local line tenth last=0 total=0
   while IFS= read -r line; do
     if [[ "$line" =~ ^\[([0-9]+)/([0-9]+)\]\  ]]; then
+      # Another total: the first steps were CMake's, run anew.
+      if ((BASH_REMATCH[2] != total)); then total=${BASH_REMATCH[2]} last=0; fi
+      ((total >= 10)) || continue
       tenth=$((10 * BASH_REMATCH[1] / BASH_REMATCH[2]))
       if ((tenth > last)); then
         note "$((10 * tenth)) % (${BASH_REMATCH[1]} of ${BASH_REMATCH[2]})"
