@@ -33,8 +33,9 @@ using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 // FakeClient (client/fake_client.h).
 //
 // Errors: InvalidArgument (a field is wrong; named), FailedPrecondition (the queue is draining), ResourceExhausted (a
-// limit of the broker, repeated until the deadline where that can help), Unavailable (no broker, with kFailFast),
-// DeadlineExceeded (the outcome is unknown), Cancelled (the client was destroyed).
+// limit of the broker; nothing was stored. With kWait the call is repeated where that can help before its deadline),
+// Unavailable (no broker, with kFailFast), DeadlineExceeded (the outcome is unknown), Cancelled (the client was
+// destroyed).
 class Client {
  public:
   // Connects in the background: no broker need be there yet. InvalidArgument: an option is wrong.

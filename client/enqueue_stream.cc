@@ -215,6 +215,9 @@ void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResp
   const bool repeat = code == absl::StatusCode::kUnavailable ||
                       (code == absl::StatusCode::kResourceExhausted && response.has_retry_delay());
   if (repeat) {
+    // Unavailable also says that the broker lost sight of it.
+    if (code == absl::StatusCode::kUnavailable) frame->perhaps_stored = true;
+    frame->refusal = status;
     // The same frame again, after a while: its number makes that harmless.
     const absl::Duration wait = response.has_retry_delay() ? absl::Seconds(response.retry_delay().seconds()) +
                                                                  absl::Nanoseconds(response.retry_delay().nanos())
@@ -227,6 +230,7 @@ void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResp
     });
     frames_.insert(place, std::move(frame));
     ++unsent_;
+    FailOverdue(absl::Now(), answers);
     return;
   }
   bytes_ -= frame->bytes;
@@ -266,7 +270,9 @@ void EnqueueStream::OnDone(Reactor* reactor, const absl::Status& status) {
     writing_.reset();
     connected_ = false;
     last_error_ = status;
-    for (const auto& frame : frames_) frame->sent = false;
+    for (const auto& frame : frames_) {
+      if (std::exchange(frame->sent, false)) frame->perhaps_stored = true;
+    }
     unsent_ = frames_.size();
     // Full jitter: many clients of one broker must not come back at once.
     const absl::Duration bound = std::min(
@@ -300,16 +306,21 @@ void EnqueueStream::FailAll(const absl::Status& status, std::vector<Answer>* ans
 
 void EnqueueStream::FailOverdue(absl::Time now, std::vector<Answer>* answers) {
   const std::string why = last_error_.ok() ? "no answer from the broker in time" : std::string(last_error_.message());
+  const bool fail_fast = options_.when_unavailable == WhenUnavailable::kFailFast;
   auto fail = [&](Frame& frame) {
     bool wanted = false;
     for (Call& call : frame.calls) {
       if (!call.done) continue;
-      if (call.deadline > now) {
+      const bool refused = !frame.sent && !frame.refusal.ok();
+      const bool in_vain = refused && (fail_fast || call.deadline <= frame.not_before);
+      if (call.deadline > now && !in_vain) {
         wanted = true;
         continue;
       }
       answers->emplace_back(std::exchange(call.done, nullptr),
-                            absl::DeadlineExceededError(fmt::format("{}; the outcome is unknown", why)));
+                            refused && (fail_fast || !frame.perhaps_stored)
+                                ? frame.refusal
+                                : absl::DeadlineExceededError(fmt::format("{}; the outcome is unknown", why)));
     }
     return wanted;
   };

@@ -53,6 +53,8 @@ class EnqueueStream {
     size_t bytes = 0;
     absl::Time not_before = absl::InfinitePast();  // the broker asked for patience
     bool sent = false;
+    absl::Status refusal;         // of the broker's, that asked to send the frame again
+    bool perhaps_stored = false;  // sent once without an answer that says what became of it
   };
   class Reactor;
   using Answer = std::pair<Done, absl::StatusOr<std::vector<EnqueueResult>>>;
@@ -69,6 +71,7 @@ class EnqueueStream {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FailAll(const absl::Status& status, std::vector<Answer>* answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Fails the calls whose time is up, and those whose time will be up before the frame may be sent again.
   void FailOverdue(absl::Time now, std::vector<Answer>* answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Connects again, sends what was to wait, fails calls whose time is up.
   void Keep();

@@ -135,31 +135,43 @@ class GrpcClient : public Client {
   class Watcher {
    public:
     Watcher(std::shared_ptr<v1::TaskService::Stub> stub, TaskId id, WatchCallback changed)
-        : stub_(std::move(stub)), thread_([this, id, changed = std::move(changed)] { Read(id, changed); }) {}
+        : call_(std::make_shared<WatchCall>()),
+          thread_([call = call_, stub = std::move(stub), id, changed = std::move(changed)] {
+            Read(*call, *stub, id, changed);
+          }) {}
     ~Watcher() {
-      context_.TryCancel();
-      stopped_ = true;
+      // In this order: the reading thread must not take our own cancellation for an error to tell of.
+      call_->stopped = true;
+      call_->context.TryCancel();
       if (thread_.get_id() == std::this_thread::get_id()) {
-        thread_.detach();
+        thread_.detach();  // Destroyed by the callback itself.
       } else {
         thread_.join();
       }
     }
 
    private:
-    void Read(TaskId id, const WatchCallback& changed) {
+    struct WatchCall {
+      grpc::ClientContext context;
+      std::atomic<bool> stopped = false;
+    };
+
+    static void Read(WatchCall& call, v1::TaskService::Stub& stub, TaskId id, const WatchCallback& changed) {
       v1::WatchTaskRequest request;
       request.set_task_id(id.ToString());
-      auto reader = stub_->WatchTask(&context_, request);
+      auto reader = stub.WatchTask(&call.context, request);
+      bool finished = false;
       v1::WatchTaskResponse response;
-      while (reader->Read(&response)) changed(ToTaskInfo(std::move(*response.mutable_task())));
+      while (reader->Read(&response)) {
+        absl::StatusOr<TaskInfo> task = ToTaskInfo(std::move(*response.mutable_task()));
+        finished = task.ok() && task->finished();
+        if (!call.stopped) changed(std::move(task));
+      }
       const absl::Status status = FromGrpc(reader->Finish());
-      if (!status.ok() && !stopped_) changed(status);
+      if (!status.ok() && !finished && !call.stopped) changed(status);
     }
 
-    const std::shared_ptr<v1::TaskService::Stub> stub_;
-    grpc::ClientContext context_;
-    std::atomic<bool> stopped_ = false;
+    const std::shared_ptr<WatchCall> call_;  // Shared with the thread, which may outlive the handle.
     std::thread thread_;
   };
 

@@ -3,6 +3,7 @@
 #include "client/client.h"
 
 #include <atomic>
+#include <future>
 #include <set>
 #include <thread>
 #include <vector>
@@ -186,6 +187,39 @@ TEST_F(ClientTest, WatchTellsEveryStateUntilTheEnd) {
   });
   scheduled.get_future().wait();
   EXPECT_TRUE(client->CancelTask(id).ok());
+  ended.get_future().wait();
+}
+
+TEST_F(ClientTest, EndingAWatchTellsOfNoError) {
+  auto client = Connect();
+  const TaskId id = client->Enqueue("mail", "send", "x", {.delay = absl::Hours(1)}).value();
+  for (int i = 0; i < 200; ++i) {
+    std::atomic<int> errors = 0;
+    std::promise<void> seen;
+    auto watch = client->Watch(id, [&](absl::StatusOr<TaskInfo> task) {
+      if (task.ok()) {
+        seen.set_value();
+      } else {
+        ++errors;
+      }
+    });
+    seen.get_future().wait();
+    watch.reset();
+    ASSERT_EQ(errors, 0);
+  }
+}
+
+TEST_F(ClientTest, WatchMayBeEndedByItsOwnCallback) {
+  auto client = Connect();
+  const TaskId id = client->Enqueue("mail", "send", "x", {.delay = absl::Hours(1)}).value();
+  std::promise<std::shared_ptr<void>> handle;
+  std::future<std::shared_ptr<void>> handed = handle.get_future();
+  std::promise<void> ended;
+  handle.set_value(client->Watch(id, [&](absl::StatusOr<TaskInfo> task) {
+    ASSERT_TRUE(task.ok()) << task.status();
+    handed.get().reset();
+    ended.set_value();
+  }));
   ended.get_future().wait();
 }
 
