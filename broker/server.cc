@@ -313,6 +313,7 @@ BrokerFigures Server::Parts::Read() const {
   const ProcessUsage usage = ReadProcessUsage();
   figures.memory_bytes = usage.resident_bytes;
   figures.cpu_time = usage.cpu;
+  figures.written_bytes = usage.written_bytes;
   if (std::shared_ptr<Engine> engine = slot.Get()) {
     const CommitStats stats = engine->commit_stats();
     figures.commit_count = stats.commits;

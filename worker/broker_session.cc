@@ -171,8 +171,9 @@ void BrokerSession::OnRead(Reactor* reactor, v1::WorkResponse* response) {
     MutexLock lock(mu_);
     if (reactor != reactor_) return;
     if (response->has_welcome()) TakeWelcome(response->welcome(), &cancels);
+    const absl::Duration now = Elapsed();
     std::erase_if(tasks, [&](const TaskDelivery& task)
-                             ABSL_NO_THREAD_SAFETY_ANALYSIS { return !core_.OnDelivery(task, &cancels); });
+                             ABSL_NO_THREAD_SAFETY_ANALYSIS { return !core_.OnDelivery(task, now, &cancels); });
     if (response->acknowledged_frame() != 0) core_.OnAcknowledged(response->acknowledged_frame());
     for (const v1::Refusal& refusal : response->refusals()) TakeRefusal(refusal, &cancels);
     for (TaskId task : ToIds(response->cancelled_task_ids())) {
@@ -183,6 +184,7 @@ void BrokerSession::OnRead(Reactor* reactor, v1::WorkResponse* response) {
       core_.Drain();
       executor_->Clear();
     }
+    if (core_.NextDeadline() < keeper_wakes_at_) keeper_due_.Signal();
     WriteNext();
     tell = core_.draining();
   }

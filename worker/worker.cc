@@ -85,6 +85,8 @@ absl::Status Worker::Start() {
   WorkerCore::Options core;
   core.concurrency = options.concurrency;
   core.prefetch = options.prefetch >= 0 ? options.prefetch : std::min(options.concurrency, 64);
+  // As many as the broker's limits.tasks_per_worker gives one worker by default.
+  core.prefetch_most = options.prefetch >= 0 ? core.prefetch : std::max(core.prefetch, 1'000 - options.concurrency);
   core.lease = options.lease;
   core.reconnect_min = options.reconnect_min;
   core.reconnect_max = options.reconnect_max;

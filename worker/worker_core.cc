@@ -15,12 +15,15 @@ constexpr size_t kLogBytesMax = 64 << 10;
 constexpr size_t kProgressTextMax = 1 << 10;
 constexpr size_t kErrorTypeMax = 256;
 constexpr size_t kErrorTextMax = 16 << 10;
+// A task that waits for a free slot for so long may start sooner elsewhere.
+constexpr absl::Duration kWaitMax = absl::Seconds(1);
 // What one more part of a frame takes besides its texts.
 constexpr size_t kPartBytes = 64;
 
 }  // namespace
 
-WorkerCore::WorkerCore(Options options) : options_(std::move(options)), lease_(options_.lease) {}
+WorkerCore::WorkerCore(Options options)
+    : options_(std::move(options)), lease_(options_.lease), prefetch_(options_.prefetch, options_.prefetch_most) {}
 
 WorkerCore::Task* WorkerCore::Find(TaskId task, uint64_t token) {
   auto found = tasks_.find(task);
@@ -100,7 +103,7 @@ absl::Duration WorkerCore::NextBackoff(double draw) {
 
 // --- from the broker ---
 
-bool WorkerCore::OnDelivery(const TaskDelivery& task, std::vector<Cancel>* cancels) {
+bool WorkerCore::OnDelivery(const TaskDelivery& task, absl::Duration now, std::vector<Cancel>* cancels) {
   outstanding_credit_ = std::max(0, outstanding_credit_ - 1);
   const bool limited = options_.type_limits.contains(task.type);
   if (limited && outstanding_types_[task.type] > 0) --outstanding_types_[task.type];
@@ -115,6 +118,7 @@ bool WorkerCore::OnDelivery(const TaskDelivery& task, std::vector<Cancel>* cance
   }
   if (limited) ++held_types_[task.type];
   tasks_.emplace(task.id, std::move(state));
+  waiting_.push_back({task.id, task.fencing_token, now});
   return true;
 }
 
@@ -159,10 +163,12 @@ bool WorkerCore::OnStart(TaskId id, uint64_t token, absl::Duration now) {
     deadlines_.emplace(task->deadline, id);
   }
   starts_.emplace_back(id, token);
+  TrimWaiting();
   return true;
 }
 
 void WorkerCore::OnFinish(TaskId id, uint64_t token, Outcome outcome, absl::Duration now) {
+  prefetch_.OnFinish(now);
   if (Task* task = Find(id, token)) {
     --running_;
     Report(id, *task, std::move(outcome), now);
@@ -239,12 +245,39 @@ std::vector<WorkerCore::Cancel> WorkerCore::OnTime(absl::Duration now) {
            now);
     Drop(id, true);
   }
+  HandBackSurplus(now);
   return cancels;
+}
+
+void WorkerCore::TrimWaiting() {
+  while (!waiting_.empty()) {
+    const Task* task = Find(waiting_.front().task, waiting_.front().token);
+    if (task != nullptr && !task->started) return;
+    waiting_.pop_front();
+  }
+}
+
+void WorkerCore::HandBackSurplus(absl::Duration now) {
+  TrimWaiting();
+  if (waiting_.empty() || now - waiting_.front().since < kWaitMax) return;
+  prefetch_.Reset();
+  std::erase_if(waiting_, [&](const Waiting& waiting) {
+    const Task* task = Find(waiting.task, waiting.token);
+    return task == nullptr || task->started;
+  });
+  while (static_cast<int>(waiting_.size()) > prefetch_.least()) {
+    const TaskId id = waiting_.back().task;
+    waiting_.pop_back();
+    Report(id, tasks_[id], Outcome::Release(), now);
+    Drop(id, false);
+  }
 }
 
 absl::Duration WorkerCore::NextDeadline() const {
   absl::Duration next = connected_ ? last_sent_ + lease_ / 3 : absl::InfiniteDuration();
   if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  // What it may hold for long needs no look.
+  if (static_cast<int>(waiting_.size()) > prefetch_.least()) next = std::min(next, waiting_.front().since + kWaitMax);
   return next;
 }
 

@@ -15,6 +15,7 @@
 #include "common/task_id.h"
 #include "worker/options.h"
 #include "worker/outcome.h"
+#include "worker/prefetch.h"
 #include "worker/task_context.h"
 
 namespace penstock {
@@ -31,7 +32,8 @@ class WorkerCore {
  public:
   struct Options {
     int concurrency = 8;
-    int prefetch = 8;
+    int prefetch = 8;       // at least
+    int prefetch_most = 8;  // while tasks are short
     absl::Duration lease = absl::Seconds(30);
     absl::Duration reconnect_min = absl::Milliseconds(100);
     absl::Duration reconnect_max = absl::Seconds(10);
@@ -99,7 +101,7 @@ class WorkerCore {
   // --- from the broker ---
   // False: it is not wanted (the worker drains) and goes back. A task that is delivered while we believe to hold it was
   // taken from us in between: `cancels` gets its old handler.
-  bool OnDelivery(const TaskDelivery& task, std::vector<Cancel>* cancels);
+  bool OnDelivery(const TaskDelivery& task, absl::Duration now, std::vector<Cancel>* cancels);
   void OnAcknowledged(uint64_t frame);
   // The lease is not ours any more. Returns whom to cancel.
   std::optional<Cancel> OnStale(TaskId task, uint64_t token);
@@ -114,7 +116,8 @@ class WorkerCore {
   void OnLog(TaskId task, uint64_t token, absl::Time time, std::string line);
 
   // --- time ---
-  // Attempts whose time is up fail; their handlers keep their slots. Returns whom to cancel.
+  // Attempts whose time is up fail; their handlers keep their slots. Tasks that were taken ahead because others were
+  // short, and wait for long now, go back. Returns whom to cancel.
   std::vector<Cancel> OnTime(absl::Duration now);
   // When OnTime or BuildFrame next has something to do of itself.
   absl::Duration NextDeadline() const;
@@ -151,6 +154,11 @@ class WorkerCore {
     absl::Duration run_timeout;
     size_t log_bytes = 0;
   };
+  struct Waiting {
+    TaskId task;
+    uint64_t token = 0;
+    absl::Duration since;
+  };
   struct GivenUp {
     std::string type;
     bool stuck = false;  // by timeout: told to the broker
@@ -163,7 +171,10 @@ class WorkerCore {
   // The broker gave it to others. Returns whom to cancel.
   std::optional<Cancel> Lose(TaskId task);
   void FreeSlot(const std::string& type);
-  int Capacity() const { return options_.concurrency + options_.prefetch; }
+  int Capacity() const { return options_.concurrency + prefetch_.value(); }
+  // Forgets those at the front that wait no more.
+  void TrimWaiting();
+  void HandBackSurplus(absl::Duration now);
   int FreeCredit() const;
   void TakeReports(size_t bytes, size_t* size, Frame* frame);
 
@@ -180,6 +191,9 @@ class WorkerCore {
   absl::flat_hash_map<std::string, int> held_types_;  // of limited types: slots taken
   absl::flat_hash_map<TaskId, Task> tasks_;           // ours, waiting or started
   absl::flat_hash_map<LeaseKey, GivenUp> given_up_;   // hold slots too
+  // Deliveries in the order in which they start; those that wait no more stay until they come to the front.
+  std::deque<Waiting> waiting_;
+  Prefetch prefetch_;
   int running_ = 0;
   bool stuck_changed_ = false;
   std::set<std::pair<absl::Duration, TaskId>> deadlines_;  // of started tasks

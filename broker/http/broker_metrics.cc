@@ -174,6 +174,8 @@ void AddProcess(const ProcessUsage& process, Families* out) {
   out->Counter("process_cpu_seconds_total", "User and system time since the process began.",
                absl::ToDoubleSeconds(process.cpu));
   out->Gauge("process_resident_memory_bytes", "Resident memory.", static_cast<double>(process.resident_bytes));
+  out->Counter("process_written_bytes_total", "Bytes written to disks since the process began: log, table files, all.",
+               static_cast<double>(process.written_bytes));
   out->Gauge("process_open_fds", "Open file descriptors.", static_cast<double>(process.open_fds));
   out->Gauge("process_max_fds", "File descriptors that the process may open.", static_cast<double>(process.max_fds));
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <string>
 
 namespace penstock::broker {
 namespace {
@@ -16,6 +17,16 @@ uint64_t CountOpenFds() {
   while (const dirent* entry = readdir(folder)) count += entry->d_name[0] != '.' ? 1 : 0;
   closedir(folder);
   return count - 1;  // not the one that reads the folder
+}
+
+uint64_t CountWrittenBytes() {
+  std::ifstream file("/proc/self/io");
+  std::string name;
+  uint64_t value = 0;
+  while (file >> name >> value) {
+    if (name == "write_bytes:") return value;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -31,6 +42,7 @@ ProcessUsage ReadProcessUsage() {
   if (std::ifstream("/proc/self/statm") >> pages >> resident_pages) {
     usage.resident_bytes = resident_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   }
+  usage.written_bytes = CountWrittenBytes();
   usage.open_fds = CountOpenFds();
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) usage.max_fds = limit.rlim_cur;

@@ -11,6 +11,7 @@ namespace penstock::broker {
 struct ProcessUsage {
   absl::Duration cpu;  // user and system time since it began
   uint64_t resident_bytes = 0;
+  uint64_t written_bytes = 0;  // to disks, as the kernel counts it: the log, table files and all else
   uint64_t open_fds = 0;
   uint64_t max_fds = 0;
 };

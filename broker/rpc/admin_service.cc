@@ -88,6 +88,7 @@ void AdminService::FillBroker(const StatusReply& status, v1::BrokerStatus* out) 
   out->set_data_bytes(figures.data_bytes);
   out->set_memory_bytes(figures.memory_bytes);
   SetDuration(ToMicros(figures.cpu_time), out->mutable_cpu_time());
+  out->set_written_bytes(figures.written_bytes);
   out->set_commit_count(figures.commit_count);
   out->set_sync_count(figures.sync_count);
   SetDuration(ToMicros(figures.commit_latency_p50), out->mutable_commit_latency_p50());

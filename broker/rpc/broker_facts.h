@@ -22,6 +22,7 @@ struct BrokerFigures {
   uint64_t data_bytes = 0;
   uint64_t memory_bytes = 0;
   absl::Duration cpu_time;
+  uint64_t written_bytes = 0;
   uint64_t commit_count = 0;
   uint64_t sync_count = 0;
   absl::Duration commit_latency_p50;

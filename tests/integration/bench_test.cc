@@ -66,6 +66,32 @@ TEST_F(BenchTest, EveryScenarioTellsItsFiguresAndDeletesItsQueue) {
   EXPECT_EQ(Penstock("queue list -o name").first, "");
 }
 
+TEST_F(BenchTest, CallersShareAConnectionAndQueuesShareTheTasks) {
+  const auto json = Bench("both --tasks 1000 --callers 16 --queues 10");
+  EXPECT_EQ(json["enqueue_seconds"]["count"], 1000);
+  EXPECT_EQ(json["callers"], 16);
+  EXPECT_EQ(json["queues"], 10);
+  EXPECT_EQ(Penstock("queue list -o name").first, "");
+  EXPECT_EQ(Penstock("bench enqueue --callers 4 --in-flight 4").second, 2);
+}
+
+TEST_F(BenchTest, FilledQueuesStay) {
+  ASSERT_EQ(Penstock("bench fill --tasks 1000 --batch 100 --queues 2 --delay 1h").second, 0);
+  EXPECT_EQ(Penstock("queue list -o name").first, "penstock-bench-1\npenstock-bench-2\n");
+  EXPECT_THAT(Penstock("queue get penstock-bench-2 -o json").first, HasSubstr("\"scheduled\": \"500\""));
+  EXPECT_EQ(Penstock("bench fill --tasks 10 --queues 2").second, 6) << "it would delete them";
+  ASSERT_EQ(Penstock("bench fill --tasks 10 --queues 2 --force").second, 0);
+  EXPECT_THAT(Penstock("queue get penstock-bench-2 -o json").first, HasSubstr("\"available\": \"5\""));
+}
+
+TEST_F(BenchTest, IdleWorkersAreCountedAndGo) {
+  const auto json = Bench("idle --workers 20 --slots 1 --duration 500ms");
+  EXPECT_EQ(json["workers"], 20);
+  EXPECT_GE(json["broker"]["cores"], 0);
+  EXPECT_TRUE(json["broker"].contains("memory_bytes_per_worker"));
+  EXPECT_EQ(Penstock("queue list -o name").first, "");
+}
+
 TEST_F(BenchTest, QueueOfOthersIsNotTouched) {
   ASSERT_EQ(Penstock("enqueue mail mail.send hello").second, 0);
   EXPECT_EQ(Penstock("bench enqueue --tasks 10 --queue mail").second, 6);

@@ -170,7 +170,7 @@ void DeclareOptions(DaemonOptions* options, OptionSet* set) {
                 .why = "As many as cores for computing, more for waiting."},
                &worker.concurrency, 1, 1'000);
   set->Integer({.path = "prefetch",
-                .what = "Tasks taken beyond the free slots; -1: as many as slots, at most 64.",
+                .what = "Tasks taken beyond the free slots; -1: as many as slots, and more while tasks are short.",
                 .why = "0 when tasks take long and another worker might start them sooner."},
                &worker.prefetch, -1, 64);
   set->Duration({.path = "lease",

@@ -20,6 +20,9 @@ struct Arguments {
   std::string payload;
   std::optional<int> batch;
   std::optional<int> in_flight;
+  std::optional<int> callers;
+  std::optional<int> queues;
+  std::optional<absl::Duration> delay;
   std::optional<int> producers;
   std::optional<int> workers;
   std::optional<int> slots;
@@ -42,6 +45,12 @@ absl::StatusOr<BenchOptions> Read(Scenario scenario, const Arguments& arguments)
   }
   options.batch = arguments.batch.value_or(options.batch);
   options.in_flight = arguments.in_flight.value_or(options.in_flight);
+  options.callers = arguments.callers.value_or(options.callers);
+  if (arguments.callers && arguments.in_flight) {
+    return absl::InvalidArgumentError("--callers: each has one call in flight; leave --in-flight out");
+  }
+  options.queues = arguments.queues.value_or(options.queues);
+  options.delay = arguments.delay.value_or(options.delay);
   options.producers = arguments.producers.value_or(options.producers);
   options.workers = arguments.workers.value_or(options.workers);
   options.slots = arguments.slots.value_or(options.slots);
@@ -51,8 +60,10 @@ absl::StatusOr<BenchOptions> Read(Scenario scenario, const Arguments& arguments)
   if (!arguments.queue.empty()) options.queue = arguments.queue;
   options.force = arguments.force;
   options.fsync_dir = arguments.fsync_dir;
+  options.duration = arguments.duration.value_or(absl::Seconds(10));
+  if (scenario == Scenario::kIdle) options.tasks = 0;
   if (scenario == Scenario::kLatency) {
-    const double seconds = absl::ToDoubleSeconds(arguments.duration.value_or(absl::Seconds(10)));
+    const double seconds = absl::ToDoubleSeconds(options.duration);
     options.tasks = std::max<uint64_t>(1, static_cast<uint64_t>(seconds * options.rate));
   }
   return options;
@@ -68,29 +79,47 @@ absl::StatusOr<int> Bench(CommandContext& context, Scenario scenario, const Argu
   return kExitOk;
 }
 
+void AddProducing(CLI::App& command, Scenario scenario, Arguments& arguments) {
+  if (scenario == Scenario::kLatency) {
+    AddReal(command, "--rate", &arguments.rate, 0.1, 1e6,
+            "Tasks a second, whether the broker keeps up or not; latencies count from when a task was due")
+        ->default_str("200");
+    AddDuration(command, "--duration", &arguments.duration, "How long", absl::Milliseconds(100))->default_str("10s");
+  } else {
+    AddNumber(command, "--tasks", &arguments.tasks, 1, 1'000'000'000, "How many")->default_str("200000");
+    AddNumber(command, "--batch", &arguments.batch, 1, 10'000, "Tasks of a call, stored all or none")->default_str("1");
+    AddNumber(command, "--in-flight", &arguments.in_flight, 1, 1'000'000,
+              "Tasks that may wait for their acknowledgement, over all producers; 1: one at a time")
+        ->default_str("4096");
+    AddNumber(command, "--callers", &arguments.callers, 1, 10'000,
+              "Instead: threads that call and wait, over all producers");
+  }
+  if (scenario == Scenario::kFill) {
+    AddDuration(command, "--delay", &arguments.delay, "All are due this long after the beginning", absl::Seconds(1));
+  }
+  AddText(command, "--payload", &arguments.payload, "SIZE", "Of a task")->default_str("256B");
+  AddNumber(command, "--producers", &arguments.producers, 1, 1'000, "Connections that enqueue")->default_str("1");
+}
+
 void AddScenario(CLI::App& bench, Scenario scenario, const std::string& help, const std::string& examples,
                  Action* action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App& command = AddCommand(bench, ToString(scenario), help, examples);
-  if (scenario == Scenario::kLatency) {
-    AddReal(command, "--rate", &arguments->rate, 0.1, 1e6,
-            "Tasks a second, whether the broker keeps up or not; latencies count from when a task was due")
-        ->default_str("200");
+  BenchOptions shape;
+  shape.scenario = scenario;
+  if (scenario == Scenario::kIdle) {
     AddDuration(command, "--duration", &arguments->duration, "How long", absl::Milliseconds(100))->default_str("10s");
   } else {
-    AddNumber(command, "--tasks", &arguments->tasks, 1, 1'000'000'000, "How many")->default_str("200000");
-    AddNumber(command, "--batch", &arguments->batch, 1, 10'000, "Tasks of a call, stored all or none")
-        ->default_str("1");
-    AddNumber(command, "--in-flight", &arguments->in_flight, 1, 1'000'000,
-              "Tasks that may wait for their acknowledgement, over all producers; 1: one at a time")
-        ->default_str("4096");
+    AddProducing(command, scenario, *arguments);
   }
-  AddText(command, "--payload", &arguments->payload, "SIZE", "Of a task")->default_str("256B");
-  AddNumber(command, "--producers", &arguments->producers, 1, 1'000, "Connections that enqueue")->default_str("1");
-  if (scenario != Scenario::kEnqueue) {
+  if (shape.HasWorkers()) {
     AddNumber(command, "--workers", &arguments->workers, 1, 1'000, "Connections that take tasks")->default_str("1");
     AddNumber(command, "--slots", &arguments->slots, 1, 1'000, "Tasks that a worker runs at once")->default_str("64");
   }
+  // A worker takes from 1,000 queues at most.
+  AddNumber(command, "--queues", &arguments->queues, 1, shape.HasWorkers() ? 1'000 : 100'000,
+            "Spread the tasks over so many queues, whose names are numbered")
+      ->default_str("1");
   command.add_flag("--relaxed", arguments->relaxed, "Acknowledge before fsync, which follows within 100 ms");
   AddDuration(command, "--retention", &arguments->retention,
               "How long results are kept, also after the benchmark; the broker's default otherwise");
@@ -117,7 +146,7 @@ void AddBenchCommands(CLI::App& root, Action* action) {
   AddScenario(bench, Scenario::kEnqueue, "How fast tasks are stored",
               "penstock bench enqueue\n"
               "penstock bench enqueue --batch 100 --payload 4KiB\n"
-              "penstock bench enqueue --producers 64 --in-flight 64   64 callers, a task at a time each",
+              "penstock bench enqueue --callers 64   64 threads of one process, a task at a time each",
               action);
   AddScenario(bench, Scenario::kDrain, "How fast a backlog is worked off by handlers that do nothing",
               "penstock bench drain --tasks 1000000", action);
@@ -125,6 +154,12 @@ void AddBenchCommands(CLI::App& root, Action* action) {
               "penstock bench both\n"
               "penstock bench both --producers 32 --in-flight 32 --workers 32 --slots 1",
               action);
+  AddScenario(bench, Scenario::kFill, "As enqueue, and leaves the queue as it is: a backlog to look at",
+              "penstock bench fill --tasks 10000000 --batch 100\n"
+              "penstock bench fill --tasks 1000000 --delay 1h --queues 100",
+              action);
+  AddScenario(bench, Scenario::kIdle, "What connected workers cost while there is nothing to do",
+              "penstock bench idle --workers 1000 --slots 1", action);
   AddScenario(bench, Scenario::kLatency, "From enqueue to the handler's start, at a rate",
               "penstock bench latency\n"
               "penstock bench latency --rate 5000 --duration 1m -o json",

@@ -27,9 +27,25 @@ v1::GetStatusRequest SmallStatus() {
 
 }  // namespace
 
+template <class Visit>
+absl::Status BenchQueue::ForEach(Visit visit) {
+  for (uint64_t i = 0; i < static_cast<uint64_t>(options_.queues); ++i) {
+    RETURN_IF_ERROR(visit(options_.QueueName(i)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status BenchQueue::Make() {
+  return ForEach([&](const std::string& name) {
+    absl::Status status = MakeOne(name);
+    made_ += status.ok() ? 1 : 0;
+    return status;
+  });
+}
+
+absl::Status BenchQueue::MakeOne(const std::string& name) {
   v1::GetQueueRequest get;
-  get.set_name(options_.queue);
+  get.set_name(name);
   const auto found = broker_.Call(&AdminStub::GetQueue, get);
   if (found.ok()) {
     const v1::QueueStats& stats = found->queue().stats();
@@ -39,15 +55,14 @@ absl::Status BenchQueue::Make() {
       return absl::FailedPreconditionError(fmt::format(
           "queue {} exists{}: a benchmark deletes its queue; name another with --queue, or delete this one with "
           "everything in it by --force",
-          options_.queue, tasks > 0 ? fmt::format(" with {} tasks", tasks) : ""));
+          name, tasks > 0 ? fmt::format(" with {} tasks", tasks) : ""));
     }
-    made_ = true;  // and so Remove may delete it
-    RETURN_IF_ERROR(Remove());
+    RETURN_IF_ERROR(RemoveOne(name));
   } else if (!absl::IsNotFound(found.status())) {
     return found.status();
   }
   v1::CreateQueueRequest create;
-  create.mutable_queue()->set_name(options_.queue);
+  create.mutable_queue()->set_name(name);
   v1::QueueSettings& settings = *create.mutable_queue()->mutable_settings();
   settings.set_durability(options_.relaxed ? v1::DURABILITY_RELAXED : v1::DURABILITY_SYNC);
   if (options_.retention) {
@@ -55,28 +70,35 @@ absl::Status BenchQueue::Make() {
     settings.mutable_result_retention()->set_seconds(millis / 1000);
     settings.mutable_result_retention()->set_nanos(static_cast<int32_t>(millis % 1000 * 1'000'000));
   }
-  RETURN_IF_ERROR(broker_.Call(&AdminStub::CreateQueue, create).status());
-  made_ = true;
-  return absl::OkStatus();
+  return broker_.Call(&AdminStub::CreateQueue, create).status();
 }
 
 absl::Status BenchQueue::Pause() {
-  v1::PauseQueueRequest request;
-  request.set_name(options_.queue);
-  return broker_.Call(&AdminStub::PauseQueue, request).status();
+  return ForEach([&](const std::string& name) {
+    v1::PauseQueueRequest request;
+    request.set_name(name);
+    return broker_.Call(&AdminStub::PauseQueue, request).status();
+  });
 }
 
 absl::Status BenchQueue::Resume() {
-  v1::ResumeQueueRequest request;
-  request.set_name(options_.queue);
-  return broker_.Call(&AdminStub::ResumeQueue, request).status();
+  return ForEach([&](const std::string& name) {
+    v1::ResumeQueueRequest request;
+    request.set_name(name);
+    return broker_.Call(&AdminStub::ResumeQueue, request).status();
+  });
 }
 
 absl::StatusOr<uint64_t> BenchQueue::Completed() {
-  v1::GetQueueRequest request;
-  request.set_name(options_.queue);
-  ASSIGN_OR_RETURN(const v1::GetQueueResponse response, broker_.Call(&AdminStub::GetQueue, request));
-  return response.queue().stats().completed_total();
+  uint64_t completed = 0;
+  RETURN_IF_ERROR(ForEach([&](const std::string& name) -> absl::Status {
+    v1::GetQueueRequest request;
+    request.set_name(name);
+    ASSIGN_OR_RETURN(const v1::GetQueueResponse response, broker_.Call(&AdminStub::GetQueue, request));
+    completed += response.queue().stats().completed_total();
+    return absl::OkStatus();
+  }));
+  return completed;
 }
 
 absl::StatusOr<bool> BenchQueue::WorkersConnected(int count) {
@@ -85,15 +107,22 @@ absl::StatusOr<bool> BenchQueue::WorkersConnected(int count) {
   ASSIGN_OR_RETURN(const v1::GetStatusResponse response, broker_.Call(&AdminStub::GetStatus, request));
   int connected = 0;
   for (const v1::Worker& worker : response.workers()) {
-    connected += worker.connected() && worker.queues_size() == 1 && worker.queues(0) == options_.queue ? 1 : 0;
+    connected += worker.connected() && worker.queues_size() > 0 && worker.queues(0) == options_.QueueName(0) ? 1 : 0;
   }
   return connected >= count;
 }
 
 absl::Status BenchQueue::Remove() {
-  if (!made_) return absl::OkStatus();
+  while (made_ > 0) {
+    RETURN_IF_ERROR(RemoveOne(options_.QueueName(static_cast<uint64_t>(made_ - 1))));
+    --made_;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BenchQueue::RemoveOne(const std::string& name) {
   v1::DeleteQueueRequest request;
-  request.set_name(options_.queue);
+  request.set_name(name);
   request.set_force(true);
   absl::Status status;
   for (int i = 0; i < kDeleteTries; ++i) {
@@ -101,14 +130,14 @@ absl::Status BenchQueue::Remove() {
     if (!absl::IsFailedPrecondition(status)) break;
     absl::SleepFor(absl::Milliseconds(100));
   }
-  made_ = made_ && !status.ok();
   return status;
 }
 
 absl::StatusOr<BrokerUsage> BenchQueue::Usage() {
   ASSIGN_OR_RETURN(const v1::GetStatusResponse response, broker_.Call(&AdminStub::GetStatus, SmallStatus()));
   const v1::BrokerStatus& broker = response.broker();
-  return BrokerUsage{ToDuration(broker.cpu_time()), broker.commit_count(), broker.sync_count(), broker.memory_bytes()};
+  return BrokerUsage{ToDuration(broker.cpu_time()), broker.commit_count(), broker.sync_count(), broker.written_bytes(),
+                     broker.memory_bytes()};
 }
 
 absl::StatusOr<std::string> BenchQueue::BrokerVersion() {
@@ -119,7 +148,7 @@ absl::StatusOr<std::string> BenchQueue::BrokerVersion() {
 absl::StatusOr<Histogram> BenchQueue::MeasureRoundTrip() {
   Histogram times;
   v1::GetQueueRequest request;
-  request.set_name(options_.queue);
+  request.set_name(options_.QueueName(0));
   for (int i = 0; i < kRoundTrips; ++i) {
     const BenchClock::time_point begin = BenchClock::now();
     RETURN_IF_ERROR(broker_.Call(&AdminStub::GetQueue, request).status());

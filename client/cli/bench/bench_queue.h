@@ -11,12 +11,12 @@
 
 namespace penstock::cli {
 
-// The queue of a benchmark and the broker behind it, as an operator sees them. One thread.
+// The queues of a benchmark and the broker behind them, as an operator sees them. One thread.
 class BenchQueue {
  public:
   BenchQueue(Connection& broker, const BenchOptions& options) : broker_(broker), options_(options) {}
 
-  // Makes the queue. FailedPrecondition: it exists with tasks, or is not ours, and force is not set.
+  // Makes the queues. FailedPrecondition: one exists with tasks, or is not ours, and force is not set.
   absl::Status Make();
   absl::Status Pause();
   absl::Status Resume();
@@ -24,7 +24,7 @@ class BenchQueue {
   absl::StatusOr<uint64_t> Completed();
   // Whether so many workers of this queue are connected.
   absl::StatusOr<bool> WorkersConnected(int count);
-  // Deletes the queue with what is left in it, if Make made it.
+  // Deletes the queues that Make made, with what is left in them.
   absl::Status Remove();
 
   // Counts since the broker's start.
@@ -34,9 +34,14 @@ class BenchQueue {
   absl::StatusOr<Histogram> MeasureRoundTrip();
 
  private:
+  absl::Status MakeOne(const std::string& name);
+  absl::Status RemoveOne(const std::string& name);
+  template <class Visit>
+  absl::Status ForEach(Visit visit);
+
   Connection& broker_;
   const BenchOptions& options_;
-  bool made_ = false;
+  int made_ = 0;
 };
 
 }  // namespace penstock::cli

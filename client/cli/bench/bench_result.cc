@@ -1,5 +1,7 @@
 #include "client/cli/bench/bench_result.h"
 
+#include <algorithm>
+
 #include "client/cli/output.h"
 #include "common/units.h"
 #include "common/version.h"
@@ -34,13 +36,14 @@ nlohmann::ordered_json PercentilesJson(const Histogram& values) {
 
 std::string Producers(const BenchOptions& options) {
   if (options.scenario == Scenario::kLatency) return fmt::format("{} tasks/s", FormatRate(options.rate));
-  return fmt::format("{}, {} a call, {} in flight", CountOf(static_cast<uint64_t>(options.producers), "producer"),
-                     CountOf(static_cast<uint64_t>(options.batch), "task"),
-                     FormatCount(static_cast<uint64_t>(options.in_flight)));
+  const std::string calls = options.callers > 0 ? CountOf(static_cast<uint64_t>(options.callers), "blocking caller")
+                                                : FormatCount(static_cast<uint64_t>(options.in_flight)) + " in flight";
+  return fmt::format("{}, {} a call, {}", CountOf(static_cast<uint64_t>(options.producers), "producer"),
+                     CountOf(static_cast<uint64_t>(options.batch), "task"), calls);
 }
 
 std::string Workers(const BenchOptions& options) {
-  if (options.scenario == Scenario::kEnqueue) return "";
+  if (!options.HasWorkers()) return "";
   return fmt::format("; {} of {}", CountOf(static_cast<uint64_t>(options.workers), "worker"),
                      CountOf(static_cast<uint64_t>(options.slots), "slot"));
 }
@@ -57,6 +60,10 @@ const char* ToString(Scenario scenario) {
       return "both";
     case Scenario::kLatency:
       return "latency";
+    case Scenario::kFill:
+      return "fill";
+    case Scenario::kIdle:
+      return "idle";
   }
   return "";
 }
@@ -69,8 +76,43 @@ double BenchResult::BrokerCpuPerMillion() const { return PerMillion(broker.cpu, 
 
 double BenchResult::OwnCpuPerMillion() const { return PerMillion(own_cpu, tasks); }
 
+double BenchResult::WrittenPerPayload() const {
+  const double payload = static_cast<double>(tasks) * static_cast<double>(options.payload_bytes);
+  return payload == 0 ? 0 : static_cast<double>(broker.written_bytes) / payload;
+}
+
+double BenchResult::BrokerCores() const {
+  return elapsed <= absl::ZeroDuration() ? 0 : absl::FDivDuration(broker.cpu, elapsed);
+}
+
+int64_t BenchResult::MemoryPerWorker() const {
+  return (static_cast<int64_t>(broker.memory_bytes) - static_cast<int64_t>(memory_before)) / options.workers;
+}
+
+namespace {
+
+std::string RenderMachine(const BenchResult& result) {
+  const Machine& machine = result.machine;
+  return fmt::format("  {:<14}{}; fdatasync in {}: p50 {}, p99 {}; round trip to the broker: p50 {}\n", "machine",
+                     CountOf(static_cast<uint64_t>(machine.cores), "core"), machine.fsync_dir,
+                     Millis(machine.fdatasync.At(0.5)), Millis(machine.fdatasync.At(0.99)),
+                     Millis(machine.round_trip.At(0.5)));
+}
+
+std::string RenderIdle(const BenchResult& result) {
+  return fmt::format("idle: {} for {}\n\n  {:<14}{:.2f} % of a core, {} of memory, {} for each worker\n",
+                     CountOf(static_cast<uint64_t>(result.options.workers), "worker"),
+                     penstock::FormatDuration(result.elapsed), "broker", 100 * result.BrokerCores(),
+                     FormatSize(result.broker.memory_bytes),
+                     FormatSize(static_cast<uint64_t>(std::max<int64_t>(0, result.MemoryPerWorker())))) +
+         RenderMachine(result);
+}
+
+}  // namespace
+
 std::string RenderText(const BenchResult& result) {
   const BenchOptions& options = result.options;
+  if (options.scenario == Scenario::kIdle) return RenderIdle(result);
   std::string text = fmt::format("{}: {} of {}, {}{}, durability {}\n\n", ToString(options.scenario),
                                  CountOf(result.tasks, "task"), FormatSize(options.payload_bytes), Producers(options),
                                  Workers(options), options.relaxed ? "relaxed" : "sync");
@@ -78,15 +120,13 @@ std::string RenderText(const BenchResult& result) {
                       penstock::FormatDuration(result.elapsed));
   if (result.enqueue.count() > 0) text += fmt::format("  {:<14}{}\n", "enqueue", Percentiles(result.enqueue));
   if (result.start.count() > 0) text += fmt::format("  {:<14}{}\n", "handler start", Percentiles(result.start));
-  text += fmt::format("  {:<14}{:.2f} CPU seconds a million tasks, {} of memory, {} with {}\n", "broker",
-                      result.BrokerCpuPerMillion(), FormatSize(result.broker.memory_bytes),
-                      CountOf(result.broker.commits, "commit"), CountOf(result.broker.syncs, "fsync"));
+  text += fmt::format("  {:<14}{:.2f} CPU seconds a million tasks, {} of memory\n", "broker",
+                      result.BrokerCpuPerMillion(), FormatSize(result.broker.memory_bytes));
+  text += fmt::format("  {:<14}{}, {}, {} written, {:.2f} times the payloads\n", "disk",
+                      CountOf(result.broker.commits, "commit"), CountOf(result.broker.syncs, "fsync"),
+                      FormatSize(result.broker.written_bytes), result.WrittenPerPayload());
   text += fmt::format("  {:<14}{:.2f} CPU seconds a million tasks\n", "this process", result.OwnCpuPerMillion());
-  const Machine& machine = result.machine;
-  text += fmt::format("  {:<14}{}; fdatasync in {}: p50 {}, p99 {}; round trip to the broker: p50 {}\n", "machine",
-                      CountOf(static_cast<uint64_t>(machine.cores), "core"), machine.fsync_dir,
-                      Millis(machine.fdatasync.At(0.5)), Millis(machine.fdatasync.At(0.99)),
-                      Millis(machine.round_trip.At(0.5)));
+  text += RenderMachine(result);
   return text;
 }
 
@@ -103,12 +143,17 @@ std::string RenderJson(const BenchResult& result) {
   } else {
     json["producers"] = options.producers;
     json["batch"] = options.batch;
-    json["in_flight"] = options.in_flight;
+    if (options.callers > 0) {
+      json["callers"] = options.callers;
+    } else {
+      json["in_flight"] = options.in_flight;
+    }
   }
-  if (options.scenario != Scenario::kEnqueue) {
+  if (options.HasWorkers()) {
     json["workers"] = options.workers;
     json["slots"] = options.slots;
   }
+  if (options.queues > 1) json["queues"] = options.queues;
   json["seconds"] = absl::ToDoubleSeconds(result.elapsed);
   json["tasks_per_second"] = result.TasksPerSecond();
   if (result.enqueue.count() > 0) json["enqueue_seconds"] = PercentilesJson(result.enqueue);
@@ -118,7 +163,12 @@ std::string RenderJson(const BenchResult& result) {
                     {"cpu_seconds_per_million", result.BrokerCpuPerMillion()},
                     {"memory_bytes", result.broker.memory_bytes},
                     {"commits", result.broker.commits},
-                    {"syncs", result.broker.syncs}};
+                    {"syncs", result.broker.syncs},
+                    {"written_bytes", result.broker.written_bytes}};
+  if (options.scenario == Scenario::kIdle) {
+    json["broker"]["cores"] = result.BrokerCores();
+    json["broker"]["memory_bytes_per_worker"] = result.MemoryPerWorker();
+  }
   json["client"] = {{"version", kVersion},
                     {"cpu_seconds", absl::ToDoubleSeconds(result.own_cpu)},
                     {"cpu_seconds_per_million", result.OwnCpuPerMillion()}};

@@ -14,7 +14,8 @@ struct BrokerUsage {
   absl::Duration cpu;
   uint64_t commits = 0;
   uint64_t syncs = 0;
-  uint64_t memory_bytes = 0;  // at the end
+  uint64_t written_bytes = 0;  // to the disk
+  uint64_t memory_bytes = 0;   // at the end
 };
 
 struct BenchResult {
@@ -22,9 +23,10 @@ struct BenchResult {
   uint64_t tasks = 0;      // that went the whole way
   absl::Duration elapsed;  // of what the scenario measures
   BrokerUsage broker;
-  absl::Duration own_cpu;  // of this process: producers and workers
-  Histogram enqueue;       // from the call (or the moment it was due) to its acknowledgement
-  Histogram start;         // latency only: from the moment it was due to its handler's start
+  uint64_t memory_before = 0;  // idle: of the broker, before the workers came
+  absl::Duration own_cpu;      // of this process: producers and workers
+  Histogram enqueue;           // from the call (or the moment it was due) to its acknowledgement
+  Histogram start;             // latency only: from the moment it was due to its handler's start
   Machine machine;
   std::string broker_version;
 
@@ -32,6 +34,12 @@ struct BenchResult {
   // CPU seconds for a million tasks.
   double BrokerCpuPerMillion() const;
   double OwnCpuPerMillion() const;
+  // How often the bytes of the tasks' payloads were written to the disk.
+  double WrittenPerPayload() const;
+  // Cores that the broker kept busy.
+  double BrokerCores() const;
+  // idle: what a connected worker costs the broker.
+  int64_t MemoryPerWorker() const;
 };
 
 // For people.

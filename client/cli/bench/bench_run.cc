@@ -13,16 +13,15 @@
 
 #include "absl/time/clock.h"
 #include "client/cli/bench/bench_queue.h"
+#include "client/cli/bench/consumers.h"
 #include "client/cli/bench/interrupt.h"
 #include "client/cli/bench/producer.h"
 #include "client/cli/connection.h"
 #include "client/cli/output.h"
-#include "common/mutex.h"
 #include "common/status.h"
 #include "common/units.h"
 #include "fmt/format.h"
 #include "fmt/ostream.h"
-#include "worker/worker.h"
 
 namespace penstock::cli {
 namespace {
@@ -31,60 +30,6 @@ constexpr absl::Duration kRedraw = absl::Milliseconds(200);
 constexpr absl::Duration kLook = absl::Milliseconds(2);
 // Tasks before the measured ones of a latency run: connections, caches and threads are warm then.
 constexpr uint64_t kWarmUp = 50;
-
-// Connections that take tasks, whose handler does nothing.
-class Consumers {
- public:
-  explicit Consumers(const BenchOptions& options) : options_(options) {}
-
-  absl::Status Start(const ClientOptions& connect, bool measure) {
-    for (int i = 0; i < options_.workers; ++i) {
-      WorkerOptions options;
-      options.broker = connect.broker;
-      options.ca_file = connect.ca_file;
-      options.cert_file = connect.cert_file;
-      options.key_file = connect.key_file;
-      options.name = fmt::format("penstock-bench-{}", i + 1);
-      options.queues = {options_.queue};
-      options.concurrency = options_.slots;
-      workers_.push_back(std::make_unique<Worker>(std::move(options)));
-      workers_.back()->RegisterRaw(kBenchType, [this, measure](TaskContext&, std::string_view payload) {
-        if (measure) Measure(TimeIn(payload));
-        ++handled_;
-        return Outcome::Done();
-      });
-      RETURN_IF_ERROR(workers_.back()->Start());
-    }
-    return absl::OkStatus();
-  }
-  void Stop() {
-    for (auto& worker : workers_) worker->Stop();
-    workers_.clear();
-  }
-  uint64_t handled() const { return handled_; }
-  // From now on starts are counted.
-  void BeginMeasuring() {
-    MutexLock lock(mu_);
-    starts_ = Histogram();
-  }
-  Histogram starts() const {
-    MutexLock lock(mu_);
-    return starts_;
-  }
-
- private:
-  void Measure(BenchClock::time_point due) {
-    const absl::Duration latency = absl::FromChrono(BenchClock::now() - due);
-    MutexLock lock(mu_);
-    starts_.Add(latency);
-  }
-
-  const BenchOptions& options_;
-  std::atomic<uint64_t> handled_ = 0;
-  mutable Mutex mu_;
-  Histogram starts_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::unique_ptr<Worker>> workers_;  // first to go: its threads use the others
-};
 
 class BenchRun {
  public:
@@ -100,8 +45,11 @@ class BenchRun {
     consumers_.Stop();
     producers_.clear();
     if (Interrupt::number() != 0) status = absl::CancelledError("interrupted");
-    const absl::Status removed = queue_.Remove();
-    if (status.ok()) status = removed;
+    // What was filled in is what the user wants to have.
+    if (!status.ok() || options_.scenario != Scenario::kFill) {
+      const absl::Status removed = queue_.Remove();
+      if (status.ok()) status = removed;
+    }
     if (!status.ok()) return status;
     return std::move(result_);
   }
@@ -115,6 +63,7 @@ class BenchRun {
     }
     switch (options_.scenario) {
       case Scenario::kEnqueue:
+      case Scenario::kFill:
         return MeasureEnqueue();
       case Scenario::kDrain:
         return MeasureDrain();
@@ -122,6 +71,8 @@ class BenchRun {
         return MeasureBoth();
       case Scenario::kLatency:
         return MeasureLatency();
+      case Scenario::kIdle:
+        return MeasureIdle();
     }
     return absl::InternalError("no such scenario");
   }
@@ -171,6 +122,20 @@ class BenchRun {
     return absl::OkStatus();
   }
 
+  absl::Status MeasureIdle() {
+    ASSIGN_OR_RETURN(const BrokerUsage before, queue_.Usage());
+    RETURN_IF_ERROR(StartConsumers(false));
+    RETURN_IF_ERROR(Begin());
+    const BenchClock::time_point end = began_ + absl::ToChronoNanoseconds(options_.duration);
+    while (BenchClock::now() < end) {
+      if (Interrupt::number() != 0) return absl::CancelledError("interrupted");
+      absl::SleepFor(std::min(kRedraw, absl::FromChrono(end - BenchClock::now())));
+    }
+    RETURN_IF_ERROR(End());
+    result_.memory_before = before.memory_bytes;
+    return absl::OkStatus();
+  }
+
   absl::Status LookAtMachine() {
     Machine& machine = result_.machine;
     machine.cores = static_cast<int>(std::thread::hardware_concurrency());
@@ -207,7 +172,8 @@ class BenchRun {
     result_.own_cpu = OwnCpu() - own_before_;
     ASSIGN_OR_RETURN(const BrokerUsage after, queue_.Usage());
     result_.broker = {after.cpu - usage_before_.cpu, after.commits - usage_before_.commits,
-                      after.syncs - usage_before_.syncs, after.memory_bytes};
+                      after.syncs - usage_before_.syncs, after.written_bytes - usage_before_.written_bytes,
+                      after.memory_bytes};
     result_.tasks = options_.tasks;
     for (const auto& producer : producers_) result_.enqueue.Add(producer->latencies());
     return absl::OkStatus();

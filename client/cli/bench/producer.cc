@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "client/cli/bench/interrupt.h"
 
 namespace penstock::cli {
@@ -24,15 +25,16 @@ BenchClock::time_point TimeIn(std::string_view payload) {
 }
 
 Producer::Producer(std::unique_ptr<Client> client, const BenchOptions& options)
-    : options_(options), client_(std::move(client)) {}
+    : options_(options), client_(std::move(client)), run_at_(absl::Now() + options.delay) {}
 
 Producer::~Producer() { AwaitUnderWay(0); }
 
 bool Producer::stopped() const { return failed_ || Interrupt::number() != 0; }
 
-NewTask Producer::MakeTask(BenchClock::time_point due) const {
+NewTask Producer::MakeTask(BenchClock::time_point due) {
   NewTask task;
-  task.queue = options_.queue;
+  task.queue = options_.QueueName(made_++);
+  if (options_.delay > absl::ZeroDuration()) task.options.run_at = run_at_;
   task.type = kBenchType;
   task.payload = MakePayload(options_.payload_bytes, due);
   return task;
@@ -68,6 +70,7 @@ void Producer::Send(BenchClock::time_point due) {
 }
 
 absl::Status Producer::Produce(uint64_t count, int in_flight) {
+  if (options_.callers > 0) return ProduceInCalls(count, std::max(1, options_.callers / options_.producers));
   if (options_.batch > 1) return ProduceInCalls(count, std::max(1, in_flight / options_.batch));
   for (uint64_t i = 0; i < count && !stopped(); ++i) {
     // Woken when half is answered, not for each: a wake-up costs more than a task.

@@ -45,9 +45,10 @@ class Producer {
   const Histogram& latencies() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return latencies_; }
 
  private:
-  NewTask MakeTask(BenchClock::time_point due) const;
+  NewTask MakeTask(BenchClock::time_point due);
   void Send(BenchClock::time_point due);
   void SendMany(uint64_t count);
+  // Of `batch` tasks each, `calls` of them under way.
   absl::Status ProduceInCalls(uint64_t count, int calls);
   void Done(uint64_t tasks, BenchClock::time_point due, const absl::Status& status);
   void AwaitUnderWay(int64_t at_most);
@@ -55,6 +56,8 @@ class Producer {
 
   const BenchOptions options_;
   const std::unique_ptr<Client> client_;
+  const absl::Time run_at_;  // of tasks with a delay
+  std::atomic<uint64_t> made_ = 0;
   std::atomic<uint64_t> acknowledged_ = 0;
   std::atomic<int64_t> under_way_ = 0;
   std::atomic<int64_t> awaited_ = 0;  // the producing thread sleeps until so few are under way

@@ -59,7 +59,7 @@ BenchResult Example(Scenario scenario) {
   result.options.scenario = scenario;
   result.tasks = 200'000;
   result.elapsed = absl::Milliseconds(500);
-  result.broker = {absl::Milliseconds(600), 300, 200, 50 << 20};
+  result.broker = {absl::Milliseconds(600), 300, 200, 76'800'000, 50 << 20};
   result.own_cpu = absl::Milliseconds(400);
   result.enqueue.Add(absl::Milliseconds(3));
   if (scenario == Scenario::kLatency) result.start.Add(absl::Milliseconds(4));
@@ -75,9 +75,31 @@ TEST(BenchResultTest, TextHasRatesLatenciesAndCpuAMillionTasks) {
   EXPECT_THAT(text, HasSubstr("enqueue: 200,000 tasks of 256 B, 1 producer, 1 task a call, 4,096 in flight"));
   EXPECT_THAT(text, HasSubstr("400,000/s in 500ms"));
   EXPECT_THAT(text, HasSubstr("p50 3.00 ms  p99 3.00 ms  p99.9 3.00 ms  max 3.00 ms"));
-  EXPECT_THAT(text, HasSubstr("3.00 CPU seconds a million tasks, 50 MiB of memory, 300 commits with 200 fsyncs"));
+  EXPECT_THAT(text, HasSubstr("3.00 CPU seconds a million tasks, 50 MiB of memory"));
+  EXPECT_THAT(text, HasSubstr("300 commits, 200 fsyncs, 73.2 MiB written, 1.50 times the payloads"));
   EXPECT_THAT(text, Not(HasSubstr("handler start")));
   EXPECT_THAT(RenderText(Example(Scenario::kLatency)), HasSubstr("handler start p50 4.00 ms"));
+}
+
+TEST(BenchResultTest, IdleTellsWhatAWorkerCosts) {
+  BenchResult result = Example(Scenario::kIdle);
+  result.options.workers = 100;
+  result.memory_before = 40 << 20;
+  result.elapsed = absl::Seconds(60);
+  EXPECT_THAT(RenderText(result), HasSubstr("idle: 100 workers for 1m\n"));
+  EXPECT_THAT(RenderText(result), HasSubstr("1.00 % of a core, 50 MiB of memory, 102 KiB for each worker"));
+  const auto json = nlohmann::json::parse(RenderJson(result));
+  EXPECT_DOUBLE_EQ(json["broker"]["cores"], 0.01);
+  EXPECT_EQ(json["broker"]["memory_bytes_per_worker"], (10 << 20) / 100);
+}
+
+TEST(BenchResultTest, CallersTakeThePlaceOfWhatIsInFlight) {
+  BenchResult result = Example(Scenario::kEnqueue);
+  result.options.callers = 64;
+  EXPECT_THAT(RenderText(result), HasSubstr("1 task a call, 64 blocking callers"));
+  const auto json = nlohmann::json::parse(RenderJson(result));
+  EXPECT_EQ(json["callers"], 64);
+  EXPECT_FALSE(json.contains("in_flight"));
 }
 
 TEST(BenchResultTest, JsonHasTheSameInSeconds) {

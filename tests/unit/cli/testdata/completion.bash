@@ -29,7 +29,7 @@ _penstock() {
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "$command ${COMP_WORDS[i]}" in
-      ' status' | ' top' | ' enqueue' | ' task' | ' task get' | ' task list' | ' task cancel' | ' task retry' | ' task wait' | ' task result' | ' task tail' | ' task payload' | ' queue' | ' queue list' | ' queue get' | ' queue create' | ' queue update' | ' queue pause' | ' queue resume' | ' queue drain' | ' queue purge' | ' queue delete' | ' dead' | ' dead list' | ' dead show' | ' dead redrive' | ' dead purge' | ' worker' | ' worker list' | ' worker drain' | ' limits' | ' bench' | ' bench enqueue' | ' bench drain' | ' bench both' | ' bench latency' | ' completion' | ' version') command+=" ${COMP_WORDS[i]}" ;;
+      ' status' | ' top' | ' enqueue' | ' task' | ' task get' | ' task list' | ' task cancel' | ' task retry' | ' task wait' | ' task result' | ' task tail' | ' task payload' | ' queue' | ' queue list' | ' queue get' | ' queue create' | ' queue update' | ' queue pause' | ' queue resume' | ' queue drain' | ' queue purge' | ' queue delete' | ' dead' | ' dead list' | ' dead show' | ' dead redrive' | ' dead purge' | ' worker' | ' worker list' | ' worker drain' | ' limits' | ' bench' | ' bench enqueue' | ' bench drain' | ' bench both' | ' bench fill' | ' bench idle' | ' bench latency' | ' completion' | ' version') command+=" ${COMP_WORDS[i]}" ;;
     esac
   done
   case "$command|$before" in
@@ -109,37 +109,62 @@ _penstock() {
     ' bench enqueue|--tasks') return ;;
     ' bench enqueue|--batch') return ;;
     ' bench enqueue|--in-flight') return ;;
+    ' bench enqueue|--callers') return ;;
     ' bench enqueue|--payload') return ;;
     ' bench enqueue|--producers') return ;;
+    ' bench enqueue|--queues') return ;;
     ' bench enqueue|--retention') return ;;
     ' bench enqueue|--queue') _penstock_queues; return ;;
     ' bench enqueue|--fsync-dir') return ;;
     ' bench drain|--tasks') return ;;
     ' bench drain|--batch') return ;;
     ' bench drain|--in-flight') return ;;
+    ' bench drain|--callers') return ;;
     ' bench drain|--payload') return ;;
     ' bench drain|--producers') return ;;
     ' bench drain|--workers') return ;;
     ' bench drain|--slots') return ;;
+    ' bench drain|--queues') return ;;
     ' bench drain|--retention') return ;;
     ' bench drain|--queue') _penstock_queues; return ;;
     ' bench drain|--fsync-dir') return ;;
     ' bench both|--tasks') return ;;
     ' bench both|--batch') return ;;
     ' bench both|--in-flight') return ;;
+    ' bench both|--callers') return ;;
     ' bench both|--payload') return ;;
     ' bench both|--producers') return ;;
     ' bench both|--workers') return ;;
     ' bench both|--slots') return ;;
+    ' bench both|--queues') return ;;
     ' bench both|--retention') return ;;
     ' bench both|--queue') _penstock_queues; return ;;
     ' bench both|--fsync-dir') return ;;
+    ' bench fill|--tasks') return ;;
+    ' bench fill|--batch') return ;;
+    ' bench fill|--in-flight') return ;;
+    ' bench fill|--callers') return ;;
+    ' bench fill|--delay') return ;;
+    ' bench fill|--payload') return ;;
+    ' bench fill|--producers') return ;;
+    ' bench fill|--queues') return ;;
+    ' bench fill|--retention') return ;;
+    ' bench fill|--queue') _penstock_queues; return ;;
+    ' bench fill|--fsync-dir') return ;;
+    ' bench idle|--duration') return ;;
+    ' bench idle|--workers') return ;;
+    ' bench idle|--slots') return ;;
+    ' bench idle|--queues') return ;;
+    ' bench idle|--retention') return ;;
+    ' bench idle|--queue') _penstock_queues; return ;;
+    ' bench idle|--fsync-dir') return ;;
     ' bench latency|--rate') return ;;
     ' bench latency|--duration') return ;;
     ' bench latency|--payload') return ;;
     ' bench latency|--producers') return ;;
     ' bench latency|--workers') return ;;
     ' bench latency|--slots') return ;;
+    ' bench latency|--queues') return ;;
     ' bench latency|--retention') return ;;
     ' bench latency|--queue') _penstock_queues; return ;;
     ' bench latency|--fsync-dir') return ;;
@@ -177,11 +202,13 @@ _penstock() {
     ' worker list') if [[ $cur == -* ]]; then _penstock_words "$everywhere --limit --page-token"; else return; fi ;;
     ' worker drain') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
     ' limits') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
-    ' bench') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'enqueue drain both latency'; fi ;;
-    ' bench enqueue') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --payload --producers --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
-    ' bench drain') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --payload --producers --workers --slots --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
-    ' bench both') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --payload --producers --workers --slots --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
-    ' bench latency') if [[ $cur == -* ]]; then _penstock_words "$everywhere --rate --duration --payload --producers --workers --slots --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'enqueue drain both fill idle latency'; fi ;;
+    ' bench enqueue') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --callers --payload --producers --queues --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench drain') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --callers --payload --producers --workers --slots --queues --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench both') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --callers --payload --producers --workers --slots --queues --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench fill') if [[ $cur == -* ]]; then _penstock_words "$everywhere --tasks --batch --in-flight --callers --delay --payload --producers --queues --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench idle') if [[ $cur == -* ]]; then _penstock_words "$everywhere --duration --workers --slots --queues --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
+    ' bench latency') if [[ $cur == -* ]]; then _penstock_words "$everywhere --rate --duration --payload --producers --workers --slots --queues --relaxed --retention --queue --force --fsync-dir"; else return; fi ;;
     ' completion') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'bash zsh fish'; return; fi ;;
     ' version') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
   esac

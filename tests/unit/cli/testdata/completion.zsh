@@ -14,7 +14,7 @@ _penstock() {
   everywhere=('-h:This text; of a command - penstock COMMAND --help' '--help:This text; of a command - penstock COMMAND --help' '--version:The version of this program' '-e:The brokers address' '--endpoint:The brokers address' '--broker:The brokers address' '--timeout:How long a call may take. Commands that wait for tasks give up after it; without it they never do' '-o:How to print' '--output:How to print' '--color:Colours; auto - on a terminal, unless NO_COLOR is set' '--no-headers:Tables without titles' '--tls-ca:Talk TLS; trust this authority (PEM)' '--tls-cert:Show this certificate (PEM)' '--tls-key:Its key (PEM)')
   for word in ${words[2,CURRENT-1]}; do
     case "$command $word" in
-      ' status' | ' top' | ' enqueue' | ' task' | ' task get' | ' task list' | ' task cancel' | ' task retry' | ' task wait' | ' task result' | ' task tail' | ' task payload' | ' queue' | ' queue list' | ' queue get' | ' queue create' | ' queue update' | ' queue pause' | ' queue resume' | ' queue drain' | ' queue purge' | ' queue delete' | ' dead' | ' dead list' | ' dead show' | ' dead redrive' | ' dead purge' | ' worker' | ' worker list' | ' worker drain' | ' limits' | ' bench' | ' bench enqueue' | ' bench drain' | ' bench both' | ' bench latency' | ' completion' | ' version') command+=" $word" ;;
+      ' status' | ' top' | ' enqueue' | ' task' | ' task get' | ' task list' | ' task cancel' | ' task retry' | ' task wait' | ' task result' | ' task tail' | ' task payload' | ' queue' | ' queue list' | ' queue get' | ' queue create' | ' queue update' | ' queue pause' | ' queue resume' | ' queue drain' | ' queue purge' | ' queue delete' | ' dead' | ' dead list' | ' dead show' | ' dead redrive' | ' dead purge' | ' worker' | ' worker list' | ' worker drain' | ' limits' | ' bench' | ' bench enqueue' | ' bench drain' | ' bench both' | ' bench fill' | ' bench idle' | ' bench latency' | ' completion' | ' version') command+=" $word" ;;
     esac
   done
   case "$command|${words[CURRENT-1]}" in
@@ -94,37 +94,62 @@ _penstock() {
     ' bench enqueue|--tasks') return ;;
     ' bench enqueue|--batch') return ;;
     ' bench enqueue|--in-flight') return ;;
+    ' bench enqueue|--callers') return ;;
     ' bench enqueue|--payload') return ;;
     ' bench enqueue|--producers') return ;;
+    ' bench enqueue|--queues') return ;;
     ' bench enqueue|--retention') return ;;
     ' bench enqueue|--queue') _penstock_queues; return ;;
     ' bench enqueue|--fsync-dir') return ;;
     ' bench drain|--tasks') return ;;
     ' bench drain|--batch') return ;;
     ' bench drain|--in-flight') return ;;
+    ' bench drain|--callers') return ;;
     ' bench drain|--payload') return ;;
     ' bench drain|--producers') return ;;
     ' bench drain|--workers') return ;;
     ' bench drain|--slots') return ;;
+    ' bench drain|--queues') return ;;
     ' bench drain|--retention') return ;;
     ' bench drain|--queue') _penstock_queues; return ;;
     ' bench drain|--fsync-dir') return ;;
     ' bench both|--tasks') return ;;
     ' bench both|--batch') return ;;
     ' bench both|--in-flight') return ;;
+    ' bench both|--callers') return ;;
     ' bench both|--payload') return ;;
     ' bench both|--producers') return ;;
     ' bench both|--workers') return ;;
     ' bench both|--slots') return ;;
+    ' bench both|--queues') return ;;
     ' bench both|--retention') return ;;
     ' bench both|--queue') _penstock_queues; return ;;
     ' bench both|--fsync-dir') return ;;
+    ' bench fill|--tasks') return ;;
+    ' bench fill|--batch') return ;;
+    ' bench fill|--in-flight') return ;;
+    ' bench fill|--callers') return ;;
+    ' bench fill|--delay') return ;;
+    ' bench fill|--payload') return ;;
+    ' bench fill|--producers') return ;;
+    ' bench fill|--queues') return ;;
+    ' bench fill|--retention') return ;;
+    ' bench fill|--queue') _penstock_queues; return ;;
+    ' bench fill|--fsync-dir') return ;;
+    ' bench idle|--duration') return ;;
+    ' bench idle|--workers') return ;;
+    ' bench idle|--slots') return ;;
+    ' bench idle|--queues') return ;;
+    ' bench idle|--retention') return ;;
+    ' bench idle|--queue') _penstock_queues; return ;;
+    ' bench idle|--fsync-dir') return ;;
     ' bench latency|--rate') return ;;
     ' bench latency|--duration') return ;;
     ' bench latency|--payload') return ;;
     ' bench latency|--producers') return ;;
     ' bench latency|--workers') return ;;
     ' bench latency|--slots') return ;;
+    ' bench latency|--queues') return ;;
     ' bench latency|--retention') return ;;
     ' bench latency|--queue') _penstock_queues; return ;;
     ' bench latency|--fsync-dir') return ;;
@@ -163,11 +188,13 @@ Loads the broker to the full - not for one that others rely on' 'completion:A sc
     ' worker list') if [[ $PREFIX == -* ]]; then items=($everywhere '--limit:Print at most this many; 0 - all' '--page-token:Go on where an earlier list ended - its next_page_token'); _describe option items; else return; fi ;;
     ' worker drain') if [[ $PREFIX == -* ]]; then items=($everywhere ); _describe option items; else return; fi ;;
     ' limits') if [[ $PREFIX == -* ]]; then items=($everywhere ); _describe option items; else return; fi ;;
-    ' bench') if [[ $PREFIX == -* ]]; then items=($everywhere ); _describe option items; else items=('enqueue:How fast tasks are stored' 'drain:How fast a backlog is worked off by handlers that do nothing' 'both:Enqueuing and working at the same time' 'latency:From enqueue to the handlers start, at a rate'); _describe command items; fi ;;
-    ' bench enqueue') if [[ $PREFIX == -* ]]; then items=($everywhere '--tasks:How many' '--batch:Tasks of a call, stored all or none' '--in-flight:Tasks that may wait for their acknowledgement, over all producers; 1 - one at a time' '--payload:Of a task' '--producers:Connections that enqueue' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
-    ' bench drain') if [[ $PREFIX == -* ]]; then items=($everywhere '--tasks:How many' '--batch:Tasks of a call, stored all or none' '--in-flight:Tasks that may wait for their acknowledgement, over all producers; 1 - one at a time' '--payload:Of a task' '--producers:Connections that enqueue' '--workers:Connections that take tasks' '--slots:Tasks that a worker runs at once' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
-    ' bench both') if [[ $PREFIX == -* ]]; then items=($everywhere '--tasks:How many' '--batch:Tasks of a call, stored all or none' '--in-flight:Tasks that may wait for their acknowledgement, over all producers; 1 - one at a time' '--payload:Of a task' '--producers:Connections that enqueue' '--workers:Connections that take tasks' '--slots:Tasks that a worker runs at once' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
-    ' bench latency') if [[ $PREFIX == -* ]]; then items=($everywhere '--rate:Tasks a second, whether the broker keeps up or not; latencies count from when a task was due' '--duration:How long' '--payload:Of a task' '--producers:Connections that enqueue' '--workers:Connections that take tasks' '--slots:Tasks that a worker runs at once' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
+    ' bench') if [[ $PREFIX == -* ]]; then items=($everywhere ); _describe option items; else items=('enqueue:How fast tasks are stored' 'drain:How fast a backlog is worked off by handlers that do nothing' 'both:Enqueuing and working at the same time' 'fill:As enqueue, and leaves the queue as it is - a backlog to look at' 'idle:What connected workers cost while there is nothing to do' 'latency:From enqueue to the handlers start, at a rate'); _describe command items; fi ;;
+    ' bench enqueue') if [[ $PREFIX == -* ]]; then items=($everywhere '--tasks:How many' '--batch:Tasks of a call, stored all or none' '--in-flight:Tasks that may wait for their acknowledgement, over all producers; 1 - one at a time' '--callers:Instead - threads that call and wait, over all producers' '--payload:Of a task' '--producers:Connections that enqueue' '--queues:Spread the tasks over so many queues, whose names are numbered' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
+    ' bench drain') if [[ $PREFIX == -* ]]; then items=($everywhere '--tasks:How many' '--batch:Tasks of a call, stored all or none' '--in-flight:Tasks that may wait for their acknowledgement, over all producers; 1 - one at a time' '--callers:Instead - threads that call and wait, over all producers' '--payload:Of a task' '--producers:Connections that enqueue' '--workers:Connections that take tasks' '--slots:Tasks that a worker runs at once' '--queues:Spread the tasks over so many queues, whose names are numbered' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
+    ' bench both') if [[ $PREFIX == -* ]]; then items=($everywhere '--tasks:How many' '--batch:Tasks of a call, stored all or none' '--in-flight:Tasks that may wait for their acknowledgement, over all producers; 1 - one at a time' '--callers:Instead - threads that call and wait, over all producers' '--payload:Of a task' '--producers:Connections that enqueue' '--workers:Connections that take tasks' '--slots:Tasks that a worker runs at once' '--queues:Spread the tasks over so many queues, whose names are numbered' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
+    ' bench fill') if [[ $PREFIX == -* ]]; then items=($everywhere '--tasks:How many' '--batch:Tasks of a call, stored all or none' '--in-flight:Tasks that may wait for their acknowledgement, over all producers; 1 - one at a time' '--callers:Instead - threads that call and wait, over all producers' '--delay:All are due this long after the beginning' '--payload:Of a task' '--producers:Connections that enqueue' '--queues:Spread the tasks over so many queues, whose names are numbered' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
+    ' bench idle') if [[ $PREFIX == -* ]]; then items=($everywhere '--duration:How long' '--workers:Connections that take tasks' '--slots:Tasks that a worker runs at once' '--queues:Spread the tasks over so many queues, whose names are numbered' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
+    ' bench latency') if [[ $PREFIX == -* ]]; then items=($everywhere '--rate:Tasks a second, whether the broker keeps up or not; latencies count from when a task was due' '--duration:How long' '--payload:Of a task' '--producers:Connections that enqueue' '--workers:Connections that take tasks' '--slots:Tasks that a worker runs at once' '--queues:Spread the tasks over so many queues, whose names are numbered' '--relaxed:Acknowledge before fsync, which follows within 100 ms' '--retention:How long results are kept, also after the benchmark; the brokers default otherwise' '--queue:The queue, which is made and deleted' '--force:If the queue exists, delete it with everything in it' '--fsync-dir:Measure fdatasync there; name a folder on the data folders disk'); _describe option items; else return; fi ;;
     ' completion') if [[ $PREFIX == -* ]]; then items=($everywhere ); _describe option items; else compadd -- bash zsh fish; return; fi ;;
     ' version') if [[ $PREFIX == -* ]]; then items=($everywhere ); _describe option items; else return; fi ;;
   esac

@@ -33,11 +33,14 @@ class WorkerCoreTest : public ::testing::Test {
     WorkerCore::Options options;
     options.concurrency = 2;
     options.prefetch = 1;
+    options.prefetch_most = 100;
     options.type_limits = {{"limited", 1}};
     return options;
   }
   WorkerCore::Frame Frame(absl::Duration now = kStart) { return core_.BuildFrame(now, 1 << 20); }
-  bool Deliver(const TaskDelivery& task) { return core_.OnDelivery(task, &cancels_); }
+  bool Deliver(const TaskDelivery& task, absl::Duration now = kStart) {
+    return core_.OnDelivery(task, now, &cancels_);
+  }
   void Run(uint32_t n, absl::Duration now = kStart) {
     ASSERT_TRUE(Deliver(Delivery(n)));
     ASSERT_TRUE(core_.OnStart(Task(n), 100 + n, now));
@@ -67,6 +70,48 @@ TEST_F(WorkerCoreTest, FinishedTaskFreesItsSlot) {
   EXPECT_EQ(frame.outcomes[0]->run_time, absl::Seconds(2));
   EXPECT_THAT(frame.starts, IsEmpty()) << "the outcome tells it";
   EXPECT_EQ(frame.number, 1u);
+}
+
+TEST_F(WorkerCoreTest, TakesMoreAheadWhileTasksAreShort) {
+  absl::Duration now = kStart;
+  Frame(now);
+  // One every millisecond: ten are finished in 10 ms.
+  for (uint32_t n = 1; n <= 20; ++n) {
+    ASSERT_TRUE(Deliver(Delivery(n), now));
+    ASSERT_TRUE(core_.OnStart(Task(n), 100 + n, now));
+    core_.OnFinish(Task(n), 100 + n, Outcome::Done(), now += absl::Milliseconds(1));
+  }
+  EXPECT_EQ(Frame(now).credit, 2 + 10) << "its slots and ten beyond";
+}
+
+TEST_F(WorkerCoreTest, HandsBackWhatWaitsLongBeyondItsPrefetch) {
+  absl::Duration now = kStart;
+  Frame(now);
+  for (uint32_t n = 1; n <= 20; ++n) {
+    ASSERT_TRUE(Deliver(Delivery(n), now));
+    ASSERT_TRUE(core_.OnStart(Task(n), 100 + n, now));
+    core_.OnFinish(Task(n), 100 + n, Outcome::Done(), now += absl::Milliseconds(1));
+  }
+  Frame(now);
+  for (uint32_t n = 21; n <= 26; ++n) ASSERT_TRUE(Deliver(Delivery(n), now));
+  ASSERT_TRUE(core_.OnStart(Task(21), 121, now));
+  ASSERT_TRUE(core_.OnStart(Task(22), 122, now));
+  Frame(now);
+  EXPECT_EQ(core_.NextDeadline(), now + absl::Seconds(1));
+  core_.OnTime(now + absl::Milliseconds(999));
+  EXPECT_FALSE(core_.WantsFrame(now + absl::Milliseconds(999)));
+  now += absl::Seconds(1);
+  core_.OnTime(now);
+  const WorkerCore::Frame frame = Frame(now);
+  // The first keeps waiting, as one may; the last ones go.
+  ASSERT_THAT(frame.outcomes, SizeIs(3));
+  EXPECT_EQ(frame.outcomes[0]->task, Task(26));
+  EXPECT_EQ(frame.outcomes[2]->task, Task(24));
+  EXPECT_EQ(frame.outcomes[0]->outcome.kind(), Outcome::Kind::kRelease);
+  EXPECT_EQ(frame.credit, 0) << "no more than its prefetch until tasks are short again";
+  EXPECT_FALSE(core_.OnStart(Task(24), 124, now));
+  EXPECT_TRUE(core_.OnStart(Task(23), 123, now));
+  EXPECT_GT(core_.NextDeadline(), now + absl::Seconds(2));
 }
 
 TEST_F(WorkerCoreTest, LimitedTypeHasItsOwnCredit) {
