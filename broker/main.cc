@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <iostream>
 #include <thread>
@@ -32,6 +33,12 @@ int main(int argc, char** argv) {
       !status.ok()) {
     std::cerr << "penstock-broker: " << status.message() << "\n";
     return penstock::kExitConfig;
+  }
+  // As many files as the system allows: the limit that programs start with is for those that use select().
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
   }
   // Every thread inherits the mask; one waits for the signals.
   sigset_t signals;

@@ -195,6 +195,9 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
         "Each costs memory; raise it if very many callers wait for results.");
   count("reads", &limits.reads, 1, 1'000'000, "Reads (get, list) that wait for a thread.",
         "Reaching it means that the disk is too slow for the questions asked.");
+  count("connections", &limits.connections, 16, 1'000'000,
+        "gRPC connections at a time; what comes beyond them is closed at once.",
+        "At most three quarters of the files that the process may open (LimitNOFILE) are taken by them.");
   size("mailbox", &limits.mailbox, kMiB, 16 * kGiB, "Commands received and not yet applied.",
        "Larger takes in longer bursts; smaller tells callers sooner to slow down.");
   size("memory", &limits.memory, 128 * kMiB, kTiB,

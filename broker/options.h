@@ -90,6 +90,7 @@ struct BrokerOptions {
     uint32_t sessions = 4'096;
     uint32_t watchers = 100'000;
     uint32_t reads = 1'000;
+    uint32_t connections = 10'000;
   } limits;
 
   struct Disk {

@@ -77,6 +77,7 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   }
   rpc.server.reflection = options.ServesReflection();
   rpc.server.receive_message_bytes_max = options.limits.message;
+  rpc.server.connections_max = options.limits.connections;
   // Half of what the broker may use: the rest is the mailbox's, the store's and the core's.
   rpc.server.buffer_bytes_max = options.limits.memory / 2;
   rpc.limits.queue_defaults = QueueDefaults(options);
@@ -115,6 +116,8 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
   void Stop();
   void Housekeep();
   void LookAtDisk();
+  // What grpc.health.v1 says.
+  void TellHealth();
   void OnEngineFailure(const absl::Status& status);
   MetricsSnapshot ReadMetrics() const;
 
@@ -188,7 +191,7 @@ absl::Status Server::Parts::Start() {
         std::make_unique<HttpServer>(http_options, *this, std::vector<std::weak_ptr<prometheus::Collectable>>{metrics});
     RETURN_IF_ERROR(http->Start());
   }
-  rpc->SetServing(true);
+  TellHealth();
   housekeeper = std::thread([this] { Housekeep(); });
   LogFor("server").info("ready grpc={} http={} version={}", rpc->port(), http ? http->port() : 0, kVersion);
   return absl::OkStatus();
@@ -258,6 +261,13 @@ void Server::Parts::LookAtDisk() {
   if (turned && refuse.ok()) LogFor("server").info("enqueues accepted again free={}", FormatSize(space.free));
 }
 
+void Server::Parts::TellHealth() {
+  const bool running = slot.Get() != nullptr;
+  rpc->SetServing(running);
+  MutexLock lock(mu);
+  rpc->SetTakingTasks(running && enqueues_refused.ok());
+}
+
 void Server::Parts::Housekeep() {
   absl::Duration pause = kHousekeeping;  // before the next start of a failed engine
   absl::Duration started = -absl::InfiniteDuration();
@@ -271,13 +281,17 @@ void Server::Parts::Housekeep() {
     }
     if (failure.ok()) {
       LookAtDisk();
+      TellHealth();
       if (slot.Get() != nullptr) rpc->SampleRates();
       if (slot.Get() != nullptr) continue;
     }
     // The engine failed. A full disk heals by itself: start a new engine, the same way as at any start. Anything else
     // needs a new process.
     if (std::shared_ptr<Engine> engine = slot.Get()) {
-      slot.Set(nullptr, OutcomeUnknown(failure));
+      slot.Set(nullptr, absl::IsResourceExhausted(failure)
+                            ? LimitReached("disk.watermark", "the disk is full; free some space", kPauseMax)
+                            : OutcomeUnknown(failure));
+      TellHealth();
       engine->Stop();
       rpc->LeaveEngine();  // streams and waits belong to the core that is gone: clients come again
     }

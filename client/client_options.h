@@ -17,7 +17,7 @@ enum class WhenUnavailable {
 
 struct ClientOptions {
   // host:port of the broker.
-  std::string broker = "localhost:7420";
+  std::string broker = "127.0.0.1:7420";
   // How long a call may take, unless it says otherwise. From 1 ms to 24 h. An enqueue that ran out of time may still
   // have been stored.
   absl::Duration timeout = absl::Seconds(30);

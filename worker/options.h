@@ -11,7 +11,7 @@ namespace penstock {
 
 struct WorkerOptions {
   // host:port of the broker.
-  std::string broker = "localhost:7420";
+  std::string broker = "127.0.0.1:7420";
   // Shown to operators, 1 to 256 bytes. Default: the program's name @ the machine's.
   std::string name = {};
   // The queues that tasks are taken from: 1 to 1,000. They need not exist. Required.

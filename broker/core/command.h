@@ -4,6 +4,7 @@
 // What the core can be told. Edges validate every field, build a command, post it to the engine's mailbox and
 // wait for the effect that carries its ticket. Text is viewed, not copied: `keepalive` owns the bytes behind the views.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -34,6 +35,27 @@ struct RetryPolicy {
   friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
 };
 
+// Some fields of a policy; the rest is somebody else's.
+struct RetryPolicyChange {
+  std::optional<uint32_t> max_attempts;
+  std::optional<Span> initial_backoff;
+  std::optional<double> multiplier;
+  std::optional<Span> max_backoff;  // raised to the initial backoff where that is longer
+  std::optional<double> jitter;
+
+  bool empty() const { return *this == RetryPolicyChange(); }
+  RetryPolicy On(RetryPolicy base) const {
+    base.max_attempts = max_attempts.value_or(base.max_attempts);
+    base.initial_backoff = initial_backoff.value_or(base.initial_backoff);
+    base.multiplier = multiplier.value_or(base.multiplier);
+    base.max_backoff = std::max(max_backoff.value_or(base.max_backoff), base.initial_backoff);
+    base.jitter = jitter.value_or(base.jitter);
+    return base;
+  }
+
+  friend bool operator==(const RetryPolicyChange&, const RetryPolicyChange&) = default;
+};
+
 // A task to be enqueued. Everything that the core decides by stands beside `spec`; the rest it does not read.
 struct NewTask {
   std::string_view queue;
@@ -43,7 +65,8 @@ struct NewTask {
   Span delay = 0;   // counted from the moment the core takes the command
   Time expire_at = kNever;
   Span run_timeout = 0;                     // 0: the queue's
-  std::optional<RetryPolicy> retry_policy;  // absent: the queue's
+  std::optional<RetryPolicy> retry_policy;  // absent: the queue's. Edges leave what is asked for in `retry_change`.
+  RetryPolicyChange retry_change;           // on the queue's, as it is when the core takes the command
   std::string_view unique_key;              // empty: none
   Span unique_window = 0;                   // 0: until finished
   std::optional<Span> result_retention;     // absent: the queue's
@@ -53,6 +76,9 @@ struct NewTask {
 struct EnqueueCommand {
   Ticket ticket;
   RequestId request_id;
+  // With a request id: a hash of what the tasks are, so that the id is not taken for that of another request. 0:
+  // unknown.
+  uint64_t content_hash = 0;
   std::vector<NewTask> tasks;  // all or none
   std::shared_ptr<const void> keepalive;
 };

@@ -69,6 +69,12 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
     request_key = context_.keys.Request(command.request_id.high, command.request_id.low);
     auto record = GetRecord<records::RequestRecord>(context_.commit, Family::kIndex, request_key);
     if (record.ok() && record->until() > context_.now.wall) {
+      if (record->content_hash() != 0 && record->content_hash() != command.content_hash) {
+        context_.ReplyTo(command.ticket, InvalidField("request_id",
+                                                      "was used for another request less than 10 minutes "
+                                                      "ago; repeat that one, or draw a new id"));
+        return;
+      }
       EnqueueReply reply;
       for (uint64_t task : record->task_ids()) reply.results.push_back({TaskId(task), false});
       for (uint32_t position : record->duplicates()) reply.results[position].duplicate = true;
@@ -92,6 +98,7 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
   if (!request_key.empty()) {
     records::RequestRecord record;
     record.set_until(context_.now.wall + context_.options.request_window);
+    record.set_content_hash(command.content_hash);
     for (size_t i = 0; i < reply.results.size(); ++i) {
       record.add_task_ids(reply.results[i].task.value());
       if (reply.results[i].duplicate) record.add_duplicates(static_cast<uint32_t>(i));
@@ -129,6 +136,7 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
   const Time now = context_.now.wall;
   if (task.delay > 0) resolved.run_at = now + task.delay;
   if (resolved.run_at <= now) resolved.run_at = 0;
+  if (!task.retry_change.empty()) resolved.retry_policy = task.retry_change.On(queue->settings.retry_policy);
   const uint32_t entry = EntryFor(lane);
   const uint32_t slot = builder_.Add(entry, resolved, now);
   earliest_expiry_ = std::min(earliest_expiry_, task.expire_at);

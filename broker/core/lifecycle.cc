@@ -11,7 +11,8 @@ namespace penstock::broker {
 namespace {
 
 // Attempt records kept of a task: a handler that snoozes for ever must not fill the disk.
-constexpr uint32_t kAttemptRecordsMax = 100;
+// As many as a task may have attempts.
+constexpr uint32_t kAttemptRecordsMax = 1'000;
 
 }  // namespace
 

@@ -39,9 +39,9 @@ void FailEffects(const absl::Status& status, Effects* effects) {
   for (WatchEvent& event : effects->watch_events) event.status = status;
 }
 
-CommitPipeline::CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock,
+CommitPipeline::CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock, absl::Duration seal_after,
                                std::function<void(absl::Status)> on_failure)
-    : store_(store), receiver_(receiver), clock_(clock), on_failure_(std::move(on_failure)) {}
+    : store_(store), receiver_(receiver), clock_(clock), seal_after_(seal_after), on_failure_(std::move(on_failure)) {}
 
 CommitPipeline::~CommitPipeline() { Stop(); }
 
@@ -109,7 +109,11 @@ void CommitPipeline::Run() {
       MutexLock lock(mu_);
       while (waiting_.empty() && !stopping_) {
         if (!unsynced_) {
-          changed_.Wait(mu_);
+          if (!unsealed_) {
+            changed_.Wait(mu_);
+          } else if (!changed_.WaitFor(mu_, seal_after_)) {
+            break;
+          }
           continue;
         }
         const absl::Duration left = kRelaxedSync - (clock_.Read().elapsed - unsynced_since_);
@@ -117,7 +121,7 @@ void CommitPipeline::Run() {
       }
       if (waiting_.empty()) {
         if (!unsynced_ && stopping_) return;
-        sync_now = true;  // nothing else to write: sync what relaxed queues were promised
+        sync_now = true;  // nothing else to write: sync what relaxed queues were promised, or seal
       } else {
         batch = std::move(waiting_.front());
         waiting_.pop_front();
@@ -135,6 +139,7 @@ void CommitPipeline::Run() {
 absl::Status CommitPipeline::Sync() {
   // With an empty batch everything written before is on disk.
   RETURN_IF_ERROR(store_.Commit(CommitBatch(), true));
+  unsealed_ = unsynced_;  // written before that was known to be on disk
   unsynced_ = false;
   MutexLock lock(mu_);
   ++stats_.syncs;
@@ -143,6 +148,7 @@ absl::Status CommitPipeline::Sync() {
 
 void CommitPipeline::Fail(const absl::Status& status, uint64_t sequence) {
   unsynced_ = false;  // nothing can be done about it any more
+  unsealed_ = false;
   {
     MutexLock lock(mu_);
     failure_ = status;
@@ -176,6 +182,7 @@ absl::Status CommitPipeline::Commit(const CoreBatch& batch) {
   }
   RETURN_IF_ERROR(store_.Commit(batch.writes, sync));
   Count(clock_.Read().elapsed - begin, batch.writes.bytes(), sync);
+  unsealed_ = true;
   if (sync) {
     unsynced_ = false;
   } else if (!unsynced_) {

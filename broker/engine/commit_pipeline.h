@@ -36,7 +36,10 @@ struct CommitStats {
 class CommitPipeline {
  public:
   // `on_failure` is called once, on the commit thread, when a commit or a sync failed, before anybody is told.
-  CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock, std::function<void(absl::Status)> on_failure);
+  // After `seal_after` without work an empty record is written: it says in the log that all before it was on disk, so
+  // that damage to the last commit, too, is recognised as such at the next start (storage/wal_recovery.h).
+  CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock, absl::Duration seal_after,
+                 std::function<void(absl::Status)> on_failure);
   ~CommitPipeline();
 
   void Start();
@@ -55,6 +58,7 @@ class CommitPipeline {
   // Commits the batch unless a commit has failed before, and releases its effects, or what became of them.
   void Write(CoreBatch& batch);
   absl::Status Commit(const CoreBatch& batch);
+  // Of relaxed writes, or, when there are none, a seal.
   absl::Status Sync();
   // Nothing is written from now on. `sequence` is the batch's; 0: there was none.
   void Fail(const absl::Status& status, uint64_t sequence);
@@ -63,6 +67,7 @@ class CommitPipeline {
   Store& store_;
   EffectReceiver& receiver_;
   Clock& clock_;
+  const absl::Duration seal_after_;
   const std::function<void(absl::Status)> on_failure_;
 
   mutable Mutex mu_;
@@ -78,6 +83,8 @@ class CommitPipeline {
   // Of the commit thread: writes that were acknowledged without fsync, since when.
   bool unsynced_ = false;
   absl::Duration unsynced_since_;
+  // Nothing in the log says yet that what was written last is on disk.
+  bool unsealed_ = false;
 };
 
 // What callers are told when nobody can know whether their command was committed.

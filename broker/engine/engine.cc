@@ -23,12 +23,13 @@ Engine::Engine(const EngineOptions& options, Store& store, EffectReceiver& recei
       store_(store),
       clock_(clock),
       mailbox_(options.mailbox_bytes),
-      pipeline_(store, receiver, clock, [this, on_failure = std::move(on_failure)](const absl::Status& status) {
-        mailbox_.Close(OutcomeUnknown(status));
-        failed_ = true;
-        mailbox_.Wake();
-        on_failure(status);
-      }) {}
+      pipeline_(store, receiver, clock, options.seal_after,
+                [this, on_failure = std::move(on_failure)](const absl::Status& status) {
+                  mailbox_.Close(OutcomeUnknown(status));
+                  failed_ = true;
+                  mailbox_.Wake();
+                  on_failure(status);
+                }) {}
 
 Engine::~Engine() { Stop(); }
 

@@ -22,6 +22,8 @@ struct EngineOptions {
   size_t mailbox_bytes = 64 << 20;
   // A batch takes at most about this many bytes of commands; the rest waits for the next.
   size_t batch_bytes = 1 << 20;
+  // See CommitPipeline.
+  absl::Duration seal_after = absl::Milliseconds(100);
 };
 
 // Drives one partition: takes all that waits in the mailbox, applies it, hands the batch to the commit thread, and

@@ -6,6 +6,7 @@
 
 #include "broker/rpc/fields.h"
 #include "common/coding.h"
+#include "common/random.h"
 #include "common/status.h"
 #include "common/status_grpc.h"
 #include "fmt/format.h"
@@ -86,7 +87,8 @@ absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const Ap
                      CheckSpan(FieldPath(at, "run_timeout"), spec.run_timeout(), kMilli, limits.run_timeout_max));
   }
   if (spec.has_retry_policy()) {
-    ASSIGN_OR_RETURN(task->retry_policy, ToRetryPolicy(FieldPath(at, "retry_policy"), spec.retry_policy(), limits));
+    ASSIGN_OR_RETURN(task->retry_change,
+                     ToRetryPolicyChange(FieldPath(at, "retry_policy"), spec.retry_policy(), limits));
   }
   if (spec.has_unique_key()) {
     const FieldPath field(at, "unique_key");
@@ -139,6 +141,15 @@ class TextBuffer {
   char* next_;
 };
 
+// Of what makes a task what it is. Not of the serialized spec: a client that sends a request again may order its
+// headers otherwise.
+uint64_t AddContent(uint64_t hash, const v1::TaskSpec& spec) {
+  for (const std::string* text : {&spec.queue(), &spec.type(), &spec.unique_key().key(), &spec.payload()}) {
+    hash = MixBits(hash ^ XXH3_64bits(text->data(), text->size()));  // with a seed, long texts would cost far more
+  }
+  return hash;
+}
+
 template <class PathOf>
 absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskSpec* const* specs, PathOf path_of,
                                                    const ApiLimits& limits, Time now) {
@@ -161,6 +172,7 @@ absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskS
     task.type = before != nullptr && before->type == spec.type() ? before->type : buffer.Copy(spec.type());
     task.unique_key = buffer.Copy(spec.unique_key().key());
     task.spec = buffer.Serialize(spec);
+    sized.command.content_hash = AddContent(sized.command.content_hash, spec);
   }
   sized.command.keepalive = buffer.keepalive();
   sized.bytes = sizeof(EnqueueCommand) + count * sizeof(NewTask) + size;
@@ -219,31 +231,30 @@ absl::StatusOr<RetryTaskCommand> ToCommand(const v1::RetryTaskRequest& request) 
   return command;
 }
 
-absl::StatusOr<RetryPolicy> ToRetryPolicy(const FieldPath& at, const v1::RetryPolicy& policy, const ApiLimits& limits) {
-  RetryPolicy result = limits.queue_defaults.retry_policy;
+absl::StatusOr<RetryPolicyChange> ToRetryPolicyChange(const FieldPath& at, const v1::RetryPolicy& policy,
+                                                      const ApiLimits& limits) {
+  RetryPolicyChange change;
   if (policy.max_attempts() != 0) {
     RETURN_IF_ERROR(CheckNumber(FieldPath(at, "max_attempts"), policy.max_attempts(), 1, limits.attempts));
-    result.max_attempts = static_cast<uint32_t>(policy.max_attempts());
+    change.max_attempts = static_cast<uint32_t>(policy.max_attempts());
   }
   if (policy.has_initial_backoff()) {
-    ASSIGN_OR_RETURN(result.initial_backoff, CheckSpan(FieldPath(at, "initial_backoff"), policy.initial_backoff(),
+    ASSIGN_OR_RETURN(change.initial_backoff, CheckSpan(FieldPath(at, "initial_backoff"), policy.initial_backoff(),
                                                        kMilli, limits.initial_backoff_max));
   }
   if (policy.multiplier() != 0) {
     RETURN_IF_ERROR(CheckReal(FieldPath(at, "multiplier"), policy.multiplier(), 1, 100));
-    result.multiplier = policy.multiplier();
+    change.multiplier = policy.multiplier();
   }
   if (policy.has_max_backoff()) {
-    ASSIGN_OR_RETURN(result.max_backoff, CheckSpan(FieldPath(at, "max_backoff"), policy.max_backoff(),
-                                                   result.initial_backoff, limits.postpone_max));
-  } else {
-    result.max_backoff = std::max(result.max_backoff, result.initial_backoff);
+    ASSIGN_OR_RETURN(change.max_backoff, CheckSpan(FieldPath(at, "max_backoff"), policy.max_backoff(),
+                                                   change.initial_backoff.value_or(kMilli), limits.postpone_max));
   }
   if (policy.has_jitter()) {
     RETURN_IF_ERROR(CheckReal(FieldPath(at, "jitter"), policy.jitter(), 0, 1));
-    result.jitter = policy.jitter();
+    change.jitter = policy.jitter();
   }
-  return result;
+  return change;
 }
 
 void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out) {

@@ -39,8 +39,8 @@ inline constexpr size_t kProducerIdBytes = 16;
 absl::StatusOr<CancelTaskCommand> ToCommand(const v1::CancelTaskRequest& request, const ApiLimits& limits);
 absl::StatusOr<RetryTaskCommand> ToCommand(const v1::RetryTaskRequest& request);
 
-absl::StatusOr<RetryPolicy> ToRetryPolicy(const FieldPath& field, const v1::RetryPolicy& policy,
-                                          const ApiLimits& limits);
+absl::StatusOr<RetryPolicyChange> ToRetryPolicyChange(const FieldPath& field, const v1::RetryPolicy& policy,
+                                                      const ApiLimits& limits);
 void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out);
 
 void ToProto(const EnqueueResult& result, v1::EnqueueResult* out);

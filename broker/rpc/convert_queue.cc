@@ -56,8 +56,9 @@ class SettingsReader {
     return absl::OkStatus();
   }
   absl::Status ReadRetryPolicy() {
-    ASSIGN_OR_RETURN(change_.retry_policy,
-                     ToRetryPolicy(FieldPath(at_, "retry_policy"), settings_.retry_policy(), limits_));
+    ASSIGN_OR_RETURN(const RetryPolicyChange change,
+                     ToRetryPolicyChange(FieldPath(at_, "retry_policy"), settings_.retry_policy(), limits_));
+    change_.retry_policy = change.On(limits_.queue_defaults.retry_policy);
     return absl::OkStatus();
   }
   absl::Status ReadResultRetention() {

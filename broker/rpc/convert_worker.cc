@@ -285,16 +285,6 @@ absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& re
   return work;
 }
 
-bool FillDelivery(const Delivery& delivery, v1::Delivery* out) {
-  out->set_task_id(delivery.task.ToString());
-  out->set_fencing_token(delivery.token.value());
-  out->set_attempt(static_cast<int32_t>(delivery.attempt));
-  out->set_max_attempts(static_cast<int32_t>(delivery.max_attempts));
-  SetTimestamp(delivery.create_time, out->mutable_create_time());
-  SetDuration(delivery.run_timeout, out->mutable_run_timeout());
-  return out->mutable_spec()->ParseFromArray(delivery.spec.data(), static_cast<int>(delivery.spec.size()));
-}
-
 void ToProto(const Refusal& refusal, v1::Refusal* out) {
   out->set_task_id(refusal.task.ToString());
   out->set_fencing_token(refusal.token.value());

@@ -33,8 +33,6 @@ absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& re
 // The request, its hello aside, says something.
 bool HasInput(const v1::WorkRequest& request);
 
-// False if the stored TaskSpec cannot be read.
-bool FillDelivery(const Delivery& delivery, v1::Delivery* out);
 void ToProto(const Refusal& refusal, v1::Refusal* out);
 void ToProto(const SessionWelcome& welcome, const ApiLimits& limits, const std::string& broker_version,
              v1::Welcome* out);

@@ -1,18 +1,10 @@
 #include "broker/rpc/grpc_server.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <cstring>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "common/logging.h"
 #include "common/status.h"
-#include "fmt/format.h"
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
@@ -52,20 +44,12 @@ void LogForGrpc(gpr_log_func_args* args) {
   }
 }
 
-absl::Status CheckReadable(std::string_view what, const std::string& file) {
-  if (access(file.c_str(), R_OK) == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("cannot read {} {}: {}", what, file, std::generic_category().message(errno)));
-}
-
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const std::optional<TlsOptions>& tls) {
   if (!tls) return grpc::InsecureServerCredentials();
-  RETURN_IF_ERROR(CheckReadable("the TLS certificate", tls->certificate_file));
-  RETURN_IF_ERROR(CheckReadable("the TLS key", tls->key_file));
+  RETURN_IF_ERROR(CheckTlsFiles(*tls));
   const auto refresh = static_cast<unsigned>(std::max<int64_t>(absl::ToInt64Seconds(tls->refresh_interval), 1));
   namespace experimental = grpc::experimental;
   const bool mutual = !tls->client_ca_file.empty();
-  if (mutual) RETURN_IF_ERROR(CheckReadable("the TLS client CA", tls->client_ca_file));
   auto provider = std::make_shared<experimental::FileWatcherCertificateProvider>(tls->key_file, tls->certificate_file,
                                                                                  tls->client_ca_file, refresh);
   experimental::TlsServerCredentialsOptions options(provider);
@@ -77,41 +61,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const s
   return experimental::TlsServerCredentials(options);
 }
 
-// gRPC says only that it cannot listen; trying it ourselves tells why.
-absl::Status WhyNotListening(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) {
-    return absl::InvalidArgumentError(fmt::format("'{}' is no address; write for instance 127.0.0.1:7420", address));
-  }
-  std::string host = address.substr(0, colon);
-  const std::string port = address.substr(colon + 1);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &found);
-  if (error != 0) {
-    return absl::InvalidArgumentError(fmt::format("cannot listen on {}: {}", address, gai_strerror(error)));
-  }
-  std::string reason = "gRPC gives no reason";
-  const int fd = socket(found->ai_family, found->ai_socktype, 0);
-  const int yes = 1;
-  if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) {
-    reason = std::generic_category().message(errno);
-  }
-  if (fd >= 0) close(fd);
-  freeaddrinfo(found);
-  return absl::UnavailableError(
-      fmt::format("cannot listen on {}: {}. Stop what listens there, or choose another address", address, reason));
-}
-
 void SetArguments(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.receive_message_bytes_max));
   builder->SetMaxSendMessageSize(-1);
-  // Without this a second broker could listen on the same port.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(options.metadata_bytes_max));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.streams_per_connection_max);
   // Our clients ping every 10 s to notice a dead connection; twice as often is still no flood.
@@ -134,38 +86,57 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   gpr_set_log_function(LogForGrpc);
   grpc::EnableDefaultHealthCheckService(true);
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
+                   Listener::Open(options.address, ConnectionsThatFit(options.connections_max)));
   // Names the plug-in's library, so that the linker keeps it.
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   if (!options.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
-  int port = 0;
-  builder.AddListeningPort(options.address, credentials, &port);
+  auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   SetArguments(options, &builder);
   grpc::ResourceQuota quota("broker");
   quota.Resize(options.buffer_bytes_max);
   builder.SetResourceQuota(quota);
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) return WhyNotListening(options.address);
-  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), port, std::move(service_names)));
+  if (server == nullptr) return absl::InternalError("gRPC cannot start its server");
+  return std::unique_ptr<GrpcServer>(
+      new GrpcServer(std::move(server), std::move(listener), std::move(acceptor), std::move(service_names)));
 }
 
-GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, int port, std::vector<std::string> service_names)
-    : server_(std::move(server)), port_(port), service_names_(std::move(service_names)) {
+GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::unique_ptr<Listener> listener,
+                       std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor,
+                       std::vector<std::string> service_names)
+    : server_(std::move(server)),
+      listener_(std::move(listener)),
+      acceptor_(std::move(acceptor)),
+      service_names_(std::move(service_names)) {
   SetServing(true);
+  listener_->Start([this](int fd) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = fd;
+    acceptor_->HandleNewConnection(&connection);
+  });
 }
 
 GrpcServer::~GrpcServer() { Stop(absl::ZeroDuration()); }
 
+int GrpcServer::port() const { return listener_->port(); }
+
 void GrpcServer::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
-  health->SetServingStatus(serving);
-  for (const std::string& name : service_names_) health->SetServingStatus(name, serving);
+  server_->GetHealthCheckService()->SetServingStatus(serving);
+  for (const std::string& name : service_names_) SetServing(name, serving);
+}
+
+void GrpcServer::SetServing(const std::string& service, bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus(service, serving);
 }
 
 void GrpcServer::Stop(absl::Duration grace) {
   if (std::exchange(stopped_, true)) return;
   SetServing(false);
+  listener_->Stop();
   server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(grace));
   server_->Wait();
 }

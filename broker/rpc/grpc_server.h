@@ -10,23 +10,18 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "broker/rpc/listener.h"
+#include "broker/rpc/tls_files.h"
 
 namespace grpc {
 class Server;
 class Service;
+namespace experimental {
+class ExternalConnectionAcceptor;
+}
 }  // namespace grpc
 
 namespace penstock::broker {
-
-// Files in PEM; read again when they change (replace the whole folder at once, by a symbolic link, so that key and
-// certificate fit).
-struct TlsOptions {
-  std::string certificate_file;
-  std::string key_file;
-  // Clients must show a certificate signed by one of these. Empty: clients show none.
-  std::string client_ca_file;
-  absl::Duration refresh_interval = absl::Seconds(10);
-};
 
 struct GrpcServerOptions {
   // host:port; port 0: any free one.
@@ -40,6 +35,8 @@ struct GrpcServerOptions {
   // What gRPC may hold for buffers of calls before it reads no more from connections.
   size_t buffer_bytes_max = 256 << 20;
   int streams_per_connection_max = 1'000;
+  // Connections at a time; what comes beyond them is closed at once. Fewer if the process may not open so many files.
+  size_t connections_max = 10'000;
 };
 
 // The listening gRPC server: any services, grpc.health.v1, and reflection if wanted. Owned by RpcEdge. Start and Stop
@@ -53,17 +50,22 @@ class GrpcServer {
                                                            std::vector<std::string> service_names);
   ~GrpcServer();
 
-  int port() const { return port_; }
+  int port() const;
   // What grpc.health.v1 says for every service and for "".
   void SetServing(bool serving);
+  // Only for this service.
+  void SetServing(const std::string& service, bool serving);
   // Takes no more calls; waits until those under way have ended, after `grace` by cancelling them. Safe twice.
   void Stop(absl::Duration grace);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, int port, std::vector<std::string> service_names);
+  GrpcServer(std::unique_ptr<grpc::Server> server, std::unique_ptr<Listener> listener,
+             std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor,
+             std::vector<std::string> service_names);
 
   const std::unique_ptr<grpc::Server> server_;
-  const int port_;
+  const std::unique_ptr<Listener> listener_;
+  const std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   const std::vector<std::string> service_names_;
   bool stopped_ = false;
 };

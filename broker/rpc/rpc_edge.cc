@@ -56,6 +56,8 @@ int RpcEdge::port() const { return parts_->server->port(); }
 
 void RpcEdge::SetServing(bool serving) { parts_->server->SetServing(serving); }
 
+void RpcEdge::SetTakingTasks(bool taking) { parts_->server->SetServing(v1::TaskService::service_full_name(), taking); }
+
 StatusFeed& RpcEdge::status() { return parts_->status; }
 
 const RateMeter& RpcEdge::rates() const { return parts_->rates; }

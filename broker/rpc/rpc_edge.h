@@ -40,6 +40,8 @@ class RpcEdge {
   int port() const;
   // What grpc.health.v1 says.
   void SetServing(bool serving);
+  // Only for the services that take tasks, so that probes of workers stay content while enqueues are refused.
+  void SetTakingTasks(bool taking);
   // Any thread; shared with the HTTP side.
   StatusFeed& status();
   const RateMeter& rates() const;

@@ -87,6 +87,9 @@ absl::StatusOr<bool> TaskReader::FillFromRecord(TaskId task, const TaskParts& pa
   SetTimestamp(record.create_time(), out->mutable_create_time());
   SetTimestamp(record.run_time(), out->mutable_run_time());
   out->set_attempt(static_cast<int32_t>(record.attempt()));
+  // Those before its last redrive do not count.
+  if (out->max_attempts() != 0)
+    out->set_max_attempts(out->max_attempts() + static_cast<int32_t>(record.attempt_base()));
   out->set_cancel_reason(record.cancel_reason());
   if (IsFinal(state)) {
     SetTimestamp(record.end_time(), out->mutable_end_time());
@@ -120,7 +123,13 @@ absl::StatusOr<bool> TaskReader::FillFromBlock(TaskId task, const TaskParts& par
     }
     if (!parts.payload) out->mutable_spec()->clear_payload();
   }
-  const Time run_at = block.extras(slot).run_at;
+  const SlotExtras& extras = block.extras(slot);
+  ASSIGN_OR_RETURN(const records::QueueRecord* queue, Queue(entry.queue));
+  out->set_priority(static_cast<int32_t>(entry.priority));
+  out->set_max_attempts(static_cast<int32_t>(extras.retry_policy ? extras.retry_policy->max_attempts
+                                                                 : queue->retry_policy().max_attempts()));
+  SetDuration(extras.run_timeout != 0 ? extras.run_timeout : queue->run_timeout(), out->mutable_run_timeout());
+  const Time run_at = extras.run_at;
   const Time run_time = run_at == 0 ? block.create_time() : run_at;
   out->set_state(ToProto(StateAt(State::kScheduled, run_time, now_)));
   SetTimestamp(block.create_time(), out->mutable_create_time());
@@ -211,6 +220,10 @@ void TaskReader::FillEnd(const TaskSnapshot& snapshot, const TaskParts& parts, v
     if (out->spec().has_priority()) left.set_priority(out->spec().priority());
     *out->mutable_spec() = std::move(left);
   }
+  if (!keeps_spec) {
+    out->clear_max_attempts();
+    out->clear_run_timeout();
+  }
   out->set_state(ToProto(snapshot.state));
   out->set_attempt(static_cast<int32_t>(snapshot.attempt));
   SetTimestamp(snapshot.end_time, out->mutable_end_time());
@@ -221,9 +234,11 @@ void TaskReader::FillEnd(const TaskSnapshot& snapshot, const TaskParts& parts, v
 }
 
 absl::Status TaskReader::FillNames(QueueId queue, TypeId type, uint32_t priority, v1::Task* out) {
-  ASSIGN_OR_RETURN(*out->mutable_spec()->mutable_queue(), QueueName(queue));
+  ASSIGN_OR_RETURN(const records::QueueRecord* record, Queue(queue));
+  out->mutable_spec()->set_queue(record->name());
   ASSIGN_OR_RETURN(*out->mutable_spec()->mutable_type(), TypeName(type));
   out->mutable_spec()->set_priority(static_cast<int32_t>(priority));
+  out->set_priority(static_cast<int32_t>(priority));
   return absl::OkStatus();
 }
 
@@ -278,15 +293,16 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> TaskReader::Block(BlockId block
   return last_block_;
 }
 
-absl::StatusOr<std::string> TaskReader::QueueName(QueueId queue) {
-  std::string& name = queue_names_[queue];
-  if (name.empty()) {
+absl::StatusOr<const records::QueueRecord*> TaskReader::Queue(QueueId queue) {
+  std::unique_ptr<records::QueueRecord>& kept = queues_[queue];
+  if (kept == nullptr) {
     auto record = GetRecord<records::QueueRecord>(*store_, Family::kMeta, keys_.Queue(queue));
-    if (record.ok()) name = record->name();
-    // A finished task may outlive its queue.
+    // A finished task may outlive its queue, which has no name and no settings then.
     if (!record.ok() && !absl::IsNotFound(record.status())) return record.status();
+    kept = std::make_unique<records::QueueRecord>();
+    if (record.ok()) *kept = *std::move(record);
   }
-  return name;
+  return kept.get();
 }
 
 absl::StatusOr<std::string> TaskReader::TypeName(TypeId type) {

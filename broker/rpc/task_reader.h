@@ -62,7 +62,8 @@ class TaskReader {
   void FillEnd(const TaskSnapshot& snapshot, const TaskParts& parts, v1::Task* out);
   absl::Status FillNames(QueueId queue, TypeId type, uint32_t priority, v1::Task* out);
   absl::Status FillAttempts(TaskId task, v1::Task* out);
-  absl::StatusOr<std::string> QueueName(QueueId queue);
+  // Lives as long as this.
+  absl::StatusOr<const records::QueueRecord*> Queue(QueueId queue);
   absl::StatusOr<std::string> TypeName(TypeId type);
 
   const std::unique_ptr<StoreReader> store_;
@@ -70,7 +71,7 @@ class TaskReader {
   const Time now_;
   // A list meets the same few again and again.
   std::shared_ptr<const TaskBlock> last_block_;
-  absl::flat_hash_map<QueueId, std::string> queue_names_;
+  absl::flat_hash_map<QueueId, std::unique_ptr<records::QueueRecord>> queues_;
   absl::flat_hash_map<TypeId, std::string> type_names_;
 };
 

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "broker/rpc/convert_worker.h"
+#include "broker/rpc/delivery_wire.h"
 #include "broker/rpc/fields.h"
-#include "common/logging.h"
 #include "common/random.h"
 #include "common/status.h"
 #include "common/status_grpc.h"
@@ -230,28 +230,12 @@ void WorkStream::FillResponse(const WorkStreamOutbox::Frame& frame) {
   const SessionMessage& message = frame.message;
   response_.Clear();
   if (message.welcome) ToProto(*message.welcome, context_.limits, context_.version, response_.mutable_welcome());
-  for (const Delivery& delivery : message.deliveries) {
-    if (FillDelivery(delivery, response_.add_deliveries())) continue;
-    response_.mutable_deliveries()->RemoveLast();
-    RejectUnreadable(delivery);
-  }
+  for (const Delivery& delivery : message.deliveries) AddDelivery(delivery, &response_);
   response_.set_acknowledged_frame(message.acknowledged_frame);
   for (const Refusal& refusal : message.refusals) ToProto(refusal, response_.add_refusals());
   for (const v1::Refusal& refusal : frame.invalid) *response_.add_refusals() = refusal;
   for (TaskId task : message.cancelled_tasks) response_.add_cancelled_task_ids(task.ToString());
   response_.set_drain(message.drain);
-}
-
-void WorkStream::RejectUnreadable(const Delivery& delivery) {
-  LogFor("rpc").error("stored task is unreadable task={}", delivery.task.ToString());
-  SessionInput input;
-  input.stream = ticket_;
-  TaskOutcome& outcome = input.outcomes.emplace_back();
-  outcome.task = delivery.task;
-  outcome.token = delivery.token;
-  outcome.kind = OutcomeKind::kRejected;
-  outcome.error = {"DATA_LOSS", "the stored task cannot be read", {}};
-  poster_.Post(std::move(input), kSmallCommandBytes, shared_from_this());
 }
 
 void WorkStream::OnDone() {

@@ -58,8 +58,6 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   // Tells the core, once, that the stream ended without the core's doing.
   void LeaveSession();
   void FillResponse(const WorkStreamOutbox::Frame& frame);
-  // A stored task that cannot be read cannot be run: it is rejected in the worker's name.
-  void RejectUnreadable(const Delivery& delivery);
   bool MayReadLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts whatever may be started.
   void Pump();

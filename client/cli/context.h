@@ -24,7 +24,7 @@ enum class ColorMode { kAuto, kAlways, kNever };
 
 // The options that every command has.
 struct Globals {
-  std::string endpoint = "localhost:7420";
+  std::string endpoint = "127.0.0.1:7420";
   // Not given: 10 s a call, and no limit for commands that wait for tasks.
   std::optional<absl::Duration> timeout;
   Format format = Format::kTable;
@@ -61,6 +61,7 @@ class CommandContext {
 
   Globals globals;
   Console& console;
+  bool yaml_begun = false;  // an object was printed as YAML: the next is another document
 
  private:
   std::unique_ptr<Connection> connection_;

@@ -2,7 +2,7 @@
 """Enqueues a task and waits for its result, with generated stubs alone.
 
 protoc -I proto --python_out=gen --grpc_out=gen --plugin=protoc-gen-grpc=/usr/bin/grpc_python_plugin proto/penstock/v1/*.proto
-PYTHONPATH=gen ./enqueue_and_wait.py localhost:7420 texts text.upper hello
+PYTHONPATH=gen ./enqueue_and_wait.py 127.0.0.1:7420 texts text.upper hello
 """
 import sys
 import uuid

@@ -2,7 +2,7 @@
 // JUnit XML file, and one for all of them together. A worker with the report plug-in makes them; deploy/demo runs it
 // all.
 //
-//   report_demo --broker localhost:7420 --out reports results/*.xml
+//   report_demo --broker 127.0.0.1:7420 --out reports results/*.xml
 
 #include <filesystem>
 #include <future>
@@ -89,7 +89,7 @@ int Run(const std::string& broker, const std::string& out, const std::vector<std
 
 int main(int argc, char** argv) {
   CLI::App app("Enqueues report.generate tasks and waits for the reports.", "report_demo");
-  std::string broker = "localhost:7420";
+  std::string broker = "127.0.0.1:7420";
   std::string out = "reports";
   std::vector<std::string> files;
   app.add_option("--broker", broker, "host:port of the broker")->capture_default_str();

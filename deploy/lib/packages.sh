@@ -12,7 +12,7 @@ build_packages=(
   libcpp-httplib-dev libssl-dev zlib1g-dev libbrotli-dev          # HTTP and what it is compiled with
   prometheus-cpp-dev                                              # metrics
   libexpat1-dev                                                   # JUnit XML
-  libgtest-dev libgmock-dev python3                               # tests
+  libgtest-dev libgmock-dev python3 valgrind                      # tests
 )
 
 # For the rest of deploy/test.

@@ -106,6 +106,50 @@ TEST_F(DaemonsTest, NothingAcknowledgedIsLostWhenTheBrokerIsKilledAgainAndAgain)
   EXPECT_EQ(runs, static_cast<int>(ids.size()));
 }
 
+TEST_F(DaemonsTest, TasksThatRunWhileTheBrokerIsKilledAreReclaimedAndFinishOnce) {
+  StartBroker();
+  auto client = Connect();
+  WorkerOptions options;
+  options.broker = address();
+  options.queues = {"q"};
+  options.concurrency = 3;
+  Worker worker(options);
+  std::atomic<int> runs = 0;
+  std::atomic<bool> open = false;
+  worker.RegisterRaw("gate", [&](TaskContext& context, std::string_view) {
+    ++runs;
+    open.wait(false);
+    return Outcome::Done(std::to_string(context.attempt()));
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  // Three run, three wait with the worker, the others with the broker.
+  std::vector<TaskId> ids;
+  for (int i = 0; i < 10; ++i) ids.push_back(client->Enqueue("q", "gate", "").value());
+  while (runs < 3) std::this_thread::yield();
+  for (int i = 0; i < 2; ++i) {
+    // Killed once the broker knows that they run.
+    for (int running = 0; running < 3;) {
+      running = 0;
+      for (const TaskId id : ids) {
+        const TaskInfo task = client->GetTask(id).value();
+        running += task.state == TaskState::kRunning && !task.attempts.empty() ? 1 : 0;
+      }
+    }
+    KillBroker();
+    StartBroker();
+  }
+  open = true;
+  open.notify_all();
+  for (const TaskId id : ids) {
+    auto result = client->Wait<std::string>(id, kLong);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(*result, "1");
+    EXPECT_EQ(client->GetTask(id)->attempts.size(), 1u);
+  }
+  worker.Stop();
+  EXPECT_EQ(runs, 10);
+}
+
 TEST_F(DaemonsTest, TasksOfAKilledWorkerRunElsewhereAfterTheGrace) {
   StartBroker({"--sessions.grace", "1s"});
   auto client = Connect();

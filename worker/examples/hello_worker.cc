@@ -1,6 +1,6 @@
 // hello_worker [BROKER]: greets whoever the payload names, until SIGTERM or Ctrl-C.
 //
-//   hello_worker localhost:7420 &
+//   hello_worker 127.0.0.1:7420 &
 //   penstock enqueue hello hello.greet World --wait
 
 #include <iostream>

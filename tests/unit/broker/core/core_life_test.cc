@@ -1,5 +1,6 @@
 #include <string>
 
+#include "common/status_details.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/core_driver.h"
@@ -140,6 +141,47 @@ TEST_F(CoreLifeTest, UniqueKeyIsHeldUntilTheTaskIsFinished) {
   const Ticket stream = Connect(1);
   Report(stream, Outcome(delivered_.at(0), OutcomeKind::kCompleted));
   EXPECT_FALSE(Enqueue(task)[0].duplicate);
+}
+
+TEST_F(CoreLifeTest, WhatATaskDoesNotSayOfItsPolicyIsTheQueues) {
+  QueueCommand create;
+  create.ticket = driver_.NewTicket();
+  create.queue = "q";
+  create.settings.retry_policy = RetryPolicy{.max_attempts = 7, .initial_backoff = 10 * kSecond, .jitter = 1};
+  driver_.Step(Command(create));
+  NewTask task = Plain();
+  task.retry_change.jitter = 0;
+  const Ticket stream = Connect(10);
+  Enqueue(task);
+  EXPECT_EQ(delivered_[0].max_attempts, 7u);
+  Report(stream, Outcome(delivered_[0], OutcomeKind::kFailed));
+  Keep(driver_.Advance(9 * kSecond));
+  EXPECT_EQ(delivered_.size(), 1u);
+  Keep(driver_.Advance(2 * kSecond));
+  EXPECT_EQ(delivered_.size(), 2u) << "ten seconds, without jitter";
+}
+
+TEST(RetryPolicyChangeTest, LongerInitialBackoffRaisesTheMaximum) {
+  RetryPolicyChange change;
+  EXPECT_TRUE(change.empty());
+  change.initial_backoff = 2 * kHour;
+  EXPECT_FALSE(change.empty());
+  EXPECT_EQ(change.On(RetryPolicy()), (RetryPolicy{.initial_backoff = 2 * kHour, .max_backoff = 2 * kHour}));
+}
+
+TEST_F(CoreLifeTest, RequestIdOfAnotherRequestIsRefused) {
+  EnqueueCommand command;
+  command.ticket = driver_.NewTicket();
+  command.request_id = {1, 2};
+  command.content_hash = 11;
+  command.tasks = {Plain()};
+  ASSERT_TRUE(driver_.Step(Command(command)).replies.at(0).status.ok());
+  const Effects again = driver_.Step(Command(command));
+  EXPECT_TRUE(again.replies.at(0).status.ok()) << "the same request, repeated";
+  command.content_hash = 12;
+  const absl::Status status = driver_.Step(Command(command)).replies.at(0).status;
+  EXPECT_EQ(FieldOf(status), "request_id") << status;
+  EXPECT_EQ(Counters().available, 1u);
 }
 
 TEST_F(CoreLifeTest, FailedAttemptsBackOffAndDieWithTheirReason) {

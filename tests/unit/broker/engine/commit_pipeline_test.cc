@@ -18,10 +18,13 @@ using ::testing::IsEmpty;
 
 enum class Durability { kSync, kRelaxed };
 
+// Longer than any test.
+constexpr absl::Duration kNoSeal = absl::Hours(1);
+
 class CommitPipelineTest : public ::testing::Test {
  protected:
   CommitPipelineTest()
-      : pipeline_(store_, receiver_, clock_, [this](const absl::Status& status) {
+      : pipeline_(store_, receiver_, clock_, kNoSeal, [this](const absl::Status& status) {
           MutexLock lock(mu_);
           failures_.push_back(status);
           failed_.SignalAll();
@@ -182,7 +185,7 @@ TEST_F(CommitPipelineTest, StopWritesWhatWasSubmittedAndSyncsWhatWasRelaxed) {
 TEST_F(CommitPipelineTest, StopIsSafeTwiceAndWithoutStart) {
   pipeline_.Stop();
   pipeline_.Stop();
-  CommitPipeline other(store_, receiver_, clock_, [](const absl::Status&) {});
+  CommitPipeline other(store_, receiver_, clock_, kNoSeal, [](const absl::Status&) {});
   other.Start();
   other.Stop();
   other.Stop();
@@ -260,6 +263,27 @@ TEST_F(CommitPipelineTest, FiguresCountCommitsSyncsBytesAndTheTimeTheyTook) {
   EXPECT_EQ(stats.latency_counts[8], 1u);  // up to 5 ms
   EXPECT_EQ(stats.latency_p50, absl::Milliseconds(3));
   EXPECT_EQ(stats.latency_p99, absl::Milliseconds(3));
+}
+
+TEST_F(CommitPipelineTest, WithNothingElseToWriteTheLastCommitIsSealedOnce) {
+  CommitPipeline sealing(store_, receiver_, clock_, absl::Milliseconds(1), [](const absl::Status&) {});
+  sealing.Start();
+  sealing.Submit(Batch(1));
+  store_.AwaitSyncs(2);
+  EXPECT_EQ(store_.commits(), 1u) << "the seal writes nothing";
+  sealing.Submit(Batch(2));
+  store_.AwaitSyncs(4);
+  sealing.Stop();
+  EXPECT_EQ(store_.attempts(), 4u) << "no seal of a seal";
+}
+
+TEST_F(CommitPipelineTest, RelaxedCommitIsSyncedAndThenSealed) {
+  CommitPipeline sealing(store_, receiver_, clock_, absl::Milliseconds(1), [](const absl::Status&) {});
+  sealing.Start();
+  sealing.Submit(Batch(1, Durability::kRelaxed));
+  store_.AwaitSyncs(2);
+  sealing.Stop();
+  EXPECT_EQ(store_.attempts(), 3u);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ class EngineTest : public ::testing::Test {
   absl::Status AwaitFailure();
   size_t failure_count() const;
 
-  EngineOptions options_;
+  EngineOptions options_{.core = {}, .seal_after = absl::Hours(1)};  // tests count what is written
   ManualClock clock_;
   GatedStore store_;
   EffectRecorder answers_{store_};

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/rpc/page_token.h"
 #include "common/status_grpc.h"
 #include "gtest/gtest.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
@@ -121,6 +122,60 @@ TEST_F(AdminServiceTest, QueuesComeInPagesByName) {
   EXPECT_EQ(response.next_page_token(), "");
   request.set_page_size(1'001);
   EXPECT_EQ(FieldOf(FromGrpc(Call(&Stub::ListQueues, request, &response))), "page_size");
+}
+
+TEST_F(AdminServiceTest, PageOfQueuesGoesOnWhereADeletedQueueWas) {
+  v1::ListQueuesRequest request;
+  request.set_page_size(2);
+  v1::ListQueuesResponse response;
+  ASSERT_TRUE(Call(&Stub::ListQueues, request, &response).ok());
+  ASSERT_EQ(response.queues(1).name(), "b");
+  request.set_page_token(response.next_page_token());
+  status_.queues.erase(status_.queues.begin() + 1);
+  response.Clear();
+  ASSERT_TRUE(Call(&Stub::ListQueues, request, &response).ok());
+  ASSERT_EQ(response.queues_size(), 1);
+  EXPECT_EQ(response.queues(0).name(), "c");
+}
+
+TEST_F(AdminServiceTest, QueuesWhoseNamesBeginAlikeAreToldApart) {
+  status_.queues.resize(3);
+  for (uint32_t i = 0; i < 3; ++i) {
+    status_.queues[i].id = QueueId(9 - i);
+    status_.queues[i].name = "customer-number-" + std::to_string(i);
+  }
+  v1::ListQueuesRequest request;
+  request.set_page_size(1);
+  for (const std::string name : {"customer-number-0", "customer-number-1", "customer-number-2"}) {
+    v1::ListQueuesResponse response;
+    ASSERT_TRUE(Call(&Stub::ListQueues, request, &response).ok());
+    ASSERT_EQ(response.queues_size(), 1);
+    EXPECT_EQ(response.queues(0).name(), name);
+    request.set_page_token(response.next_page_token());
+  }
+  EXPECT_EQ(request.page_token(), "");
+}
+
+TEST_F(AdminServiceTest, TokensOfOtherListsAreRefused) {
+  v1::ListQueuesRequest queues;
+  v1::ListQueuesResponse queues_response;
+  queues.set_page_size(1);
+  ASSERT_TRUE(Call(&Stub::ListQueues, queues, &queues_response).ok());
+  v1::ListWorkersRequest workers;
+  v1::ListWorkersResponse workers_response;
+  workers.set_page_size(1);
+  ASSERT_TRUE(Call(&Stub::ListWorkers, workers, &workers_response).ok());
+  const std::string of_queues = queues_response.next_page_token();
+  const std::string of_workers = workers_response.next_page_token();
+  const std::string of_tasks = PageToken{.phase = 1, .place = {1, 2, 3}}.ToString();
+  for (const std::string& token : {std::string("a"), of_tasks, of_workers}) {
+    queues.set_page_token(token);
+    EXPECT_EQ(FieldOf(FromGrpc(Call(&Stub::ListQueues, queues, &queues_response))), "page_token") << token;
+  }
+  for (const std::string& token : {std::string("1"), of_tasks, of_queues}) {
+    workers.set_page_token(token);
+    EXPECT_EQ(FieldOf(FromGrpc(Call(&Stub::ListWorkers, workers, &workers_response))), "page_token") << token;
+  }
 }
 
 TEST_F(AdminServiceTest, WorkersComeInPagesByNumber) {

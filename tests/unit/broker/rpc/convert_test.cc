@@ -119,8 +119,17 @@ std::vector<FieldCase> FieldCases() {
       {"retry_policy.max_backoff",
        [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 365 * kDaySeconds); },
        [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 365 * kDaySeconds + 1); }},
-      {"retry_policy.max_backoff", [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 1); },
-       [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 0, 999'000'000); }},
+      {"retry_policy.max_backoff", [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 0, 1'000'000); },
+       [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 0, 999'000); }},
+      {"retry_policy.max_backoff",
+       [](Spec s) {
+         Set(s->mutable_retry_policy()->mutable_initial_backoff(), 2);
+         Set(s->mutable_retry_policy()->mutable_max_backoff(), 2);
+       },
+       [](Spec s) {
+         Set(s->mutable_retry_policy()->mutable_initial_backoff(), 2);
+         Set(s->mutable_retry_policy()->mutable_max_backoff(), 1, 999'000'000);
+       }},
       {"retry_policy.jitter", [](Spec s) { s->mutable_retry_policy()->set_jitter(1); },
        [](Spec s) { s->mutable_retry_policy()->set_jitter(1.01); }},
       {"retry_policy.jitter", [](Spec s) { s->mutable_retry_policy()->set_jitter(0); },
@@ -211,9 +220,10 @@ TEST(ConvertTest, CommandCarriesWhatTheCoreDecidesBy) {
   EXPECT_EQ(task.delay, kSecond + 1);
   EXPECT_EQ(task.expire_at, 1'900'000'000 * kSecond);
   EXPECT_EQ(task.run_timeout, 60 * kSecond);
-  ASSERT_TRUE(task.retry_policy.has_value());
-  EXPECT_EQ(*task.retry_policy,
-            (RetryPolicy{.max_attempts = 3, .initial_backoff = 7'200 * kSecond, .max_backoff = 7'200 * kSecond}));
+  RetryPolicyChange change;
+  change.max_attempts = 3;
+  change.initial_backoff = 7'200 * kSecond;
+  EXPECT_EQ(task.retry_change, change);
   EXPECT_EQ(task.unique_key, "u");
   EXPECT_EQ(task.unique_window, 5 * kSecond);
   EXPECT_EQ(task.result_retention, std::optional<Span>(0));

@@ -1,11 +1,17 @@
 #include "broker/rpc/grpc_server.h"
 
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fmt/format.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -74,6 +80,10 @@ TEST_F(GrpcServerTest, HealthIsAnsweredForEveryService) {
   server_->SetServing(false);
   EXPECT_EQ(Health(""), "NOT_SERVING");
   EXPECT_EQ(Health(kTaskService), "NOT_SERVING");
+  server_->SetServing(true);
+  server_->SetServing(kTaskService, false);
+  EXPECT_EQ(Health(""), "SERVING");
+  EXPECT_EQ(Health(kTaskService), "NOT_SERVING");
 }
 
 TEST_F(GrpcServerTest, ReflectionIsAnsweredOnlyWhenItIsOn) {
@@ -126,6 +136,82 @@ std::string ReadFile(const std::string& file) {
   std::ostringstream text;
   text << std::ifstream(file).rdbuf();
   return text.str();
+}
+
+TEST_F(GrpcServerTest, TlsFileThatIsNoPemIsNamed) {
+  const testing::TempFolder folder;
+  const std::string certificate = folder / "cert.pem";
+  const std::string key = folder / "key.pem";
+  std::ofstream(certificate) << "this is no certificate\n";
+  std::ofstream(key) << "this is no key\n";
+  GrpcServerOptions options = {.address = "127.0.0.1:0"};
+  options.tls = TlsOptions{certificate, key, ""};
+  auto server = GrpcServer::Start(options, {&service_}, {});
+  ASSERT_FALSE(server.ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(server.status())) << server.status();
+  EXPECT_NE(std::string(server.status().message()).find(certificate), std::string::npos) << server.status();
+}
+
+int ConnectTo(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  return fd;
+}
+
+// Blocks until the other side has closed the connection.
+void AwaitClosed(int fd) {
+  char byte;
+  while (read(fd, &byte, 1) > 0) {
+  }
+}
+
+TEST_F(GrpcServerTest, ConnectionsBeyondTheLimitAreClosedAtOnceUntilOthersEnd) {
+  GrpcServerOptions options = {.address = "127.0.0.1:0"};
+  options.connections_max = 16;
+  Start(options);
+  std::vector<int> silent;
+  for (int i = 0; i < 16; ++i) silent.push_back(ConnectTo(server_->port()));
+  // They were taken when the server greets them.
+  for (int fd : silent) {
+    char byte;
+    EXPECT_EQ(read(fd, &byte, 1), 1);
+  }
+  const int beyond = ConnectTo(server_->port());
+  AwaitClosed(beyond);
+  close(beyond);
+  for (int fd : silent) close(fd);
+  // The channel tries again until there is room.
+  EXPECT_TRUE(channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::minutes(2)));
+  EXPECT_EQ(Health(""), "SERVING");
+}
+
+// CVE-2023-4785: gRPC's own listener is deaf for ever after this.
+TEST_F(GrpcServerTest, LackOfFileDescriptorsIsSurvived) {
+  Start();
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  std::vector<int> waiting;
+  for (int i = 0; i < 40; ++i) waiting.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(waiting.back()) + 1;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(server_->port()));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // Refused one by one: no descriptor is left to take them.
+  for (int fd : waiting) {
+    EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    AwaitClosed(fd);
+  }
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  for (int fd : waiting) close(fd);
+  EXPECT_TRUE(channel_->WaitForConnected(std::chrono::system_clock::now() + std::chrono::minutes(2)));
+  EXPECT_EQ(Health(""), "SERVING");
 }
 
 TEST_F(GrpcServerTest, TlsWithClientCertificatesLetsInThoseWhoHaveOne) {

@@ -40,6 +40,8 @@ class TaskReaderTest : public EdgeFixture {
     CommitBatch batch;
     records::QueueRecord queue;
     queue.set_name("mail");
+    queue.mutable_retry_policy()->set_max_attempts(7);
+    queue.set_run_timeout(kMinute);
     Put(&batch, Family::kMeta, keys_.Queue(kQueue), queue);
     records::TypeRecord type;
     type.set_name("mail.send");
@@ -76,6 +78,8 @@ class TaskReaderTest : public EdgeFixture {
       NewTask task;
       task.spec = bytes;
       if (slot == 2) task.run_at = now_ + kHour;
+      if (slot == 3) task.retry_policy = RetryPolicy{.max_attempts = 4};
+      if (slot == 3) task.run_timeout = 9 * kSecond;
       builder.Add(entry, task, now_ - kHour);
     }
     const std::string key = keys_.Block(kBlock);
@@ -261,6 +265,17 @@ TEST_F(TaskReaderTest, WaitingTaskIsReadFromItsBlock) {
   EXPECT_EQ(task.attempt(), 0);
   ASSERT_TRUE(Get(Slot(1), &task, true).ok());
   EXPECT_EQ(task.spec().payload(), "payload");
+}
+
+TEST_F(TaskReaderTest, WhatIsInForceIsTheTasksOwnOrItsQueues) {
+  v1::Task task;
+  ASSERT_TRUE(Get(Slot(1), &task).ok());
+  EXPECT_EQ(task.max_attempts(), 7);
+  EXPECT_EQ(task.run_timeout().seconds(), 60);
+  EXPECT_EQ(task.priority(), 5);
+  ASSERT_TRUE(Get(Slot(3), &task).ok());
+  EXPECT_EQ(task.max_attempts(), 4);
+  EXPECT_EQ(task.run_timeout().seconds(), 9);
 }
 
 TEST_F(TaskReaderTest, ScheduledTaskIsAvailableOnceItsTimeHasCome) {

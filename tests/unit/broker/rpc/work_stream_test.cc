@@ -142,19 +142,6 @@ TEST_F(WorkStreamTest, DeliveriesCarryTheStoredSpec) {
   EXPECT_TRUE(response.drain());
 }
 
-TEST_F(WorkStreamTest, UnreadableSpecIsRejectedInTheWorkersName) {
-  Connect();
-  SessionMessage message = Message();
-  message.deliveries.push_back(MakeDelivery(kTask, "\xFF\xFF"));
-  message.acknowledged_frame = 1;
-  door.Send(std::move(message));
-  EXPECT_EQ(Read().deliveries_size(), 0);
-  const auto input = door.Take<SessionInput>();
-  ASSERT_EQ(input.outcomes.size(), 1u);
-  EXPECT_EQ(input.outcomes[0].kind, OutcomeKind::kRejected);
-  EXPECT_EQ(input.outcomes[0].token, FencingToken(9));
-}
-
 TEST_F(WorkStreamTest, ResultThatIsTooLargeBecomesAFailureAndARefusal) {
   Connect();
   v1::WorkRequest request;

@@ -279,6 +279,30 @@ TEST_F(WalRotTest, ZeroedPageOfSyncedCommitsIsRefused) {
   }
 }
 
+TEST_F(WalRotTest, DamageToTheLastCommitIsRefusedOnceAnEmptyOneFollowedIt) {
+  ASSERT_TRUE(OpenWithLog(content_).ok());
+  ASSERT_TRUE(store_->Commit(history_.Commit(kCommits + 1), /*sync=*/true).ok());
+  std::string log;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "db")) {
+    if (entry.path().extension() == ".log") log = entry.path();
+  }
+  const auto last_byte = std::filesystem::file_size(log) - 1;
+  ASSERT_TRUE(store_->Commit(CommitBatch(), /*sync=*/true).ok());
+  // As after kill -9: nothing was closed.
+  std::filesystem::copy(folder_ / "db", folder_ / "killed");
+  store_.reset();
+  std::filesystem::remove_all(folder_ / "db");
+  std::filesystem::copy(folder_ / "killed", folder_ / "db");
+  std::fstream file(log, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(last_byte));
+  const char rotten = static_cast<char>(file.get() ^ 1);
+  file.seekp(static_cast<std::streamoff>(last_byte));
+  file.put(rotten);
+  file.close();
+  const absl::Status status = Open();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+}
+
 TEST_F(WalRotTest, TornTailIsCutAndReported) {
   ASSERT_TRUE(OpenWithLog(content_ + std::string(5'000, '\0')).ok());
   EXPECT_EQ(report_.step, 3);
