@@ -15,6 +15,12 @@ constexpr size_t kLogBytesMax = 64 << 10;
 constexpr size_t kProgressTextMax = 1 << 10;
 constexpr size_t kErrorTypeMax = 256;
 constexpr size_t kErrorTextMax = 16 << 10;
+// After so many short runs in a row the next is expected to be short, too: its start waits for so long, and mostly
+// travels with its outcome then, in one message instead of two. Not sooner: a task that crashes its worker again and
+// again must be known to have started, or no attempt would be counted, and a worker that was just started knows
+// nothing.
+constexpr int kShortRuns = 16;
+constexpr absl::Duration kShortRun = absl::Milliseconds(5);
 // A task that waits for a free slot for so long may start sooner elsewhere.
 constexpr absl::Duration kWaitMax = absl::Seconds(1);
 // What one more part of a frame takes besides its texts.
@@ -162,6 +168,7 @@ bool WorkerCore::OnStart(TaskId id, uint64_t token, absl::Duration now) {
     task->deadline = now + task->run_timeout;
     deadlines_.emplace(task->deadline, id);
   }
+  if (starts_.empty()) starts_due_ = short_runs_ >= kShortRuns ? now + kShortRun : now;
   starts_.emplace_back(id, token);
   TrimWaiting();
   return true;
@@ -171,6 +178,7 @@ void WorkerCore::OnFinish(TaskId id, uint64_t token, Outcome outcome, absl::Dura
   prefetch_.OnFinish(now);
   if (Task* task = Find(id, token)) {
     --running_;
+    short_runs_ = now - task->start < kShortRun ? std::min(short_runs_ + 1, kShortRuns) : 0;
     Report(id, *task, std::move(outcome), now);
     task->started = false;  // its handler holds no slot any more
     Drop(id, false);
@@ -276,6 +284,7 @@ void WorkerCore::HandBackSurplus(absl::Duration now) {
 absl::Duration WorkerCore::NextDeadline() const {
   absl::Duration next = connected_ ? last_sent_ + lease_ / 3 : absl::InfiniteDuration();
   if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  if (!starts_.empty() && connected_) next = std::min(next, starts_due_);
   // What it may hold for long needs no look.
   if (static_cast<int>(waiting_.size()) > prefetch_.least()) next = std::min(next, waiting_.front().since + kWaitMax);
   return next;
@@ -326,7 +335,7 @@ bool WorkerCore::WantsFrame(absl::Duration now) const {
   // Credit alone is worth a message when a fair part of it has gathered; otherwise it travels with the outcomes that
   // freed it.
   const int credit = FreeCredit();
-  return !pending_.empty() || !starts_.empty() || !progress_.empty() || !logs_.empty() || stuck_changed_ ||
+  return !pending_.empty() || StartsAreDue(now) || !progress_.empty() || !logs_.empty() || stuck_changed_ ||
          draining_ != draining_told_ || now - last_sent_ >= lease_ / 3 || (credit_due_ && !draining_) ||
          (credit > 0 && (outstanding_credit_ == 0 || credit * 4 >= Capacity()));
 }

@@ -175,6 +175,7 @@ class WorkerCore {
   // Forgets those at the front that wait no more.
   void TrimWaiting();
   void HandBackSurplus(absl::Duration now);
+  bool StartsAreDue(absl::Duration now) const { return !starts_.empty() && now >= starts_due_; }
   int FreeCredit() const;
   void TakeReports(size_t bytes, size_t* size, Frame* frame);
 
@@ -198,7 +199,9 @@ class WorkerCore {
   bool stuck_changed_ = false;
   std::set<std::pair<absl::Duration, TaskId>> deadlines_;  // of started tasks
 
-  std::vector<LeaseKey> starts_;
+  std::vector<LeaseKey> starts_;  // not told yet
+  absl::Duration starts_due_;     // when they are worth a message of their own
+  int short_runs_ = 0;            // in a row, the last ones
   std::deque<OutcomeReport> pending_;
   std::deque<std::pair<uint64_t, std::deque<OutcomeReport>>> unacknowledged_;  // by frame
   uint64_t next_frame_ = 1;

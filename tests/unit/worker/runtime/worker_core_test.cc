@@ -38,9 +38,7 @@ class WorkerCoreTest : public ::testing::Test {
     return options;
   }
   WorkerCore::Frame Frame(absl::Duration now = kStart) { return core_.BuildFrame(now, 1 << 20); }
-  bool Deliver(const TaskDelivery& task, absl::Duration now = kStart) {
-    return core_.OnDelivery(task, now, &cancels_);
-  }
+  bool Deliver(const TaskDelivery& task, absl::Duration now = kStart) { return core_.OnDelivery(task, now, &cancels_); }
   void Run(uint32_t n, absl::Duration now = kStart) {
     ASSERT_TRUE(Deliver(Delivery(n)));
     ASSERT_TRUE(core_.OnStart(Task(n), 100 + n, now));
@@ -70,6 +68,30 @@ TEST_F(WorkerCoreTest, FinishedTaskFreesItsSlot) {
   EXPECT_EQ(frame.outcomes[0]->run_time, absl::Seconds(2));
   EXPECT_THAT(frame.starts, IsEmpty()) << "the outcome tells it";
   EXPECT_EQ(frame.number, 1u);
+}
+
+TEST_F(WorkerCoreTest, AfterManyShortRunsAStartWaitsForItsOutcome) {
+  absl::Duration now = kStart;
+  for (uint32_t n = 1; n <= 16; ++n) {
+    ASSERT_TRUE(Deliver(Delivery(n), now));
+    ASSERT_TRUE(core_.OnStart(Task(n), 100 + n, now));
+    EXPECT_TRUE(core_.WantsFrame(now)) << "told at once";
+    core_.OnFinish(Task(n), 100 + n, Outcome::Done(), now += absl::Milliseconds(1));
+    Frame(now);
+  }
+  ASSERT_TRUE(Deliver(Delivery(17), now));
+  ASSERT_TRUE(core_.OnStart(Task(17), 117, now));
+  EXPECT_FALSE(core_.WantsFrame(now));
+  EXPECT_EQ(core_.NextDeadline(), now + absl::Milliseconds(5));
+  // This one is long: its start is told.
+  now += absl::Milliseconds(5);
+  EXPECT_TRUE(core_.WantsFrame(now));
+  EXPECT_THAT(Frame(now).starts, SizeIs(1));
+  core_.OnFinish(Task(17), 117, Outcome::Done(), now);
+  Frame(now);
+  ASSERT_TRUE(Deliver(Delivery(18), now));
+  ASSERT_TRUE(core_.OnStart(Task(18), 118, now));
+  EXPECT_TRUE(core_.WantsFrame(now)) << "and the next one's at once";
 }
 
 TEST_F(WorkerCoreTest, TakesMoreAheadWhileTasksAreShort) {
@@ -111,6 +133,7 @@ TEST_F(WorkerCoreTest, HandsBackWhatWaitsLongBeyondItsPrefetch) {
   EXPECT_EQ(frame.credit, 0) << "no more than its prefetch until tasks are short again";
   EXPECT_FALSE(core_.OnStart(Task(24), 124, now));
   EXPECT_TRUE(core_.OnStart(Task(23), 123, now));
+  Frame(now);
   EXPECT_GT(core_.NextDeadline(), now + absl::Seconds(2));
 }
 
