@@ -151,7 +151,12 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
 };
 
 absl::Status Server::Parts::OpenStore() {
-  ASSIGN_OR_RETURN(data_dir, DataDir::Open(options.data_dir));
+  auto folder = DataDir::Open(options.data_dir);
+  if (absl::IsUnavailable(folder.status())) {
+    // The folder cannot be made or written there: for a person to mend, and no address that is taken.
+    return absl::FailedPreconditionError(folder.status().message());
+  }
+  ASSIGN_OR_RETURN(data_dir, std::move(folder));
   RocksDbStoreOptions store_options;
   store_options.path = data_dir->db_path();
   store_options.block_cache_bytes = options.storage.block_cache;

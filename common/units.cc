@@ -61,7 +61,7 @@ absl::StatusOr<uint64_t> ParseSize(std::string_view text) {
 
 std::string FormatDuration(absl::Duration duration) {
   if (duration < absl::ZeroDuration()) return "-" + penstock::FormatDuration(-duration);
-  if (duration >= absl::Hours(24 * 36'500)) return "for ever";
+  if (duration == absl::InfiniteDuration()) return "for ever";
   const int64_t micros = absl::ToInt64Microseconds(duration);
   if (micros == 0) return "0s";
   if (micros < 1'000) return fmt::format("{}us", micros);

@@ -18,7 +18,7 @@ absl::StatusOr<absl::Duration> ParseDuration(std::string_view text);
 // valid.
 absl::StatusOr<uint64_t> ParseSize(std::string_view text);
 
-// The two largest units: "1d 3h", "2m 5s", "350ms", "0s".
+// The two largest units: "1d 3h", "2m 5s", "350ms", "0s"; "for ever" for an infinite one.
 std::string FormatDuration(absl::Duration duration);
 // Three digits: "1.21 MiB", "64 KiB", "17 B".
 std::string FormatSize(uint64_t bytes);

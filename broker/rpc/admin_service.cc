@@ -1,6 +1,7 @@
 #include "broker/rpc/admin_service.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "broker/rpc/convert.h"
@@ -15,10 +16,47 @@ namespace {
 
 constexpr int32_t kStatusItemsDefault = 20;
 
+// Stand in page tokens, so that a list refuses those of others. The phases of ListTasks are lower.
+constexpr uint8_t kQueuesPage = 'q';
+constexpr uint8_t kWorkersPage = 'w';
+
 // How many queues or workers a status shows.
 absl::StatusOr<size_t> ToCount(std::string_view field, int32_t count, const ApiLimits& limits) {
   RETURN_IF_ERROR(CheckNumber(FieldPath(field), count, 0, limits.page));
   return static_cast<size_t>(count == 0 ? kStatusItemsDefault : count);
+}
+
+absl::StatusOr<PageToken> ToPageToken(const std::string& text, uint8_t list) {
+  ASSIGN_OR_RETURN(const PageToken token, PageToken::Parse(text));
+  if (text.empty() || token.phase == list) return token;
+  return BadField(FieldPath("page_token"), "is not the next_page_token of a page before");
+}
+
+// The first 16 bytes of a name, in numbers that are ordered as names are.
+std::array<uint64_t, 2> Beginning(std::string_view name) {
+  std::array<uint64_t, 2> parts{};
+  for (size_t i = 0; i < 16; ++i) {
+    parts[i / 8] = parts[i / 8] << 8 | (i < name.size() ? static_cast<unsigned char>(name[i]) : 0);
+  }
+  return parts;
+}
+
+// A page ends with a queue. It is known by its number, and, if it is deleted before the next page is asked for, by the
+// beginning of its name: then another queue whose name begins alike may come twice, but none is missed.
+PageToken PageAfter(const QueueView& queue) {
+  const auto [high, low] = Beginning(queue.name);
+  return {.phase = kQueuesPage, .place = {queue.id.value(), high, low}};
+}
+
+std::vector<QueueView>::const_iterator FirstAfter(const PageToken& token, const std::vector<QueueView>& queues) {
+  const std::array<uint64_t, 2> beginning{token.place[1], token.place[2]};
+  const auto alike = std::lower_bound(
+      queues.begin(), queues.end(), beginning,
+      [](const QueueView& queue, const std::array<uint64_t, 2>& wanted) { return Beginning(queue.name) < wanted; });
+  for (auto queue = alike; queue != queues.end() && Beginning(queue->name) == beginning; ++queue) {
+    if (queue->id.value() == token.place[0]) return queue + 1;
+  }
+  return alike;
 }
 
 }  // namespace
@@ -150,38 +188,32 @@ grpc::ServerUnaryReactor* AdminService::GetQueue(grpc::CallbackServerContext* ca
   });
 }
 
-// The page token is the last page's last name: a queue's name is no secret, and new queues find their place.
 grpc::ServerUnaryReactor* AdminService::ListQueues(grpc::CallbackServerContext* call,
                                                    const v1::ListQueuesRequest* request,
                                                    v1::ListQueuesResponse* response) {
   const auto page_size = ToPageSize(request->page_size(), context_.limits);
-  absl::Status valid = page_size.status();
-  if (valid.ok() && !request->page_token().empty()) {
-    valid = CheckName(FieldPath("page_token"), request->page_token(), context_.limits.name);
-  }
-  if (!valid.ok()) {
+  const auto token = ToPageToken(request->page_token(), kQueuesPage);
+  if (!page_size.ok() || !token.ok()) {
     grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-    FinishWith(reactor, valid);
+    FinishWith(reactor, page_size.ok() ? token.status() : page_size.status());
     return reactor;
   }
-  return AnswerFromStatus(
-      call, [this, response, size = *page_size, after = request->page_token()](const StatusReply& status) {
-        const Time now = context_.WallNow();
-        auto next = std::upper_bound(status.queues.begin(), status.queues.end(), after,
-                                     [](const std::string& name, const QueueView& queue) { return name < queue.name; });
-        for (; next != status.queues.end() && response->queues_size() < static_cast<int>(size); ++next) {
-          FillQueue(*next, now, response->add_queues());
-        }
-        if (next != status.queues.end()) response->set_next_page_token(response->queues().rbegin()->name());
-        return absl::OkStatus();
-      });
+  return AnswerFromStatus(call, [this, response, size = *page_size, token = *token](const StatusReply& status) {
+    const Time now = context_.WallNow();
+    auto next = FirstAfter(token, status.queues);
+    for (; next != status.queues.end() && response->queues_size() < static_cast<int>(size); ++next) {
+      FillQueue(*next, now, response->add_queues());
+    }
+    if (next != status.queues.end()) response->set_next_page_token(PageAfter(*(next - 1)).ToString());
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* AdminService::ListWorkers(grpc::CallbackServerContext* call,
                                                     const v1::ListWorkersRequest* request,
                                                     v1::ListWorkersResponse* response) {
   const auto page_size = ToPageSize(request->page_size(), context_.limits);
-  const auto token = PageToken::Parse(request->page_token());
+  const auto token = ToPageToken(request->page_token(), kWorkersPage);
   if (!page_size.ok() || !token.ok()) {
     grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
     FinishWith(reactor, page_size.ok() ? token.status() : page_size.status());
@@ -196,7 +228,8 @@ grpc::ServerUnaryReactor* AdminService::ListWorkers(grpc::CallbackServerContext*
       ToProto(*next, response->add_workers());
       last = next->number.value();
     }
-    if (next != status.workers.end()) response->set_next_page_token(PageToken{.phase = 0, .place = {last}}.ToString());
+    if (next != status.workers.end())
+      response->set_next_page_token(PageToken{.phase = kWorkersPage, .place = {last}}.ToString());
     return absl::OkStatus();
   });
 }

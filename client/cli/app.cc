@@ -7,6 +7,8 @@
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/help.h"
+#include "client/cli/output.h"
+#include "common/status.h"
 #include "common/version.h"
 #include "fmt/format.h"
 #include "fmt/ostream.h"
@@ -17,7 +19,7 @@ namespace {
 void AddGlobals(CLI::App& root, Globals* out) {
   root.add_option("-e,--endpoint,--broker", out->endpoint, "The broker's address")
       ->check([](const std::string& text) {
-        return text.find(':') == std::string::npos ? "write host:port, for instance localhost:7420" : std::string();
+        return text.find(':') == std::string::npos ? "write host:port, for instance 127.0.0.1:7420" : std::string();
       })
       ->type_name("HOST:PORT")
       ->envname("PENSTOCK_ENDPOINT")
@@ -52,7 +54,8 @@ void AddGlobals(CLI::App& root, Globals* out) {
 void AddVersionCommand(CLI::App& root, Action* action) {
   root.add_subcommand("version", "The version of this program")->callback([action] {
     *action = [](CommandContext& context) -> absl::StatusOr<int> {
-      fmt::print(context.console.out, "penstock {}\n", kVersion);
+      RETURN_IF_ERROR(PrintObject(context, fmt::format(R"({{"version": "{}"}})", kVersion), kVersion,
+                                  [] { return fmt::format("penstock {}\n", kVersion); }));
       return kExitOk;
     };
   });

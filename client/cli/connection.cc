@@ -1,5 +1,6 @@
 #include "client/cli/connection.h"
 
+#include <cstdio>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -35,6 +36,16 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const 
 }
 
 bool Contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+// The broker's limit if gRPC's message says that the broker, not this side, received more than it takes; otherwise 0.
+uint64_t MessageLimit(const std::string& message, size_t request_bytes) {
+  const size_t at = message.find("eceived message larger than max (");
+  if (at == std::string::npos) return 0;
+  unsigned long long bytes = 0;
+  unsigned long long limit = 0;
+  if (std::sscanf(message.c_str() + message.find('(', at), "(%llu vs. %llu)", &bytes, &limit) != 2) return 0;
+  return bytes == request_bytes ? limit : 0;
+}
 
 }  // namespace
 
@@ -91,7 +102,7 @@ Connection::Connection(const ClientOptions& options, std::shared_ptr<grpc::Chann
       admin_(v1::AdminService::NewStub(channel_)),
       tasks_(v1::TaskService::NewStub(channel_)) {}
 
-absl::Status Connection::Explain(const grpc::Status& status, absl::Duration timeout) const {
+absl::Status Connection::Explain(const grpc::Status& status, size_t request_bytes, absl::Duration timeout) const {
   const absl::Status plain = FromGrpc(status);
   const std::string message = status.error_message();
   const auto with = [&](const std::string& text) { return absl::Status(plain.code(), text); };
@@ -115,6 +126,13 @@ absl::Status Connection::Explain(const grpc::Status& status, absl::Duration time
     case absl::StatusCode::kResourceExhausted:
       if (const std::string limit = LimitOf(plain); !limit.empty()) {
         return with(fmt::format("{} (limit {}; see penstock limits)", message, limit));
+      }
+      // gRPC refuses it before the broker sees it. What is too large was in the arguments.
+      if (const uint64_t limit = MessageLimit(message, request_bytes); limit > 0) {
+        return absl::InvalidArgumentError(
+            fmt::format("the request has {}, more than the broker takes in one message: {} (limit limits.message; see "
+                        "penstock limits)",
+                        FormatSize(request_bytes), FormatSize(limit)));
       }
       return plain;
     default:

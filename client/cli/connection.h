@@ -38,7 +38,7 @@ class Connection {
     context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
     Response response;
     const grpc::Status status = (stub(static_cast<Stub*>(nullptr)).*method)(&context, request, &response);
-    if (!status.ok()) return Explain(status, timeout);
+    if (!status.ok()) return Explain(status, request.ByteSizeLong(), timeout);
     return response;
   }
 
@@ -47,7 +47,7 @@ class Connection {
 
   AdminStub& stub(AdminStub*) { return *admin_; }
   TaskStub& stub(TaskStub*) { return *tasks_; }
-  absl::Status Explain(const grpc::Status& status, absl::Duration timeout) const;
+  absl::Status Explain(const grpc::Status& status, size_t request_bytes, absl::Duration timeout) const;
 
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;

@@ -8,6 +8,7 @@
 #include "client/cli/connection.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/output.h"
+#include "client/cli/table.h"
 #include "client/client.h"
 #include "common/mutex.h"
 #include "common/status.h"
@@ -56,12 +57,14 @@ class Answers {
 // A line on a terminal that is drawn over and over.
 class Progress {
  public:
-  explicit Progress(Console& console) : console_(console), start_(absl::Now()) {}
+  explicit Progress(Console& console) : console_(console), start_(Now()) {}
   ~Progress() { Clear(); }
 
   void Draw(uint64_t done, uint64_t bytes_read) {
-    if (!console_.err_is_terminal || absl::Now() - drawn_ < kRedraw) return;
-    drawn_ = absl::Now();
+    if (!console_.err_is_terminal) return;
+    const absl::Duration now = Now();
+    if (now - drawn_ < kRedraw) return;
+    drawn_ = now;
     std::string line = fmt::format("{} tasks, {}/s", FormatCount(done), FormatRate(RateOf(done)));
     if (console_.in_bytes > 0) {
       constexpr int kWidth = 30;
@@ -70,21 +73,27 @@ class Progress {
       line = fmt::format("[{}{}] {:3.0f}%  {}", std::string(filled, '#'), std::string(kWidth - filled, '.'), part * 100,
                          line);
     }
+    // A line that is broken could not be drawn over.
+    if (const int columns = ColumnsOf(console_); columns > 0) line = CutLines(line, columns);
     fmt::print(console_.err, "\r\x1b[K{}", line);
     console_.err.flush();
   }
   void Clear() {
-    if (drawn_ == absl::InfinitePast()) return;
-    drawn_ = absl::InfinitePast();
+    if (drawn_ == kNever) return;
+    drawn_ = kNever;
     console_.err << "\r\x1b[K" << std::flush;
   }
   double RateOf(uint64_t done) const { return static_cast<double>(done) / absl::ToDoubleSeconds(Elapsed()); }
-  absl::Duration Elapsed() const { return std::max(absl::Now() - start_, absl::Milliseconds(1)); }
+  absl::Duration Elapsed() const { return std::max(Now() - start_, absl::Milliseconds(1)); }
 
  private:
+  static constexpr absl::Duration kNever = -absl::InfiniteDuration();
+
+  absl::Duration Now() const { return console_.clock->Read().elapsed; }
+
   Console& console_;
-  const absl::Time start_;
-  absl::Time drawn_ = absl::InfinitePast();
+  const absl::Duration start_;
+  absl::Duration drawn_ = kNever;
 };
 
 class LineEnqueuer {

@@ -9,7 +9,7 @@ namespace penstock::cli {
 
 enum ExitCode : int {
   kExitOk = 0,
-  kExitFailed = 1,        // the broker or the task failed; status: it has problems
+  kExitFailed = 1,        // the broker or the task failed, or a limit is reached; status: it has problems
   kExitUsage = 2,         // the command line or a value in it is wrong
   kExitNotFound = 3,      // no such task, queue or worker
   kExitDenied = 4,        // not allowed
@@ -23,8 +23,8 @@ ExitCode ExitCodeOf(const absl::Status& status);
 // The table that `penstock --help` shows.
 inline constexpr char kExitCodeHelp[] =
     "  0  ok\n"
-    "  1  failed; status: the broker has problems, or tasks wait that no connected worker handles;\n"
-    "     wait: the task is dead or cancelled\n"
+    "  1  failed, or a limit is reached; status: the broker has problems, or tasks wait that no\n"
+    "     connected worker handles; wait: the task is dead or cancelled\n"
     "  2  wrong usage, or a value that the broker refuses\n"
     "  3  not found\n"
     "  4  not allowed\n"

@@ -42,7 +42,8 @@ winsize Size() {
 absl::StatusOr<std::unique_ptr<LiveTerminal>> LiveTerminal::Take() {
   termios before;
   if (isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1 || tcgetattr(STDIN_FILENO, &before) != 0) {
-    return absl::FailedPreconditionError("this needs a terminal; for a pipe or a file: penstock status --watch");
+    return absl::InvalidArgumentError(
+        "this needs a terminal; without one: penstock status, or again and again: penstock status --watch");
   }
   const sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);

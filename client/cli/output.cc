@@ -71,8 +71,11 @@ void Emit(const Json& tree, YAML::Emitter* out) {
     if (!IsPlainYaml(text)) *out << YAML::DoubleQuoted;
     *out << text;
   } else {
-    // Numbers, booleans and null are written alike in both.
-    *out << Dump(tree, -1);
+    // Numbers, booleans and null are written alike in both, but for 1e-05: without a point it is text in YAML 1.1.
+    std::string text = Dump(tree, -1);
+    const size_t exponent = tree.is_number_float() ? text.find('e') : std::string::npos;
+    if (exponent != std::string::npos && text.find('.') == std::string::npos) text.insert(exponent, ".0");
+    *out << text;
   }
 }
 
@@ -90,29 +93,47 @@ std::string ToJson(const google::protobuf::Message& message, bool pretty) {
 
 std::string ToYaml(const google::protobuf::Message& message) { return YamlOf(ToTree(message)) + "\n"; }
 
-absl::Status PrintMessage(CommandContext& context, const google::protobuf::Message& message, std::string_view name,
-                          const std::function<std::string()>& table) {
+namespace {
+
+absl::Status PrintTree(CommandContext& context, const std::function<Json()>& tree, std::string_view name,
+                       const std::function<std::string()>& table) {
   std::ostream& out = context.console.out;
   switch (context.globals.format) {
     case Format::kTable:
       out << table();
       break;
     case Format::kJson:
-      out << ToJson(message, true);
+      out << Dump(tree(), 2) << "\n";
       break;
     case Format::kJsonl:
-      out << ToJson(message, false) << "\n";
+      out << Dump(tree(), -1) << "\n";
       break;
     case Format::kYaml:
-      out << ToYaml(message);
+      // Several objects are several documents.
+      if (std::exchange(context.yaml_begun, true)) out << "---\n";
+      out << YamlOf(tree()) << "\n";
       break;
     case Format::kName:
-      if (name.empty()) return absl::InvalidArgumentError("this has no name: use another --output than name");
+      if (name.empty()) return absl::InvalidArgumentError(kHasNoName);
       out << name << "\n";
       break;
   }
   out.flush();
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status PrintMessage(CommandContext& context, const google::protobuf::Message& message, std::string_view name,
+                          const std::function<std::string()>& table) {
+  return PrintTree(
+      context, [&] { return ToTree(message); }, name, table);
+}
+
+absl::Status PrintObject(CommandContext& context, const std::string& json, std::string_view name,
+                         const std::function<std::string()>& table) {
+  return PrintTree(
+      context, [&] { return Json::parse(json, nullptr, /*allow_exceptions=*/false); }, name, table);
 }
 
 ListPrinter::ListPrinter(CommandContext& context, std::string_view things, std::vector<Column> columns)
@@ -179,7 +200,7 @@ absl::Status PrintBytes(CommandContext& context, std::string_view bytes, std::st
     return absl::OkStatus();
   }
   if (context.console.out_is_terminal && !IsText(bytes)) {
-    return absl::FailedPreconditionError(
+    return absl::InvalidArgumentError(
         fmt::format("the {} ({} of {}) is no text for a terminal: use --out FILE", what, FormatSize(bytes.size()),
                     content_type.empty() ? "application/octet-stream" : Printable(content_type)));
   }

@@ -25,9 +25,16 @@ std::string ToJson(const google::protobuf::Message& message, bool pretty);
 // The same as YAML.
 std::string ToYaml(const google::protobuf::Message& message);
 
+// What -o name says of an object without a name.
+inline constexpr char kHasNoName[] = "this has no name: use another --output than name";
+
 // Prints one message. `table` makes the text for people; `name` is what -o name prints, InvalidArgument if it is empty.
 absl::Status PrintMessage(CommandContext& context, const google::protobuf::Message& message, std::string_view name,
                           const std::function<std::string()>& table);
+
+// The same for what is no message of the API: `json` is the text of one JSON object.
+absl::Status PrintObject(CommandContext& context, const std::string& json, std::string_view name,
+                         const std::function<std::string()>& table);
 
 // Prints a list: {"items": [...], "next_page_token": "..."} as JSON and YAML, an item a line as jsonl and name, or a
 // table. All but tables are printed as items come.

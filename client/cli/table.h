@@ -35,7 +35,9 @@ std::string CutLines(std::string_view text, int columns);
 std::string Wrap(std::string_view text, int columns, int indent);
 
 struct Cell {
+  // Implicit: a row is written as its texts. NOLINTNEXTLINE(google-explicit-constructor)
   Cell(std::string cell_text, Style cell_style = Style::kPlain) : text(std::move(cell_text)), style(cell_style) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
   Cell(const char* cell_text) : text(cell_text) {}
   std::string text;
   Style style = Style::kPlain;

@@ -197,7 +197,8 @@ class Tail {
                    context_.console.out_is_terminal ? Printable(line.text(), true) : line.text());
         break;
       case Format::kYaml:
-        out << "---\n" << ToYaml(line);
+        if (std::exchange(context_.yaml_begun, true)) out << "---\n";
+        out << ToYaml(line);
         break;
       // What follows has no end that a single JSON value could wait for.
       case Format::kJson:

@@ -26,10 +26,12 @@ class Story {
       Fact("waits", Paint(Printable(task_.waiting_reason()), Style::kYellow, table_.color));
     Fact("queue", Printable(spec.queue()));
     Fact("type", Printable(spec.type()));
-    if (spec.has_priority()) Fact("priority", std::to_string(spec.priority()));
+    if (task_.has_priority() || spec.has_priority()) {
+      Fact("priority", std::to_string(task_.has_priority() ? task_.priority() : spec.priority()));
+    }
     Fact("tags", Printable(absl::StrJoin(spec.tags(), ", ")));
     const std::map<std::string, std::string> headers(spec.headers().begin(), spec.headers().end());
-    for (const auto& [key, value] : headers) Fact("header", Printable(key + "=" + value));
+    for (const auto& [key, value] : headers) Fact("header", Printable(fmt::format("{}={}", key, value)));
     if (spec.has_unique_key()) Fact("unique", UniqueKey());
     AddTimes();
     Fact("attempts", Attempts());
@@ -78,12 +80,14 @@ class Story {
     add("expires", task_.spec().has_expire_at(), task_.spec().expire_at());
     add("ended", task_.has_end_time(), task_.end_time());
     add("forgotten", task_.has_forget_time(), task_.forget_time());
-    if (task_.spec().has_run_timeout())
-      Fact("timeout", penstock::FormatDuration(ToDuration(task_.spec().run_timeout())) + " an attempt");
+    if (task_.has_run_timeout() || task_.spec().has_run_timeout()) {
+      const auto& timeout = task_.has_run_timeout() ? task_.run_timeout() : task_.spec().run_timeout();
+      Fact("timeout", penstock::FormatDuration(ToDuration(timeout)) + " an attempt");
+    }
   }
 
   std::string Attempts() const {
-    const int max = task_.spec().retry_policy().max_attempts();
+    const int max = task_.max_attempts() > 0 ? task_.max_attempts() : task_.spec().retry_policy().max_attempts();
     return max == 0 ? std::to_string(task_.attempt()) : fmt::format("{} of {}", task_.attempt(), max);
   }
 

@@ -49,7 +49,7 @@ class BenchTest : public ::testing::Test {
 TEST_F(BenchTest, EveryScenarioTellsItsFiguresAndDeletesItsQueue) {
   for (const std::string scenario : {"enqueue", "drain", "both"}) {
     for (const std::string batch : {"1", "50"}) {
-      const auto json = Bench(scenario + " --tasks 2000 --producers 2 --in-flight 200 --batch " + batch);
+      const auto json = Bench(fmt::format("{} --tasks 2000 --producers 2 --in-flight 200 --batch {}", scenario, batch));
       EXPECT_EQ(json["scenario"], scenario);
       EXPECT_EQ(json["tasks"], 2000);
       EXPECT_EQ(json["enqueue_seconds"]["count"], 2000 / std::stoi(batch)) << "one latency a call";
@@ -64,6 +64,13 @@ TEST_F(BenchTest, EveryScenarioTellsItsFiguresAndDeletesItsQueue) {
   EXPECT_EQ(json["start_seconds"]["count"], 500) << "the tasks before the measured ones are not counted";
   EXPECT_EQ(json["enqueue_seconds"]["count"], 500);
   EXPECT_EQ(Penstock("queue list -o name").first, "");
+}
+
+TEST_F(BenchTest, FiguresComeAsYamlToo) {
+  const auto [output, code] = Penstock("bench enqueue --tasks 10 -o yaml");
+  EXPECT_EQ(code, 0);
+  EXPECT_THAT(output, HasSubstr("scenario: enqueue\ntasks: 10\n"));
+  EXPECT_THAT(output, HasSubstr("\nbroker:\n  version: "));
 }
 
 TEST_F(BenchTest, CallersShareAConnectionAndQueuesShareTheTasks) {

@@ -7,6 +7,7 @@
 #include "client/cli/bench/bench_run.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/output.h"
 #include "common/status.h"
 #include "common/units.h"
 
@@ -70,12 +71,11 @@ absl::StatusOr<BenchOptions> Read(Scenario scenario, const Arguments& arguments)
 }
 
 absl::StatusOr<int> Bench(CommandContext& context, Scenario scenario, const Arguments& arguments) {
-  if (context.globals.format != Format::kTable && context.globals.format != Format::kJson) {
-    return absl::InvalidArgumentError("--output: bench prints as table or json");
-  }
+  // Now, not after all the work.
+  if (context.globals.format == Format::kName) return absl::InvalidArgumentError(kHasNoName);
   ASSIGN_OR_RETURN(const BenchOptions options, Read(scenario, arguments));
   ASSIGN_OR_RETURN(const BenchResult result, RunBench(context, options));
-  context.console.out << (context.globals.format == Format::kJson ? RenderJson(result) : RenderText(result));
+  RETURN_IF_ERROR(PrintObject(context, RenderJson(result), "", [&] { return RenderText(result); }));
   return kExitOk;
 }
 
@@ -138,8 +138,8 @@ void AddScenario(CLI::App& bench, Scenario scenario, const std::string& help, co
 
 void AddBenchCommands(CLI::App& root, Action* action) {
   CLI::App& bench = AddCommand(root, "bench",
-                               "Measure a broker: tasks a second, latencies, and the broker's CPU time a task.\n"
-                               "Loads the broker to the full: not for one that others rely on",
+                               "Measures a broker, which it loads to the full (not one that others rely on): tasks a "
+                               "second, latencies, its CPU time a task",
                                "penstock bench enqueue\n"
                                "penstock bench latency --rate 1000 --duration 30s");
   bench.require_subcommand(1);

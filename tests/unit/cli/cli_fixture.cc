@@ -166,6 +166,9 @@ constexpr const char* kTasks[] = {
       create_time { seconds: 1799990000 }
       end_time { seconds: 1799990100 }
       attempt: 2
+      max_attempts: 2
+      priority: 7
+      run_timeout { seconds: 300 }
       attempts {
         number: 1
         worker: "reporter@host8"
@@ -191,6 +194,9 @@ constexpr const char* kTasks[] = {
       create_time { seconds: 1799999900 }
       run_time { seconds: 1799999900 }
       attempt: 1
+      max_attempts: 20
+      priority: 5
+      run_timeout { seconds: 1800 }
       worker: "reporter@host8"
       attempts {
         number: 1
@@ -267,7 +273,8 @@ Ran CliFixture::RunAt(const std::string& address, std::vector<std::string> argum
   std::istringstream in(input);
   std::ostringstream out;
   std::ostringstream err;
-  Console console{in, out, err, is_terminal, is_terminal, is_terminal, columns, 0, &clock};
+  Console console{
+      in, out, err, is_terminal, is_terminal, is_terminal, columns, input_is_file ? input.size() : 0, console_clock};
   Ran ran;
   ran.code = RunCli(arguments, console);
   ran.out = absl::StrReplaceAll(out.str(), {{address, "localhost:7420"}});

@@ -30,9 +30,11 @@ class CliFixture : public ::testing::Test {
 
   testing::FakeBroker broker;
   ManualClock clock;
-  std::string input;         // what stands in standard input
-  bool is_terminal = false;  // all three streams
-  int columns = 100;         // of the terminal
+  const Clock* console_clock = &clock;
+  std::string input;           // what stands in standard input
+  bool input_is_file = false;  // its size is known
+  bool is_terminal = false;    // all three streams
+  int columns = 100;           // of the terminal
 };
 
 // Compares with tests/unit/cli/testdata/<name>, or writes it when PENSTOCK_REWRITE_GOLDEN is set.

@@ -2,10 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/table.h"
 #include "gmock/gmock.h"
 #include "tests/support/temp_folder.h"
@@ -18,6 +21,7 @@ using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -148,6 +152,22 @@ TEST_F(CommandsTest, ATaskIsShownWithItsWholeStory) {
   ExpectGolden("task_dead.json", Run({"dead", "show", kDead, "-o", "json"}).out);
 }
 
+TEST_F(CommandsTest, WhatATaskMayCountsWithTheQueuesSettings) {
+  const Ran ran = Run({"task", "get", kRunning});
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("\nattempts  1 of 20\n"), HasSubstr("\npriority  5\n"),
+                             HasSubstr("\ntimeout   30m an attempt\n")));
+}
+
+TEST_F(CommandsTest, SeveralTasksAreSeveralDocumentsOfYaml) {
+  const Ran ran = Run({"task", "get", kCompleted, kScheduled, "-o", "yaml"});
+  EXPECT_THAT(ran.out, StartsWith("task_id: \"0000000004000\"\n"));
+  EXPECT_THAT(ran.out, HasSubstr("\n---\ntask_id: \"0000000004003\"\n"));
+  EXPECT_EQ(Run({"task", "tail", kCompleted, "-o", "yaml"}).out,
+            "attempt: 1\ntext: \"reading 30 suites\"\ntime: \"2027-01-15T07:44:20Z\"\n"
+            "---\n"
+            "attempt: 1\ntext: \"\\x1b[31mred\\x1b[0m\"\ntime: \"2027-01-15T07:44:21Z\"\n");
+}
+
 TEST_F(CommandsTest, PausingSeveralQueuesExitsWith7WhenSomeFail) {
   EXPECT_EQ(Run({"queue", "pause", "mail"}).out, "queue mail paused\n");
   const Ran ran = Run({"queue", "resume", "mail", "nope"});
@@ -265,7 +285,7 @@ TEST_F(CommandsTest, BinaryPayloadsAreKeptFromTerminals) {
   EXPECT_EQ(Run({"task", "payload", kDead}).out, "\x01\x02 not text");
   is_terminal = true;
   const Ran refused = Run({"task", "payload", kDead});
-  EXPECT_EQ(refused.code, 6);
+  EXPECT_EQ(refused.code, 2);
   EXPECT_EQ(refused.err,
             "penstock: the payload (11 B of application/x-protobuf) is no text for a terminal: use --out FILE\n");
   EXPECT_EQ(Run({"task", "payload", kRunning}).out, "{\"files\": []}\n");
@@ -388,12 +408,88 @@ TEST_F(CommandsTest, LinesThatAreRefusedAreNamedAndTheOthersGoIn) {
                              HasSubstr("enqueued 2 tasks in "), HasSubstr("; 1 failed\n")));
 }
 
-TEST_F(CommandsTest, ManyLinesAreAllEnqueued) {
-  for (int i = 0; i < 5'000; ++i) input += "line " + std::to_string(i) + "\n";
-  is_terminal = true;
+// Over the broker's limits.message: gRPC would end the stream over it.
+TEST_F(CommandsTest, ALineThatIsTooLargeIsRefusedLikeOthers) {
+  input = "one\n" + std::string(5'000'000, 'x') + "\nthree\n";
   const Ran ran = Run({"enqueue", "q", "t", "--stdin-lines"});
-  EXPECT_EQ(ran.code, 0);
-  EXPECT_THAT(ran.err, HasSubstr("enqueued 5,000 tasks in "));
+  EXPECT_EQ(ran.code, 7);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("penstock: line 2: "), HasSubstr("limits.message"),
+                             HasSubstr("enqueued 2 tasks in "), HasSubstr("; 1 failed\n")));
+}
+
+// Moves a little whenever somebody looks, so that what is drawn every 100 ms is drawn often.
+class RestlessClock : public Clock {
+ public:
+  Now Read() const override {
+    clock_.Advance(absl::Milliseconds(30));
+    return clock_.Read();
+  }
+
+ private:
+  mutable ManualClock clock_;
+};
+
+class ProgressTest : public CliFixture {
+ protected:
+  ProgressTest() {
+    console_clock = &restless_;
+    for (int i = 0; i < 5'000; ++i) input += "line " + std::to_string(i) + "\n";
+  }
+  // What stood on standard error's line, one after the other; the last is what stays.
+  std::vector<std::string> Lines() {
+    const Ran ran = Run({"enqueue", "q", "t", "--stdin-lines"});
+    EXPECT_EQ(ran.code, 0);
+    EXPECT_EQ(ran.out, "");
+    return absl::StrSplit(ran.err, "\r\x1b[K");
+  }
+
+  RestlessClock restless_;
+};
+
+TEST_F(ProgressTest, ATerminalSeesABarThatGrowsAndGoes) {
+  is_terminal = true;
+  input_is_file = true;
+  const std::vector<std::string> lines = Lines();
+  ASSERT_GT(lines.size(), 100u);
+  EXPECT_EQ(lines.front(), "");
+  EXPECT_THAT(lines.back(), MatchesRegex("enqueued 5,000 tasks in [^\n]*/s\n"));
+  int percent_before = 0;
+  int tasks_before = 0;
+  for (size_t i = 1; i + 1 < lines.size(); ++i) {
+    ASSERT_THAT(lines[i], MatchesRegex("\\[#*\\.*\\] [ 0-9]{3}%  [0-9,]+ tasks, [0-9,.]+/s"));
+    const size_t end = lines[i].find(']');
+    EXPECT_EQ(end, 31u);
+    const int percent = std::stoi(lines[i].substr(end + 1));
+    const int tasks = std::stoi(absl::StrReplaceAll(lines[i].substr(lines[i].find('%') + 1), {{",", ""}}));
+    const int filled = static_cast<int>(std::count(lines[i].begin(), lines[i].end(), '#'));
+    EXPECT_NEAR(filled, percent * 0.3, 1.2) << lines[i];  // both are rounded
+    EXPECT_GE(percent, percent_before) << lines[i];
+    EXPECT_GE(tasks, tasks_before) << lines[i];
+    percent_before = percent;
+    tasks_before = tasks;
+  }
+  EXPECT_GE(percent_before, 99);
+}
+
+TEST_F(ProgressTest, APipeOfUnknownLengthHasCountsOnly) {
+  is_terminal = true;
+  const std::vector<std::string> lines = Lines();
+  ASSERT_GT(lines.size(), 100u);
+  EXPECT_THAT(lines[1], MatchesRegex("[0-9,]+ tasks, [0-9,.]+/s"));
+  EXPECT_THAT(lines.back(), StartsWith("enqueued 5,000 tasks in "));
+}
+
+TEST_F(ProgressTest, TheBarFitsANarrowTerminal) {
+  is_terminal = true;
+  input_is_file = true;
+  columns = 20;
+  const std::vector<std::string> lines = Lines();
+  for (size_t i = 1; i + 1 < lines.size(); ++i) ASSERT_EQ(CutLines(lines[i], 20), lines[i]);
+}
+
+TEST_F(ProgressTest, OnlyTheEndIsToldWithoutATerminal) {
+  input_is_file = true;
+  EXPECT_THAT(Lines(), ElementsAre(StartsWith("enqueued 5,000 tasks in ")));
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "client/cli/output.h"
 
+#include <sstream>
+
 #include "gtest/gtest.h"
 #include "penstock/v1/task.pb.h"
 
@@ -33,6 +35,39 @@ TEST(YamlTest, QuotesWhatWouldNotBeText) {
             "tags:\n"
             "  - \"-x\"\n"
             "priority: 3\n");
+}
+
+TEST(YamlTest, NumbersStayNumbersForReadersOfYaml11) {
+  v1::RetryPolicy policy;
+  policy.set_multiplier(1e-5);
+  policy.set_jitter(2.5e-7);
+  EXPECT_EQ(ToYaml(policy), "max_attempts: 0\nmultiplier: 1.0e-05\njitter: 2.5e-07\n");
+}
+
+class PrintObjectTest : public ::testing::Test {
+ protected:
+  std::string Print(Format format) {
+    std::istringstream in;
+    std::ostringstream out, err;
+    Console console{in, out, err};
+    CommandContext context(console);
+    context.globals.format = format;
+    status_ = PrintObject(context, R"({"tasks": 2, "seconds": {"p50": 0.5}, "dir": "/tmp"})", "", [] { return "2\n"; });
+    return out.str();
+  }
+
+  absl::Status status_;
+};
+
+TEST_F(PrintObjectTest, WhatIsNoMessageIsPrintedInEveryFormat) {
+  EXPECT_EQ(Print(Format::kTable), "2\n");
+  EXPECT_EQ(Print(Format::kJson),
+            "{\n  \"tasks\": 2,\n  \"seconds\": {\n    \"p50\": 0.5\n  },\n  \"dir\": \"/tmp\"\n}\n");
+  EXPECT_EQ(Print(Format::kJsonl), "{\"tasks\":2,\"seconds\":{\"p50\":0.5},\"dir\":\"/tmp\"}\n");
+  EXPECT_EQ(Print(Format::kYaml), "tasks: 2\nseconds:\n  p50: 0.5\ndir: \"/tmp\"\n");
+  EXPECT_TRUE(status_.ok());
+  EXPECT_EQ(Print(Format::kName), "");
+  EXPECT_TRUE(absl::IsInvalidArgument(status_));
 }
 
 TEST(WordsTest, TimesAndRatesAreShort) {

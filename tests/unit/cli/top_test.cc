@@ -173,8 +173,10 @@ TEST_F(TopTest, ABrokerThatDoesNotAnswerIsSaidAboveTheLastScreen) {
 
 TEST_F(TopTest, NeedsATerminal) {
   const Ran ran = Run({"top"});
-  EXPECT_EQ(ran.code, 6);
-  EXPECT_EQ(ran.err, "penstock: this needs a terminal; for a pipe or a file: penstock status --watch\n");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_EQ(ran.err,
+            "penstock: this needs a terminal; without one: penstock status, or again and again: penstock status "
+            "--watch\n");
 }
 
 TEST_F(TopTest, StatusIsWatchedUntilItIsInterrupted) {

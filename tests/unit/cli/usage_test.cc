@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/status_details.h"
 #include "common/version.h"
 #include "gmock/gmock.h"
@@ -35,6 +36,8 @@ TEST_F(UsageTest, EveryCommandHasHelpWithAnExample) {
                                                           {"bench", "drain"},
                                                           {"bench", "both"},
                                                           {"bench", "latency"},
+                                                          {"bench", "fill"},
+                                                          {"bench", "idle"},
                                                           {"status"},
                                                           {"top"},
                                                           {"enqueue"},
@@ -81,6 +84,10 @@ TEST_F(UsageTest, EveryCommandHasHelpWithAnExample) {
 TEST_F(UsageTest, VersionIsPrinted) {
   EXPECT_EQ(Run({"--version"}).out, std::string("penstock ") + kVersion + "\n");
   EXPECT_EQ(Run({"version"}).out, std::string("penstock ") + kVersion + "\n");
+  EXPECT_EQ(Run({"version", "-o", "json"}).out, std::string("{\n  \"version\": \"") + kVersion + "\"\n}\n");
+  EXPECT_EQ(Run({"version", "-o", "jsonl"}).out, std::string("{\"version\":\"") + kVersion + "\"}\n");
+  EXPECT_EQ(Run({"version", "-o", "yaml"}).out, std::string("version: \"") + kVersion + "\"\n");
+  EXPECT_EQ(Run({"version", "-o", "name"}).out, std::string(kVersion) + "\n");
 }
 
 TEST_F(UsageTest, MistakesExitWith2AndSayWhatWasMeant) {
@@ -109,6 +116,7 @@ TEST_F(UsageTest, MistakesExitWith2AndSayWhatWasMeant) {
       {{"enqueue", "q", "t", "x", "--stdin-lines"}, "penstock: say one of PAYLOAD, --file and --stdin-lines\n"},
       {{"enqueue", "q!", "t"}, "penstock: queue: may hold A-Z a-z 0-9 . _ : - / only, is 'q!'\n"},
       {{"status", "-o", "name"}, "penstock: this has no name: use another --output than name\n"},
+      {{"bench", "enqueue", "-o", "name"}, "penstock: this has no name: use another --output than name\n"},
       {{"status", "--tls-cert", "x"}, "penstock: --tls-cert and --tls-key go together\n"},
       {{"status", "--tls-ca", "/no/such/file"}, "penstock: --tls-ca: cannot read /no/such/file\n"},
       {{"queue", "list", "--limit", "-1"}, "penstock: --limit: '-1' is no number from 0 on\n"},
@@ -140,7 +148,7 @@ TEST_F(UsageTest, PayloadsAreTakenAsTheyAre) {
   for (const std::string payload : {"{}", "[1,2]", "", "a b", "%%"}) {
     const std::string before = "Enqueue task { queue: \"q\" type: \"t\"";
     EXPECT_EQ(Run({"enqueue", "q", "t", payload}).code, 0);
-    EXPECT_EQ(Calls().back(), payload.empty() ? before + " }" : before + " payload: \"" + payload + "\" }");
+    EXPECT_EQ(Calls().back(), before + (payload.empty() ? "" : absl::StrCat(" payload: \"", payload, "\"")) + " }");
   }
   EXPECT_EQ(Run({"enqueue", "q", "t", "--priority=1", "--", "--dashes"}).code, 0);
   EXPECT_THAT(Calls().back(), HasSubstr("payload: \"--dashes\""));
@@ -181,6 +189,18 @@ TEST_F(UsageTest, ExitCodesFollowTheStatusOfTheBroker) {
     EXPECT_EQ(ran.code, c.code) << c.status;
     EXPECT_EQ(ran.err, c.error);
   }
+}
+
+// gRPC refuses it, with words of its own, before the broker sees it.
+TEST_F(UsageTest, AMessageOverTheBrokersLimitIsARefusedArgument) {
+  const std::string payload(5'000'000, 'x');
+  testing::TempFolder folder;
+  std::ofstream(folder / "payload") << payload;
+  const Ran ran = Run({"enqueue", "q", "t", "--file", folder / "payload"});
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_EQ(ran.err,
+            "penstock: the request has 4.77 MiB, more than the broker takes in one message: 4 MiB (limit "
+            "limits.message; see penstock limits)\n");
 }
 
 TEST_F(UsageTest, ABrokerThatIsNotThereIsNamedWithWhatToDo) {

@@ -63,6 +63,7 @@ TEST(UnitsTest, PeopleReadTwoUnitsAndThreeDigits) {
   EXPECT_EQ(penstock::FormatDuration(absl::Seconds(125)), "2m 5s");
   EXPECT_EQ(penstock::FormatDuration(absl::Hours(27)), "1d 3h");
   EXPECT_EQ(penstock::FormatDuration(-absl::Seconds(30)), "-30s");
+  EXPECT_EQ(penstock::FormatDuration(absl::Hours(24 * 36'525)), "36525d");
   EXPECT_EQ(penstock::FormatDuration(absl::InfiniteDuration()), "for ever");
   EXPECT_EQ(FormatSize(17), "17 B");
   EXPECT_EQ(FormatSize(65'536), "64 KiB");

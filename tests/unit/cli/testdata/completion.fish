@@ -26,8 +26,7 @@ complete -c penstock -n "__penstock_at ''" -a queue -d 'Queues: see, create, cha
 complete -c penstock -n "__penstock_at ''" -a dead -d 'Dead tasks: see why, redrive, purge'
 complete -c penstock -n "__penstock_at ''" -a worker -d 'Connected workers'
 complete -c penstock -n "__penstock_at ''" -a limits -d 'The limits in force at the broker, and what each is for'
-complete -c penstock -n "__penstock_at ''" -a bench -d 'Measure a broker: tasks a second, latencies, and the brokers CPU time a task.
-Loads the broker to the full: not for one that others rely on'
+complete -c penstock -n "__penstock_at ''" -a bench -d 'Measures a broker, which it loads to the full (not one that others rely on): tasks a second, latencies, its CPU time a task'
 complete -c penstock -n "__penstock_at ''" -a completion -d 'A script that completes command lines in your shell'
 complete -c penstock -n "__penstock_at ''" -a version -d 'The version of this program'
 complete -c penstock -s h -l help -d 'This text; of a command: penstock COMMAND --help'
