@@ -294,7 +294,7 @@ void Server::Parts::Housekeep() {
     // needs a new process.
     if (std::shared_ptr<Engine> engine = slot.Get()) {
       slot.Set(nullptr, absl::IsResourceExhausted(failure)
-                            ? LimitReached("disk.watermark", "the disk is full; free some space", kPauseMax)
+                            ? LimitReached("disk.watermark", "the disk is full; free some space", kHousekeeping)
                             : OutcomeUnknown(failure));
       TellHealth();
       engine->Stop();

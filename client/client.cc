@@ -1,5 +1,8 @@
 #include "client/client.h"
 
+#include "client/callback_scope.h"
+#include "common/status.h"
+
 namespace penstock {
 
 const char* ToString(TaskState state) {
@@ -26,15 +29,46 @@ const char* ToString(TaskState state) {
   return "unknown";
 }
 
-std::future<absl::StatusOr<EnqueueResult>> Client::EnqueueFuture(NewTask task) {
-  auto promise = std::make_shared<std::promise<absl::StatusOr<EnqueueResult>>>();
-  std::future<absl::StatusOr<EnqueueResult>> future = promise->get_future();
-  EnqueueAsync(std::move(task),
-               [promise](absl::StatusOr<EnqueueResult> result) { promise->set_value(std::move(result)); });
+namespace {
+
+// Makes a call that takes a callback and returns what the callback gets.
+template <class Result, class Start>
+std::future<absl::StatusOr<Result>> FutureOf(Start start) {
+  auto promise = std::make_shared<std::promise<absl::StatusOr<Result>>>();
+  std::future<absl::StatusOr<Result>> future = promise->get_future();
+  start([promise](absl::StatusOr<Result> result) { promise->set_value(std::move(result)); });
   return future;
 }
 
-absl::StatusOr<EnqueueResult> Client::Enqueue(NewTask task) { return EnqueueFuture(std::move(task)).get(); }
+}  // namespace
+
+std::future<absl::StatusOr<EnqueueResult>> Client::EnqueueFuture(NewTask task) {
+  return FutureOf<EnqueueResult>([&](EnqueueCallback done) { EnqueueAsync(std::move(task), std::move(done)); });
+}
+
+std::future<absl::StatusOr<std::vector<EnqueueResult>>> Client::EnqueueManyFuture(std::vector<NewTask> tasks) {
+  return FutureOf<std::vector<EnqueueResult>>(
+      [&](EnqueueManyCallback done) { EnqueueManyAsync(std::move(tasks), std::move(done)); });
+}
+
+std::future<absl::StatusOr<TaskInfo>> Client::WaitFuture(TaskId id, absl::Duration timeout) {
+  return FutureOf<TaskInfo>([&](WaitCallback done) { WaitAsync(id, timeout, std::move(done)); });
+}
+
+absl::StatusOr<EnqueueResult> Client::Enqueue(NewTask task) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  return EnqueueFuture(std::move(task)).get();
+}
+
+absl::StatusOr<std::vector<EnqueueResult>> Client::EnqueueMany(std::vector<NewTask> tasks) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  return EnqueueManyFuture(std::move(tasks)).get();
+}
+
+absl::StatusOr<TaskInfo> Client::WaitTask(TaskId id, absl::Duration timeout) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  return WaitFuture(id, timeout).get();
+}
 
 absl::StatusOr<TaskId> Client::Enqueue(const std::string& queue, const std::string& type, std::string payload,
                                        EnqueueOptions options) {

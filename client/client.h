@@ -20,6 +20,8 @@
 namespace penstock {
 
 using EnqueueCallback = std::function<void(absl::StatusOr<EnqueueResult>)>;
+using EnqueueManyCallback = std::function<void(absl::StatusOr<std::vector<EnqueueResult>>)>;
+using WaitCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 
 // How a service hands over work and learns what became of it.
@@ -32,10 +34,22 @@ using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 // got lost is repeated under the same request id, so it is stored once. An interface, so that tests can use a
 // FakeClient (client/fake_client.h).
 //
-// Errors: InvalidArgument (a field is wrong; named), FailedPrecondition (the queue is draining), ResourceExhausted (a
-// limit of the broker; nothing was stored. With kWait the call is repeated where that can help before its deadline),
+// Errors: InvalidArgument (a field is wrong, or the whole call larger than the broker's limits.message),
+// FailedPrecondition (the queue is draining), ResourceExhausted (a limit of the broker; nothing was stored, unless the
+// message says that the outcome is unknown. With kWait the call is repeated where that can help before its deadline),
 // Unavailable (no broker, with kFailFast), DeadlineExceeded (the outcome is unknown), Cancelled (the client was
-// destroyed).
+// destroyed). FieldOf, LimitOf and RetryAfterOf (common/status_details.h) tell which field, which limit, and when to
+// repeat.
+//
+// Callbacks of EnqueueAsync, EnqueueManyAsync and WaitAsync are called once, from a thread of gRPC's or the client's,
+// or from that of the call before it returns, or of the client's destructor. They must not block: there are few such
+// threads, and they bring the answers of every client in the process. So inside a callback
+//   - EnqueueAsync, EnqueueManyAsync, WaitAsync and those that return a future never wait for room: they go over
+//     in_flight_bytes instead. (But do not wait for the future there.)
+//   - the calls that block (Enqueue, EnqueueMany, Wait, WaitTask, GetTask, CancelTask, RetryTask) do nothing and answer
+//     FailedPrecondition.
+//   - the client must not be destroyed.
+// The callback of Watch has a thread of its own and may call anything.
 class Client {
  public:
   // Connects in the background: no broker need be there yet. InvalidArgument: an option is wrong.
@@ -55,11 +69,15 @@ class Client {
                                  const google::protobuf::MessageLite& payload, EnqueueOptions options = {});
   // The same, telling duplicates.
   absl::StatusOr<EnqueueResult> Enqueue(NewTask task);
-  std::future<absl::StatusOr<EnqueueResult>> EnqueueFuture(NewTask task);
-  // `done` is called once, from a thread of the client's; it must not block. It may be called before this returns.
+  // Returns as soon as the task is on its way. Blocks while ClientOptions::in_flight_bytes are on their way already, at
+  // most until the call's deadline; inside a callback never.
   virtual void EnqueueAsync(NewTask task, EnqueueCallback done) = 0;
+  std::future<absl::StatusOr<EnqueueResult>> EnqueueFuture(NewTask task);
   // All or none, 1 to 10,000 tasks. The first task's timeout counts.
-  virtual absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks) = 0;
+  absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks);
+  // As EnqueueAsync.
+  virtual void EnqueueManyAsync(std::vector<NewTask> tasks, EnqueueManyCallback done) = 0;
+  std::future<absl::StatusOr<std::vector<EnqueueResult>>> EnqueueManyFuture(std::vector<NewTask> tasks);
 
   // Waits until the task is completed and returns its result: a Protobuf message, or std::string for the bytes.
   // Survives restarts of the broker. Aborted: the task is dead, with its last error. Cancelled. NotFound.
@@ -67,7 +85,10 @@ class Client {
   template <class Result>
   absl::StatusOr<Result> Wait(TaskId id, absl::Duration timeout);
   // Waits until the task is finished, however it ended, or the timeout has passed; then as GetTask.
-  virtual absl::StatusOr<TaskInfo> WaitTask(TaskId id, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<TaskInfo> WaitTask(TaskId id, absl::Duration timeout);
+  // The same without a thread that waits: thousands of tasks may be waited for at a time. Never blocks.
+  virtual void WaitAsync(TaskId id, absl::Duration timeout, WaitCallback done) = 0;
+  std::future<absl::StatusOr<TaskInfo>> WaitFuture(TaskId id, absl::Duration timeout);
   // NotFound: no such task, or it is finished and forgotten.
   virtual absl::StatusOr<TaskInfo> GetTask(TaskId id, bool include_payload = false) = 0;
 
@@ -77,9 +98,12 @@ class Client {
   virtual std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) = 0;
 
   // Cancels a waiting task at once (true); asks a running one to stop (false). FailedPrecondition: finished already.
-  // NotFound.
+  // NotFound. With kWait the call is repeated when the broker goes away under it: if the first one had been heard,
+  // FailedPrecondition (or NotFound) says that the task is finished, namely cancelled.
   virtual absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason = "") = 0;
-  // Runs a scheduled or retryable task now, or redrives a dead one. FailedPrecondition: none of these. NotFound.
+  // Runs a scheduled or retryable task now, or redrives a dead one. FailedPrecondition: none of these. NotFound. With
+  // kWait it is repeated as CancelTask is: if the first one had been heard, FailedPrecondition says that the task is
+  // available already, or further. Should it have run and failed meanwhile, the repetition runs it once more at once.
   virtual absl::Status RetryTask(TaskId id) = 0;
 
  private:

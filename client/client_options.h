@@ -19,11 +19,13 @@ struct ClientOptions {
   // host:port of the broker.
   std::string broker = "127.0.0.1:7420";
   // How long a call may take, unless it says otherwise. From 1 ms to 24 h. An enqueue that ran out of time may still
-  // have been stored.
+  // have been stored. An enqueue that reached the broker, or may have, and got no answer is repeated for 9 minutes
+  // only, however long its timeout: then the broker is about to forget its request id and would store it twice. It ends
+  // with DeadlineExceeded, its outcome unknown.
   absl::Duration timeout = absl::Seconds(30);
   WhenUnavailable when_unavailable = WhenUnavailable::kWait;
-  // Bytes of tasks that may be on their way; further enqueues wait for room. From 1 MiB to 1 GiB. More helps only on
-  // slow networks.
+  // Bytes of tasks that may be on their way; further enqueues wait for room, EnqueueAsync too, but for those made by a
+  // callback. From 1 MiB to 1 GiB. More helps only on slow networks.
   size_t in_flight_bytes = 16 << 20;
   // Pause before connecting again: drawn from 0 to a bound that doubles from the first to the second value.
   absl::Duration reconnect_min = absl::Milliseconds(50);

@@ -1,12 +1,19 @@
 #include "client/enqueue_stream.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <iterator>
+#include <optional>
 #include <utility>
 
+#include "client/backoff.h"
+#include "client/callback_scope.h"
 #include "common/keep_grpc.h"
 #include "common/random.h"
 #include "common/status_grpc.h"
+#include "common/units.h"
 #include "fmt/format.h"
+#include "google/protobuf/io/coded_stream.h"
 
 namespace penstock {
 namespace {
@@ -14,10 +21,43 @@ namespace {
 // A frame is closed at this size; a larger call travels alone.
 constexpr size_t kFrameBytes = 1 << 20;
 constexpr int kFrameTasks = 1'000;
+// What a frame has beside its tasks, at most: the producer's id and its number.
+constexpr size_t kFrameOverhead = 32;
+// A frame that ended so many streams, alone in flight each time, is refused, although nobody said that it is too large:
+// a broker short of memory ends streams in the same way, but not always the same one's.
+constexpr int kEndsAlone = 5;
 // How often calls whose time is up are looked for.
 constexpr absl::Duration kKeep = absl::Milliseconds(100);
 
 absl::Status Gone() { return absl::CancelledError("the client was destroyed; the outcome is unknown"); }
+
+// What a task takes in a frame.
+size_t BytesIn(const v1::TaskSpec& task) {
+  const size_t size = task.ByteSizeLong();
+  return 1 + google::protobuf::io::CodedOutputStream::VarintSize64(size) + size;
+}
+
+// The largest message that the broker takes, if the status says that one was larger:
+// "Received message larger than max (5242932 vs. 4194304)".
+std::optional<size_t> MessageMaxIn(const absl::Status& status) {
+  const std::string message(status.message());
+  const size_t at = message.find("larger than max (");
+  unsigned long long size = 0;
+  unsigned long long max = 0;
+  if (at == std::string::npos ||
+      std::sscanf(message.c_str() + at, "larger than max (%llu vs. %llu)", &size, &max) != 2) {
+    return std::nullopt;
+  }
+  return max;
+}
+
+absl::Status TooLarge(int tasks, size_t bytes, size_t bytes_max) {
+  return FieldOverLimit(
+      tasks == 1 ? "tasks[0].payload" : "tasks",
+      fmt::format("the call is a message of {} bytes, and the broker takes at most {} ({}): its limits.message",
+                  FormatCount(bytes), FormatCount(bytes_max), FormatSize(bytes_max)),
+      "limits.message");
+}
 
 }  // namespace
 
@@ -54,16 +94,17 @@ class EnqueueStream::Reactor : public grpc::ClientBidiReactor<v1::EnqueueStreamR
   bool released_ = false;  // guarded by the stream's mutex
 };
 
-EnqueueStream::EnqueueStream(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel)
+EnqueueStream::EnqueueStream(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel, const Bounds& bounds)
     : options_(options),
+      bounds_(bounds),
       channel_(std::move(channel)),
       stub_(v1::TaskService::NewStub(channel_)),
       producer_id_(RandomBytes(16)) {
   keeper_ = std::thread([this] { Keep(); });
 }
 
-EnqueueStream::~EnqueueStream() {
-  std::vector<Answer> answers;
+void EnqueueStream::Stop() {
+  Answers answers;
   {
     MutexLock lock(mu_);
     stopping_ = true;
@@ -72,30 +113,35 @@ EnqueueStream::~EnqueueStream() {
       reactor_->Cancel();
       reactor_->Release();
     }
+    changed_.SignalAll();
+    room_.SignalAll();
   }
-  changed_.SignalAll();
   Deliver(answers);
-  keeper_.join();
+  if (keeper_.joinable()) keeper_.join();
   MutexLock lock(mu_);
   while (reactor_ != nullptr) changed_.Wait(mu_);
 }
 
-void EnqueueStream::Deliver(std::vector<Answer>& answers) {
+void EnqueueStream::Deliver(Answers& answers) {
+  CallbackScope scope;
   for (auto& [done, result] : answers) done(std::move(result));
+  // With what the callbacks hold, before Stop returns.
+  answers.clear();
 }
 
 void EnqueueStream::Add(std::vector<v1::TaskSpec> tasks, absl::Time deadline, Done done) {
   size_t bytes = 0;
-  for (const v1::TaskSpec& task : tasks) bytes += task.payload().size() + 64;
+  for (const v1::TaskSpec& task : tasks) bytes += BytesIn(task);
   absl::Status refused;
   {
     MutexLock lock(mu_);
-    while (refused.ok() && bytes_ > 0 && bytes_ + bytes > options_.in_flight_bytes && !stopping_) {
+    while (refused.ok() && bytes_ > 0 && bytes_ + bytes > options_.in_flight_bytes && !stopping_ &&
+           !CallbackScope::Inside()) {
       const absl::Duration left = deadline - absl::Now();
       if (left <= absl::ZeroDuration()) {
         refused = absl::DeadlineExceededError("too much is on its way to the broker already; nothing was sent");
       } else {
-        changed_.WaitFor(mu_, std::min(left, kKeep));
+        room_.WaitFor(mu_, left);
       }
     }
     if (stopping_) refused = Gone();
@@ -103,30 +149,37 @@ void EnqueueStream::Add(std::vector<v1::TaskSpec> tasks, absl::Time deadline, Do
       refused = absl::UnavailableError(
           fmt::format("no connection to the broker at {}: {}", options_.broker, std::string(last_error_.message())));
     }
+    if (refused.ok() && bytes > message_max_) {
+      refused = TooLarge(static_cast<int>(tasks.size()), bytes, message_max_);
+    }
     if (refused.ok()) {
       Call call;
       call.tasks = static_cast<int>(tasks.size());
+      call.bytes = bytes;
       call.deadline = deadline;
       call.done = std::move(done);
-      Append(std::move(tasks), bytes, std::move(call));
-      if (reactor_ == nullptr && absl::Now() >= reconnect_at_) Connect();
+      Append(std::move(tasks), std::move(call));
+      MaybeConnect();
       WriteNext();
       return;
     }
   }
-  done(refused);
+  Answers answers;
+  answers.emplace_back(std::move(done), refused);
+  Deliver(answers);
 }
 
-void EnqueueStream::Append(std::vector<v1::TaskSpec> tasks, size_t bytes, Call call) {
-  if (filling_ != nullptr && (filling_->bytes + bytes > kFrameBytes ||
+void EnqueueStream::Append(std::vector<v1::TaskSpec> tasks, Call call) {
+  const size_t bytes_max = std::min(kFrameBytes, message_max_ - std::min(message_max_, kFrameOverhead));
+  if (filling_ != nullptr && (filling_->bytes + call.bytes > bytes_max ||
                               filling_->request.tasks_size() + static_cast<int>(tasks.size()) > kFrameTasks)) {
     Seal();
   }
   if (filling_ == nullptr) filling_ = std::make_shared<Frame>();
   for (v1::TaskSpec& task : tasks) *filling_->request.add_tasks() = std::move(task);
-  filling_->bytes += bytes;
+  filling_->bytes += call.bytes;
+  bytes_ += call.bytes;
   filling_->calls.push_back(std::move(call));
-  bytes_ += bytes;
 }
 
 void EnqueueStream::Seal() {
@@ -136,25 +189,39 @@ void EnqueueStream::Seal() {
   ++unsent_;
 }
 
+std::shared_ptr<EnqueueStream::Frame> EnqueueStream::NextSealed(bool* wait) {
+  *wait = false;
+  if (unsent_ == 0 && !suspects_) return nullptr;
+  // After a cut all of them, otherwise the last few: frames in flight are few, since a frame grows while one is
+  // written.
+  const absl::Time now = absl::Now();
+  const bool in_flight = unsent_ < frames_.size();
+  std::shared_ptr<Frame> next;
+  bool suspects = false;
+  for (const auto& frame : frames_) {
+    suspects = suspects || frame->suspect;
+    // A suspect that is on its way is alone.
+    if (frame->sent && frame->suspect) *wait = true;
+    if (next != nullptr || frame->sent || frame->not_before > now || !MayBeSentAgain(*frame, now)) continue;
+    next = frame;
+    if (!suspects_) return next;
+  }
+  suspects_ = suspects;
+  if (next != nullptr && next->suspect && in_flight) *wait = true;
+  return *wait ? nullptr : next;
+}
+
 void EnqueueStream::WriteNext() {
   if (reactor_ == nullptr || ended_ || writing_ != nullptr || stopping_) return;
-  std::shared_ptr<Frame> next;
-  if (unsent_ > 0) {
-    // After a cut all of them, otherwise the last few: frames in flight are few, since a frame grows while one is
-    // written.
-    const absl::Time now = absl::Now();
-    for (const auto& frame : frames_) {
-      if (frame->sent || frame->not_before > now) continue;
-      next = frame;
-      break;
-    }
-  }
-  if (next == nullptr && filling_ != nullptr) {
+  bool wait = false;
+  std::shared_ptr<Frame> next = NextSealed(&wait);
+  if (next == nullptr && !wait && filling_ != nullptr) {
     Seal();
     next = frames_.back();
   }
   if (next == nullptr) return;
   next->sent = true;
+  next->first_sent = std::min(next->first_sent, absl::Now());
   --unsent_;
   writing_ = std::move(next);
   reactor_->StartWrite(&writing_->request);
@@ -163,6 +230,7 @@ void EnqueueStream::WriteNext() {
 void EnqueueStream::OnWriteDone(Reactor* reactor, bool ok) {
   MutexLock lock(mu_);
   if (reactor != reactor_) return;
+  if (writing_ != nullptr) writing_->written = ok;
   writing_.reset();
   if (ok) WriteNext();  // if not, OnDone follows
 }
@@ -175,7 +243,7 @@ void EnqueueStream::OnEnd(Reactor* reactor) {
 }
 
 void EnqueueStream::OnRead(Reactor* reactor, v1::EnqueueStreamResponse& response) {
-  std::vector<Answer> answers;
+  Answers answers;
   {
     MutexLock lock(mu_);
     if (reactor != reactor_) return;
@@ -190,12 +258,11 @@ void EnqueueStream::OnRead(Reactor* reactor, v1::EnqueueStreamResponse& response
     Answered(std::move(frame), response, &answers);
     WriteNext();
   }
-  changed_.SignalAll();
+  room_.SignalAll();
   Deliver(answers);
 }
 
-void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResponse& response,
-                             std::vector<Answer>* answers) {
+void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResponse& response, Answers* answers) {
   const auto code = static_cast<absl::StatusCode>(response.error_code());
   if (code == absl::StatusCode::kOk) {
     bytes_ -= frame->bytes;
@@ -211,12 +278,17 @@ void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResp
     }
     return;
   }
-  const absl::Status status(code, response.error_message());
+  absl::Status status(code, response.error_message());
+  SetDetails(response.error_details(), &status);
   const bool repeat = code == absl::StatusCode::kUnavailable ||
                       (code == absl::StatusCode::kResourceExhausted && response.has_retry_delay());
   if (repeat) {
     // Unavailable also says that the broker lost sight of it.
-    if (code == absl::StatusCode::kUnavailable) frame->perhaps_stored = true;
+    if (code == absl::StatusCode::kUnavailable || frame->suspect) frame->perhaps_stored = true;
+    // Otherwise the broker has nothing to remember of it.
+    if (!frame->perhaps_stored) frame->first_sent = absl::InfiniteFuture();
+    frame->suspect = false;
+    frame->written = false;
     frame->refusal = status;
     // The same frame again, after a while: its number makes that harmless.
     const absl::Duration wait = response.has_retry_delay() ? absl::Seconds(response.retry_delay().seconds()) +
@@ -233,24 +305,32 @@ void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResp
     FailOverdue(absl::Now(), answers);
     return;
   }
-  bytes_ -= frame->bytes;
-  if (frame->calls.size() == 1) {
-    if (frame->calls[0].done) answers->emplace_back(std::move(frame->calls[0].done), status);
-    return;
-  }
-  // Nothing of it was stored, and only one call may be to blame.
+  RefuseOrSplit(*frame, status, answers);
+}
+
+void EnqueueStream::RefuseOrSplit(Frame& frame, const absl::Status& why, Answers* answers) {
+  if (frame.calls.size() == 1) return FailCalls(frame, why, answers);
+  bytes_ -= frame.bytes;
+  // Nothing of it was stored, and only some calls are to blame.
   if (filling_ != nullptr) Seal();
   int next = 0;
-  for (Call& call : frame->calls) {
+  for (Call& call : frame.calls) {
     std::vector<v1::TaskSpec> tasks;
-    size_t bytes = 0;
-    for (int i = 0; i < call.tasks; ++i, ++next) {
-      bytes += frame->request.tasks(next).payload().size() + 64;
-      tasks.push_back(std::move(*frame->request.mutable_tasks(next)));
-    }
+    for (int i = 0; i < call.tasks; ++i, ++next) tasks.push_back(std::move(*frame.request.mutable_tasks(next)));
     if (!call.done) continue;
-    Append(std::move(tasks), bytes, std::move(call));
+    if (call.bytes > message_max_) {
+      answers->emplace_back(std::move(call.done), TooLarge(call.tasks, call.bytes, message_max_));
+      continue;
+    }
+    Append(std::move(tasks), std::move(call));
     Seal();
+  }
+}
+
+void EnqueueStream::FailCalls(Frame& frame, const absl::Status& status, Answers* answers) {
+  bytes_ -= frame.bytes;
+  for (Call& call : frame.calls) {
+    if (call.done) answers->emplace_back(std::exchange(call.done, nullptr), status);
   }
 }
 
@@ -261,38 +341,106 @@ void EnqueueStream::Connect() {
   reactor_ = new Reactor(this, *stub_);
 }
 
-void EnqueueStream::OnDone(Reactor* reactor, const absl::Status& status) {
-  std::vector<Answer> answers;
-  {
-    MutexLock lock(mu_);
-    if (reactor != reactor_) return;
-    reactor_ = nullptr;
-    writing_.reset();
-    connected_ = false;
-    last_error_ = status;
-    for (const auto& frame : frames_) {
-      if (std::exchange(frame->sent, false)) frame->perhaps_stored = true;
-    }
-    unsent_ = frames_.size();
-    // Full jitter: many clients of one broker must not come back at once.
-    const absl::Duration bound = std::min(
-        options_.reconnect_max, options_.reconnect_min * static_cast<double>(uint64_t{1} << std::min(failures_, 20)));
-    ++failures_;
-    const double draw =
-        static_cast<double>(MixBits(static_cast<uint64_t>(absl::ToUnixNanos(absl::Now()))) >> 11) * 0x1p-53;
-    reconnect_at_ = absl::Now() + bound * draw;
-    if (!stopping_ && options_.when_unavailable == WhenUnavailable::kFailFast) {
-      FailAll(
-          absl::UnavailableError(fmt::format("the connection to the broker at {} failed: {}; the outcome is unknown",
-                                             options_.broker, std::string(status.message()))),
-          &answers);
-    }
-  }
-  changed_.SignalAll();
-  Deliver(answers);
+void EnqueueStream::MaybeConnect() {
+  if (reactor_ != nullptr || stopping_ || (frames_.empty() && filling_ == nullptr)) return;
+  if (absl::Now() >= reconnect_at_) Connect();
 }
 
-void EnqueueStream::FailAll(const absl::Status& status, std::vector<Answer>* answers) {
+void EnqueueStream::OnDone(Reactor* reactor, const absl::Status& status) {
+  Answers answers;
+  {
+    MutexLock lock(mu_);
+    // No further stream before the callbacks have returned: Stop waits for this one.
+    ended_ = true;
+    writing_.reset();
+    if (absl::IsResourceExhausted(status) && unsent_ < frames_.size()) {
+      OnRefused(status, &answers);
+    } else {
+      OnCut(status, &answers);
+    }
+    connected_ = false;
+    FailOverdue(absl::Now(), &answers);
+  }
+  room_.SignalAll();
+  Deliver(answers);
+  MutexLock lock(mu_);
+  reactor_ = nullptr;
+  MaybeConnect();
+  WriteNext();
+  changed_.SignalAll();
+}
+
+void EnqueueStream::OnRefused(const absl::Status& status, Answers* answers) {
+  const std::optional<size_t> max = MessageMaxIn(status);
+  if (max) message_max_ = *max;
+  if (filling_ != nullptr) Seal();  // It may be too large, too.
+  std::vector<std::shared_ptr<Frame>> in_flight;
+  for (const auto& frame : frames_) {
+    if (std::exchange(frame->sent, false)) in_flight.push_back(frame);
+    frame->written = false;
+  }
+  const int ended_alone = in_flight.size() == 1 ? ++in_flight[0]->ended_alone : 0;
+  const auto is_too_large = [&](const auto& frame) { return max && frame->request.ByteSizeLong() > *max; };
+  // Of those that are too large none was stored. Of one that ended its streams for no reason that we know, who knows.
+  std::vector<std::shared_ptr<Frame>> refused;
+  std::copy_if(frames_.begin(), frames_.end(), std::back_inserter(refused), is_too_large);
+  const bool in_doubt = refused.empty() && ended_alone >= kEndsAlone;
+  if (in_doubt) refused.push_back(in_flight[0]);
+  const auto is_refused = [&](const auto& frame) { return frame == refused[0] || is_too_large(frame); };
+  if (refused.empty()) {
+    for (const auto& frame : in_flight) frame->suspect = true;
+    suspects_ = true;
+  } else {
+    std::erase_if(frames_, is_refused);
+    std::erase_if(in_flight, is_refused);
+    // Some of the others may have been stored before the stream ended.
+    for (const auto& frame : in_flight) frame->perhaps_stored = true;
+  }
+  unsent_ = frames_.size();
+  for (const auto& frame : refused) {
+    if (in_doubt) {
+      FailCalls(*frame,
+                absl::ResourceExhaustedError(fmt::format("the broker ended the stream over this call: {}; the outcome "
+                                                         "is unknown",
+                                                         std::string(status.message()))),
+                answers);
+    } else if (frame->perhaps_stored && frame->calls.size() > 1) {
+      // An earlier broker may have had a higher limit; under new numbers it would be stored again.
+      FailCalls(*frame,
+                absl::DeadlineExceededError("the connection was cut, and the frame is too large to be sent "
+                                            "again (limits.message); the outcome is unknown"),
+                answers);
+    } else {
+      RefuseOrSplit(*frame, TooLarge(frame->request.tasks_size(), frame->request.ByteSizeLong(), *max), answers);
+    }
+  }
+  // The broker is there. Only a frame that ends streams for no reason that we know is given time.
+  const bool pause = refused.empty() && ended_alone > 0;
+  if (pause) last_error_ = status;
+  reconnect_at_ = pause ? absl::Now() + Backoff(options_, ended_alone) : absl::InfinitePast();
+}
+
+void EnqueueStream::OnCut(const absl::Status& status, Answers* answers) {
+  last_error_ = status;
+  // The next broker may have other limits.
+  message_max_ = std::numeric_limits<size_t>::max();
+  for (const auto& frame : frames_) {
+    const bool sent = std::exchange(frame->sent, false);
+    const bool written = std::exchange(frame->written, false);
+    if (written || (sent && connected_)) frame->perhaps_stored = true;
+    // Not even a connection came about: nothing reached the broker.
+    if (!frame->perhaps_stored && !frame->suspect) frame->first_sent = absl::InfiniteFuture();
+  }
+  unsent_ = frames_.size();
+  reconnect_at_ = absl::Now() + Backoff(options_, ++failures_);
+  if (!stopping_ && options_.when_unavailable == WhenUnavailable::kFailFast) {
+    FailAll(absl::UnavailableError(fmt::format("the connection to the broker at {} failed: {}; the outcome is unknown",
+                                               options_.broker, std::string(status.message()))),
+            answers);
+  }
+}
+
+void EnqueueStream::FailAll(const absl::Status& status, Answers* answers) {
   if (filling_ != nullptr) Seal();
   for (const auto& frame : frames_) {
     for (Call& call : frame->calls) {
@@ -304,23 +452,27 @@ void EnqueueStream::FailAll(const absl::Status& status, std::vector<Answer>* ans
   bytes_ = 0;
 }
 
-void EnqueueStream::FailOverdue(absl::Time now, std::vector<Answer>* answers) {
+void EnqueueStream::FailOverdue(absl::Time now, Answers* answers) {
   const std::string why = last_error_.ok() ? "no answer from the broker in time" : std::string(last_error_.message());
   const bool fail_fast = options_.when_unavailable == WhenUnavailable::kFailFast;
   auto fail = [&](Frame& frame) {
     bool wanted = false;
+    const bool too_old = !frame.sent && !MayBeSentAgain(frame, now);
+    const bool perhaps_stored = frame.perhaps_stored || frame.suspect;
     for (Call& call : frame.calls) {
       if (!call.done) continue;
       const bool refused = !frame.sent && !frame.refusal.ok();
       const bool in_vain = refused && (fail_fast || call.deadline <= frame.not_before);
-      if (call.deadline > now && !in_vain) {
+      if (call.deadline > now && !in_vain && !too_old) {
         wanted = true;
         continue;
       }
       answers->emplace_back(std::exchange(call.done, nullptr),
-                            refused && (fail_fast || !frame.perhaps_stored)
+                            refused && (fail_fast || !perhaps_stored)
                                 ? frame.refusal
-                                : absl::DeadlineExceededError(fmt::format("{}; the outcome is unknown", why)));
+                                : absl::DeadlineExceededError(fmt::format(
+                                      "{}; the outcome is unknown{}", why,
+                                      too_old ? ", and too long has passed to send it again without harm" : "")));
     }
     return wanted;
   };
@@ -339,17 +491,17 @@ void EnqueueStream::FailOverdue(absl::Time now, std::vector<Answer>* answers) {
 
 void EnqueueStream::Keep() {
   while (true) {
-    std::vector<Answer> answers;
+    Answers answers;
     {
       MutexLock lock(mu_);
       if (stopping_) return;
       changed_.WaitFor(mu_, kKeep);
       if (stopping_) return;
-      const absl::Time now = absl::Now();
-      FailOverdue(now, &answers);
-      if (reactor_ == nullptr && now >= reconnect_at_ && (!frames_.empty() || filling_ != nullptr)) Connect();
+      FailOverdue(absl::Now(), &answers);
+      MaybeConnect();
       WriteNext();
     }
+    room_.SignalAll();
     Deliver(answers);
   }
 }

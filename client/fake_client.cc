@@ -2,10 +2,21 @@
 
 #include <utility>
 
+#include "client/callback_scope.h"
 #include "client/task_spec.h"
 #include "common/status.h"
 
 namespace penstock {
+
+FakeClient::~FakeClient() {
+  std::multimap<TaskId, WaitCallback> waiters;
+  {
+    MutexLock lock(mu_);
+    waiters.swap(waiters_);
+  }
+  CallbackScope scope;
+  for (auto& [id, done] : waiters) done(absl::CancelledError("the client was destroyed while it waited for the task"));
+}
 
 std::vector<FakeClient::EnqueuedTask> FakeClient::Enqueued() const {
   MutexLock lock(mu_);
@@ -49,10 +60,17 @@ void FakeClient::EnqueueAsync(NewTask task, EnqueueCallback done) {
     MutexLock lock(mu_);
     result = AddLocked(std::move(task));
   }
+  CallbackScope scope;
   done(std::move(result));
 }
 
-absl::StatusOr<std::vector<EnqueueResult>> FakeClient::EnqueueMany(std::vector<NewTask> tasks) {
+void FakeClient::EnqueueManyAsync(std::vector<NewTask> tasks, EnqueueManyCallback done) {
+  absl::StatusOr<std::vector<EnqueueResult>> results = AddMany(std::move(tasks));
+  CallbackScope scope;
+  done(std::move(results));
+}
+
+absl::StatusOr<std::vector<EnqueueResult>> FakeClient::AddMany(std::vector<NewTask> tasks) {
   MutexLock lock(mu_);
   for (const NewTask& task : tasks) {
     v1::TaskSpec spec;
@@ -72,7 +90,7 @@ void FakeClient::Complete(TaskId id, std::string result) {
     tasks_[id].state = TaskState::kCompleted;
     tasks_[id].result = std::move(result);
   }
-  changed_.SignalAll();
+  TellWaiters(id);
 }
 
 void FakeClient::Kill(TaskId id, std::string error_message) {
@@ -86,33 +104,75 @@ void FakeClient::Kill(TaskId id, std::string error_message) {
     attempt.outcome = "failed";
     attempt.error_message = std::move(error_message);
   }
-  changed_.SignalAll();
+  TellWaiters(id);
 }
 
-absl::StatusOr<TaskInfo> FakeClient::WaitTask(TaskId id, absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
-  MutexLock lock(mu_);
+void FakeClient::TellWaiters(TaskId id) {
+  std::vector<std::pair<WaitCallback, TaskInfo>> calls;
+  {
+    MutexLock lock(mu_);
+    const auto [begin, end] = waiters_.equal_range(id);
+    for (auto waiter = begin; waiter != end; ++waiter) calls.emplace_back(std::move(waiter->second), tasks_[id]);
+    waiters_.erase(begin, end);
+  }
+  changed_.SignalAll();
+  CallbackScope scope;
+  for (auto& [done, info] : calls) done(std::move(info));
+}
+
+absl::StatusOr<TaskInfo> FakeClient::FindLocked(TaskId id) const {
   auto found = tasks_.find(id);
   if (found == tasks_.end()) return absl::NotFoundError("there is no task " + id.ToString());
-  while (!found->second.finished() && absl::Now() < deadline) changed_.WaitFor(mu_, deadline - absl::Now());
   return found->second;
 }
 
-absl::StatusOr<TaskInfo> FakeClient::GetTask(TaskId id, bool include_payload) {
+absl::StatusOr<TaskInfo> FakeClient::WaitTask(TaskId id, absl::Duration timeout) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  const absl::Time deadline = absl::Now() + timeout;
   MutexLock lock(mu_);
-  auto found = tasks_.find(id);
-  if (found == tasks_.end()) return absl::NotFoundError("there is no task " + id.ToString());
-  TaskInfo info = found->second;
+  absl::StatusOr<TaskInfo> info = FindLocked(id);
+  while (info.ok() && !info->finished() && absl::Now() < deadline) {
+    changed_.WaitFor(mu_, deadline - absl::Now());
+    info = FindLocked(id);
+  }
+  return info;
+}
+
+void FakeClient::WaitAsync(TaskId id, absl::Duration timeout, WaitCallback done) {
+  absl::StatusOr<TaskInfo> info;
+  {
+    MutexLock lock(mu_);
+    info = FindLocked(id);
+    if (info.ok() && !info->finished() && timeout > absl::ZeroDuration()) {
+      waiters_.emplace(id, std::move(done));
+      return;
+    }
+  }
+  CallbackScope scope;
+  done(std::move(info));
+}
+
+absl::StatusOr<TaskInfo> FakeClient::GetTask(TaskId id, bool include_payload) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  MutexLock lock(mu_);
+  ASSIGN_OR_RETURN(TaskInfo info, FindLocked(id));
   if (!include_payload) info.payload.clear();
   return info;
 }
 
 std::shared_ptr<void> FakeClient::Watch(TaskId id, WatchCallback changed) {
-  changed(GetTask(id, false));
+  absl::StatusOr<TaskInfo> info;
+  {
+    MutexLock lock(mu_);
+    info = FindLocked(id);
+  }
+  if (info.ok()) info->payload.clear();
+  changed(std::move(info));
   return nullptr;
 }
 
 absl::StatusOr<bool> FakeClient::CancelTask(TaskId id, const std::string&) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
   {
     MutexLock lock(mu_);
     auto found = tasks_.find(id);
@@ -120,11 +180,12 @@ absl::StatusOr<bool> FakeClient::CancelTask(TaskId id, const std::string&) {
     if (found->second.finished()) return absl::FailedPreconditionError("the task is finished");
     found->second.state = TaskState::kCancelled;
   }
-  changed_.SignalAll();
+  TellWaiters(id);
   return true;
 }
 
 absl::Status FakeClient::RetryTask(TaskId id) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
   MutexLock lock(mu_);
   auto found = tasks_.find(id);
   if (found == tasks_.end()) return absl::NotFoundError("there is no task " + id.ToString());

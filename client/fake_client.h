@@ -12,13 +12,17 @@
 namespace penstock {
 
 // A client for tests of code that enqueues: no broker. Remembers what was enqueued and lets the test say how tasks end.
-// Any thread.
+// Any thread. Callbacks are called by the thread that enqueues, or that ends the task, and the rules of client/client.h
+// hold in them.
 //
 //   penstock::FakeClient client;
 //   SignUp(&client, "ann@example.com");
 //   ASSERT_EQ(client.EnqueuedOfType("mail.welcome").size(), 1);
 class FakeClient : public Client {
  public:
+  // Fails what waits with Cancelled.
+  ~FakeClient() override;
+
   struct EnqueuedTask {
     TaskId id;
     NewTask task;
@@ -34,8 +38,10 @@ class FakeClient : public Client {
   void Kill(TaskId id, std::string error_message);
 
   void EnqueueAsync(NewTask task, EnqueueCallback done) override;
-  absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks) override;
+  void EnqueueManyAsync(std::vector<NewTask> tasks, EnqueueManyCallback done) override;
   absl::StatusOr<TaskInfo> WaitTask(TaskId id, absl::Duration timeout) override;
+  // Calls `done` when the test ends the task, however long that takes; at once if it is finished or the timeout is 0.
+  void WaitAsync(TaskId id, absl::Duration timeout, WaitCallback done) override;
   absl::StatusOr<TaskInfo> GetTask(TaskId id, bool include_payload = false) override;
   // Calls `changed` once, with the task as it is.
   std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) override;
@@ -44,12 +50,17 @@ class FakeClient : public Client {
 
  private:
   absl::StatusOr<EnqueueResult> AddLocked(NewTask task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<std::vector<EnqueueResult>> AddMany(std::vector<NewTask> tasks);
+  absl::StatusOr<TaskInfo> FindLocked(TaskId id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Tells those who wait for the task, which has just ended.
+  void TellWaiters(TaskId id);
 
   mutable Mutex mu_;
   CondVar changed_;
   absl::Status fail_ ABSL_GUARDED_BY(mu_);
   std::vector<EnqueuedTask> enqueued_ ABSL_GUARDED_BY(mu_);
   std::map<TaskId, TaskInfo> tasks_ ABSL_GUARDED_BY(mu_);
+  std::multimap<TaskId, WaitCallback> waiters_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, TaskId> unique_ ABSL_GUARDED_BY(mu_);  // by queue and key
 };
 

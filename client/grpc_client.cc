@@ -6,10 +6,13 @@
 #include <thread>
 #include <utility>
 
+#include "client/backoff.h"
+#include "client/call_status.h"
+#include "client/callback_scope.h"
 #include "client/client.h"
 #include "client/enqueue_stream.h"
 #include "client/task_spec.h"
-#include "common/random.h"
+#include "client/wait_calls.h"
 #include "common/status.h"
 #include "common/status_grpc.h"
 #include "fmt/format.h"
@@ -18,9 +21,6 @@
 
 namespace penstock {
 namespace {
-
-// One WaitTask call lasts at most this long; then it is made again.
-constexpr absl::Duration kWaitPiece = absl::Minutes(10);
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -40,62 +40,67 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const 
   return grpc::SslCredentials(ssl);
 }
 
+// The status of a call for one task, which is a frame's first: for its caller its field is "payload", not
+// "tasks[0].payload".
+absl::Status OfOneTask(const absl::Status& status) {
+  constexpr std::string_view kPrefix = "tasks[0].";
+  const std::string field = FieldOf(status);
+  if (field.compare(0, kPrefix.size(), kPrefix) != 0) return status;
+  std::string problem(status.message());
+  if (problem.compare(0, field.size() + 2, field + ": ") == 0) problem.erase(0, field.size() + 2);
+  absl::Status renamed = InvalidField(field.substr(kPrefix.size()), problem);
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    if (!renamed.GetPayload(url)) renamed.SetPayload(url, payload);
+  });
+  return renamed;
+}
+
+// Runs a callback of the user's on the caller's thread, under the same rules as on ours.
+template <class Callback, class Result>
+void CallBack(const Callback& done, Result result) {
+  CallbackScope scope;
+  done(std::move(result));
+}
+
 class GrpcClient : public Client {
  public:
-  GrpcClient(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel)
-      : options_(options), stub_(v1::TaskService::NewStub(channel)), stream_(options, channel) {}
+  using Connect = WaitCalls::Connect;
+
+  GrpcClient(const ClientOptions& options, const Connect& connect) : GrpcClient(options, connect(), connect) {}
+  ~GrpcClient() override {
+    // A callback of one may call the other.
+    stream_.Stop();
+    waits_.Stop();
+  }
 
   void EnqueueAsync(NewTask task, EnqueueCallback done) override {
     const absl::Time deadline = DeadlineOf(task.options.timeout);
     std::vector<v1::TaskSpec> tasks(1);
-    if (absl::Status status = FillTaskSpec(std::move(task), &tasks[0]); !status.ok()) return done(status);
+    if (absl::Status status = FillTaskSpec(std::move(task), &tasks[0]); !status.ok()) {
+      return CallBack(done, std::move(status));
+    }
     stream_.Add(std::move(tasks), deadline,
                 [done = std::move(done)](absl::StatusOr<std::vector<EnqueueResult>> results) {
-                  if (!results.ok()) return done(results.status());
+                  if (!results.ok()) return done(OfOneTask(results.status()));
                   if (results->size() != 1) return done(absl::InternalError("the broker answered with no result"));
                   done(results->front());
                 });
   }
 
-  absl::StatusOr<std::vector<EnqueueResult>> EnqueueMany(std::vector<NewTask> tasks) override {
-    if (tasks.empty() || tasks.size() > 10'000) return InvalidField("tasks", "must be 1 to 10,000");
+  void EnqueueManyAsync(std::vector<NewTask> tasks, EnqueueManyCallback done) override {
+    if (tasks.empty() || tasks.size() > 10'000) return CallBack(done, InvalidField("tasks", "must be 1 to 10,000"));
     const absl::Time deadline = DeadlineOf(tasks[0].options.timeout);
     std::vector<v1::TaskSpec> specs(tasks.size());
     for (size_t i = 0; i < tasks.size(); ++i) {
       if (absl::Status status = FillTaskSpec(std::move(tasks[i]), &specs[i]); !status.ok()) {
-        return Annotate(status, fmt::format("tasks[{}]", i));
+        return CallBack(done, Annotate(status, fmt::format("tasks[{}]", i)));
       }
     }
-    std::promise<absl::StatusOr<std::vector<EnqueueResult>>> promise;
-    stream_.Add(std::move(specs), deadline, [&promise](auto results) { promise.set_value(std::move(results)); });
-    return promise.get_future().get();
+    stream_.Add(std::move(specs), deadline, std::move(done));
   }
 
-  absl::StatusOr<TaskInfo> WaitTask(TaskId id, absl::Duration timeout) override {
-    const absl::Time deadline = absl::Now() + timeout;
-    v1::WaitTaskRequest request;
-    request.set_task_id(id.ToString());
-    for (int failures = 0;;) {
-      const absl::Duration left = std::min(std::max(deadline - absl::Now(), absl::ZeroDuration()), kWaitPiece);
-      request.mutable_timeout()->set_seconds(absl::ToInt64Seconds(left));
-      request.mutable_timeout()->set_nanos(
-          static_cast<int32_t>((left - absl::Seconds(request.timeout().seconds())) / absl::Nanoseconds(1)));
-      v1::WaitTaskResponse response;
-      absl::Status status =
-          Call([&](grpc::ClientContext* context) { return stub_->WaitTask(context, request, &response); },
-               left + absl::Seconds(2));
-      if (status.ok()) {
-        if (response.finished() || absl::Now() >= deadline) return ToTaskInfo(std::move(*response.mutable_task()));
-        failures = 0;
-        continue;
-      }
-      // The broker restarts, or the way to it is broken: ask again until the time is up.
-      if (!absl::IsUnavailable(status) || options_.when_unavailable == WhenUnavailable::kFailFast) return status;
-      const absl::Duration pause =
-          std::min(options_.reconnect_max, options_.reconnect_min * (1 << std::min(failures++, 10)));
-      if (absl::Now() + pause >= deadline) return absl::DeadlineExceededError(status.message());
-      absl::SleepFor(pause);
-    }
+  void WaitAsync(TaskId id, absl::Duration timeout, WaitCallback done) override {
+    waits_.Add(id, absl::Now() + timeout, std::move(done));
   }
 
   absl::StatusOr<TaskInfo> GetTask(TaskId id, bool include_payload) override {
@@ -103,8 +108,7 @@ class GrpcClient : public Client {
     request.set_task_id(id.ToString());
     request.set_include_payload(include_payload);
     v1::GetTaskResponse response;
-    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->GetTask(context, request, &response); },
-                         options_.timeout));
+    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->GetTask(context, request, &response); }));
     return ToTaskInfo(std::move(*response.mutable_task()));
   }
 
@@ -117,8 +121,7 @@ class GrpcClient : public Client {
     request.set_task_id(id.ToString());
     request.set_reason(reason);
     v1::CancelTaskResponse response;
-    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->CancelTask(context, request, &response); },
-                         options_.timeout));
+    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->CancelTask(context, request, &response); }));
     return response.state() == v1::TASK_STATE_CANCELLED;
   }
 
@@ -126,8 +129,7 @@ class GrpcClient : public Client {
     v1::RetryTaskRequest request;
     request.set_task_id(id.ToString());
     v1::RetryTaskResponse response;
-    return Call([&](grpc::ClientContext* context) { return stub_->RetryTask(context, request, &response); },
-                options_.timeout);
+    return Call([&](grpc::ClientContext* context) { return stub_->RetryTask(context, request, &response); });
   }
 
  private:
@@ -179,18 +181,34 @@ class GrpcClient : public Client {
     return absl::Now() + (timeout > absl::ZeroDuration() ? timeout : options_.timeout);
   }
 
+  GrpcClient(const ClientOptions& options, const std::shared_ptr<grpc::Channel>& channel, const Connect& connect)
+      : options_(options),
+        stub_(v1::TaskService::NewStub(channel)),
+        waits_(options, channel, connect),
+        stream_(options, channel) {}
+
+  // Makes a call, and with kWait makes it again, until its time is up, while the broker is away.
   template <class Rpc>
-  absl::Status Call(Rpc rpc, absl::Duration timeout) {
-    grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-    context.set_wait_for_ready(options_.when_unavailable == WhenUnavailable::kWait);
-    absl::Status status = FromGrpc(rpc(&context));
-    if (absl::IsUnavailable(status)) return Annotate(status, "broker at " + options_.broker);
-    return status;
+  absl::Status Call(Rpc rpc) {
+    RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+    const absl::Time deadline = absl::Now() + options_.timeout;
+    for (int failures = 1;; ++failures) {
+      grpc::ClientContext context;
+      context.set_deadline(absl::ToChronoTime(deadline));
+      context.set_wait_for_ready(options_.when_unavailable == WhenUnavailable::kWait);
+      const absl::Status status = CallStatus(rpc(&context));
+      if (!absl::IsUnavailable(status)) return status;
+      const absl::Status away = Annotate(status, "broker at " + options_.broker);
+      if (options_.when_unavailable == WhenUnavailable::kFailFast) return away;
+      const absl::Duration pause = Backoff(options_, failures);
+      if (absl::Now() + pause >= deadline) return absl::DeadlineExceededError(away.message());
+      absl::SleepFor(pause);
+    }
   }
 
   const ClientOptions options_;
   const std::shared_ptr<v1::TaskService::Stub> stub_;
+  WaitCalls waits_;
   EnqueueStream stream_;
 };
 
@@ -211,9 +229,11 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
                    static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
                    static_cast<int>(absl::ToInt64Milliseconds(options.reconnect_min)));
-  // Clients of one process do not share a connection: each has its own flow.
+  // Channels do not share a connection: each client of a process has its own flow.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return std::make_unique<GrpcClient>(options, grpc::CreateCustomChannel(options.broker, credentials, arguments));
+  return std::make_unique<GrpcClient>(options, [broker = options.broker, credentials, arguments] {
+    return grpc::CreateCustomChannel(broker, credentials, arguments);
+  });
 }
 
 }  // namespace penstock

@@ -23,6 +23,14 @@ std::optional<Detail> GetDetail(const absl::Status& status) {
   return detail;
 }
 
+void SetLimit(absl::Status& status, std::string_view limit) {
+  google::rpc::ErrorInfo info;
+  info.set_reason("LIMIT_REACHED");
+  info.set_domain(std::string(kErrorDomain));
+  (*info.mutable_metadata())["limit"] = std::string(limit);
+  SetDetail(status, info);
+}
+
 }  // namespace
 
 absl::Status InvalidField(std::string_view field, std::string_view problem) {
@@ -35,13 +43,15 @@ absl::Status InvalidField(std::string_view field, std::string_view problem) {
   return status;
 }
 
+absl::Status FieldOverLimit(std::string_view field, std::string_view problem, std::string_view limit) {
+  absl::Status status = InvalidField(field, problem);
+  SetLimit(status, limit);
+  return status;
+}
+
 absl::Status LimitReached(std::string_view limit, std::string_view message, std::optional<absl::Duration> retry_after) {
   absl::Status status = absl::ResourceExhaustedError(ToAbsl(message));
-  google::rpc::ErrorInfo info;
-  info.set_reason("LIMIT_REACHED");
-  info.set_domain(std::string(kErrorDomain));
-  (*info.mutable_metadata())["limit"] = std::string(limit);
-  SetDetail(status, info);
+  SetLimit(status, limit);
   if (retry_after) {
     google::rpc::RetryInfo retry;
     retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(*retry_after));

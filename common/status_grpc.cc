@@ -9,11 +9,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
   google::rpc::Status rich;
   rich.set_code(static_cast<int>(status.code()));
   rich.set_message(std::string(status.message()));
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-    auto* any = rich.add_details();
-    any->set_type_url(std::string(url));
-    any->set_value(std::string(payload));
-  });
+  AddDetails(status, rich.mutable_details());
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), rich.message(),
                       rich.details_size() == 0 ? "" : rich.SerializeAsString());
 }
@@ -23,9 +19,21 @@ absl::Status FromGrpc(const grpc::Status& status) {
   absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
   google::rpc::Status rich;
   if (!status.error_details().empty() && rich.ParseFromString(status.error_details())) {
-    for (const auto& any : rich.details()) result.SetPayload(any.type_url(), absl::Cord(any.value()));
+    SetDetails(rich.details(), &result);
   }
   return result;
+}
+
+void AddDetails(const absl::Status& status, google::protobuf::RepeatedPtrField<google::protobuf::Any>* details) {
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    google::protobuf::Any* any = details->Add();
+    any->set_type_url(std::string(url));
+    any->set_value(std::string(payload));
+  });
+}
+
+void SetDetails(const google::protobuf::RepeatedPtrField<google::protobuf::Any>& details, absl::Status* status) {
+  for (const google::protobuf::Any& any : details) status->SetPayload(any.type_url(), absl::Cord(any.value()));
 }
 
 }  // namespace penstock

@@ -5,6 +5,8 @@
 
 #include "absl/status/status.h"
 #include "common/status_details.h"
+#include "google/protobuf/any.pb.h"
+#include "google/protobuf/repeated_field.h"
 #include "grpcpp/support/status.h"
 
 namespace penstock {
@@ -12,6 +14,10 @@ namespace penstock {
 // Details travel as a serialized google.rpc.Status, as every gRPC library expects them.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
+
+// The details alone, for messages that carry a status of their own, as the answers of a stream do.
+void AddDetails(const absl::Status& status, google::protobuf::RepeatedPtrField<google::protobuf::Any>* details);
+void SetDetails(const google::protobuf::RepeatedPtrField<google::protobuf::Any>& details, absl::Status* status);
 
 }  // namespace penstock
 

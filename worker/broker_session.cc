@@ -38,6 +38,12 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return content.str();
 }
 
+// Connecting again would be answered in the same way.
+bool IsForGood(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status) ||
+         absl::IsUnimplemented(status);
+}
+
 std::vector<TaskId> ToIds(const google::protobuf::RepeatedPtrField<std::string>& texts) {
   std::vector<TaskId> ids;
   for (const std::string& text : texts) ids.push_back(TaskId::Parse(text).value_or(TaskId()));
@@ -222,7 +228,9 @@ void BrokerSession::OnDone(Reactor* reactor, const absl::Status& status) {
     if (reactor != reactor_) return;
     reactor_ = nullptr;
     ended_ = true;
-    welcomed_ = false;
+    if (!std::exchange(welcomed_, false) && IsForGood(status)) {
+      refused_ = Annotate(status, "the broker at " + options_.broker + " refuses this worker");
+    }
     writing_ = false;
     core_.OnDisconnected();
     if (absl::IsNotFound(status) && !session_id_.empty()) {
@@ -234,7 +242,7 @@ void BrokerSession::OnDone(Reactor* reactor, const absl::Status& status) {
     const uint64_t bits = MixBits(static_cast<uint64_t>(getpid()) << 32 | draws_++);
     reconnect_at_ = Elapsed() + core_.NextBackoff(static_cast<double>(bits >> 11) * 0x1p-53);
     const std::string reason(ToStd(status.message()));
-    if (!closing_ && away_reason_ != reason) {  // once, not at every attempt
+    if (!closing_ && refused_.ok() && away_reason_ != reason) {  // once, not at every attempt
       LogFor("worker").warn("disconnected broker={} reason=\"{}\"; connecting again", options_.broker, reason);
       away_reason_ = reason;
     }
@@ -264,7 +272,7 @@ void BrokerSession::Keep() {
       if (closing_) return;
       absl::Duration now = Elapsed();
       keeper_wakes_at_ = std::min(core_.NextDeadline(), now + kKeeperMax);
-      if (reactor_ == nullptr) keeper_wakes_at_ = std::min(keeper_wakes_at_, reconnect_at_);
+      if (reactor_ == nullptr && refused_.ok()) keeper_wakes_at_ = std::min(keeper_wakes_at_, reconnect_at_);
       keeper_due_.WaitFor(mu_, std::max(keeper_wakes_at_ - now, kKeeperMin));
       if (closing_) return;
       now = Elapsed();
@@ -273,7 +281,7 @@ void BrokerSession::Keep() {
         LogFor("worker").warn("attempt timed out task={}; its handler keeps its slot until it returns",
                               cancel.task.ToString());
       }
-      if (reactor_ == nullptr && now >= reconnect_at_) Connect();
+      if (reactor_ == nullptr && now >= reconnect_at_ && refused_.ok()) Connect();
       WriteNext();
     }
     CancelAll(cancels);
@@ -359,7 +367,7 @@ void BrokerSession::Stop(absl::Duration grace) {
       WriteNext();
     }
     // The keeper goes on connecting if the broker is away.
-    if (!WaitUntil(kFlush, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return core_.settled(); })) {
+    if (!WaitUntil(kFlush, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return core_.settled() || !refused_.ok(); })) {
       LogFor("worker").warn("the broker did not confirm the last outcomes; their tasks run again");
     }
     closing_ = true;
@@ -383,9 +391,10 @@ void BrokerSession::Stop(absl::Duration grace) {
   changed_.SignalAll();
 }
 
-void BrokerSession::Wait() {
+absl::Status BrokerSession::Wait() {
   MutexLock lock(mu_);
-  while (!stopping_ && !(asked_to_drain_ && core_.idle())) changed_.Wait(mu_);
+  while (!stopping_ && refused_.ok() && !(asked_to_drain_ && core_.idle())) changed_.Wait(mu_);
+  return refused_;
 }
 
 int BrokerSession::running() const {

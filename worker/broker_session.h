@@ -34,8 +34,8 @@ class BrokerSession : public Executor::Observer, public std::enable_shared_from_
   void Drain();
   // See Worker::Stop; the executor is stopped by the caller afterwards.
   void Stop(absl::Duration grace);
-  // Waits until the worker has drained itself or Stop was called.
-  void Wait();
+  // See Worker::Wait.
+  absl::Status Wait();
   int running() const;
 
   bool OnTurn(Executor::Ended* ended, const TaskDelivery* next) override;
@@ -79,6 +79,7 @@ class BrokerSession : public Executor::Observer, public std::enable_shared_from_
   bool ended_ ABSL_GUARDED_BY(mu_) = true;  // the reactor takes no more writes
   bool welcomed_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status refused_ ABSL_GUARDED_BY(mu_);     // the broker will not have us, ever
   std::string away_reason_ ABSL_GUARDED_BY(mu_);  // why we are disconnected, as logged
   bool asked_to_drain_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;  // Stop was called

@@ -1,5 +1,8 @@
 #include "worker/options.h"
 
+#include <string>
+
+#include "common/names.h"
 #include "common/status_details.h"
 
 namespace penstock {
@@ -8,9 +11,12 @@ absl::Status WorkerOptions::Validate() const {
   if (broker.find(':') == std::string::npos)
     return InvalidField("broker", "write host:port, for instance localhost:7420");
   if (name.size() > 256) return InvalidField("name", "must be at most 256 bytes");
-  if (queues.empty() || queues.size() > 1'000) return InvalidField("queues", "must be 1 to 1,000");
+  if (queues.empty()) return InvalidField("queues", "name at least one queue to take tasks from");
+  if (queues.size() > 1'000) return InvalidField("queues", "must be at most 1,000");
   for (const std::string& queue : queues) {
-    if (queue.empty() || queue.size() > 128) return InvalidField("queues", "names must have 1 to 128 characters");
+    if (const std::string problem = ProblemOfName(queue); !problem.empty()) {
+      return InvalidField("queues", "a name " + problem);
+    }
   }
   if (concurrency < 1 || concurrency > 1'000) return InvalidField("concurrency", "must be 1 to 1,000");
   if (prefetch < -1 || prefetch > 64) return InvalidField("prefetch", "must be 0 to 64, or -1");

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/logging.h"
+#include "common/names.h"
 #include "common/status.h"
 #include "common/status_details.h"
 #include "worker/broker_session.h"
@@ -55,8 +56,8 @@ Worker::~Worker() { Stop(); }
 
 void Worker::RegisterRaw(std::string type, RawHandler handler, HandlerOptions options) {
   absl::Status problem;
-  if (type.empty() || type.size() > 128) {
-    problem = InvalidField("type", "must have 1 to 128 characters, is '" + type + "'");
+  if (const std::string wrong = ProblemOfName(type); !wrong.empty()) {
+    problem = InvalidField("type", wrong);
   } else if (parts_->handlers.contains(type)) {
     problem = InvalidField("type", type + " is registered twice");
   } else if (options.max_concurrency < 0 || options.max_concurrency > 1'000) {
@@ -123,9 +124,7 @@ void Worker::Stop() {
   parts_->executor->Stop();
 }
 
-void Worker::Wait() {
-  if (parts_->started) parts_->session->Wait();
-}
+absl::Status Worker::Wait() { return parts_->started ? parts_->session->Wait() : absl::OkStatus(); }
 
 int Worker::running() const { return parts_->started ? parts_->session->running() : 0; }
 
@@ -145,10 +144,11 @@ absl::Status Worker::Run() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, &before_term);
   sigaction(SIGINT, &action, &before_int);
-  const absl::Status status = Start();
+  absl::Status status = Start();
   if (status.ok()) {
+    absl::Status refused;
     std::thread drained([&] {
-      Wait();
+      refused = Wait();
       const char byte = 0;
       [[maybe_unused]] const ssize_t written = write(ends[1], &byte, 1);
     });
@@ -158,6 +158,7 @@ absl::Status Worker::Run() {
     if (byte != 0) LogFor("worker").info("signal {}; draining running={}", static_cast<int>(byte), running());
     Stop();
     drained.join();
+    status = refused;
   }
   sigaction(SIGTERM, &before_term, nullptr);
   sigaction(SIGINT, &before_int, nullptr);

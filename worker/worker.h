@@ -59,8 +59,8 @@ class Worker {
 
   void Use(Middleware middleware);
 
-  // Works until SIGTERM or SIGINT, then drains and returns; a second signal ends the process at once. For programs that
-  // do nothing else.
+  // Works until SIGTERM or SIGINT, then drains and returns; a second signal ends the process at once. Errors as Start
+  // and Wait. For programs that do nothing else.
   absl::Status Run();
 
   // For programs with a life of their own. InvalidArgument: an option or a registration is wrong.
@@ -70,8 +70,9 @@ class Worker {
   // Drains, waits for running handlers for drain_grace, cancels the rest, hands back what is unfinished without using
   // up an attempt, says goodbye. Safe twice and early.
   void Stop();
-  // Waits until an operator drained the worker and it is empty, or Stop was called.
-  void Wait();
+  // Waits until an operator drained the worker and it is empty, or Stop was called: OK. Or until the broker refused it
+  // for good (a name is wrong, no permission, no such service): why; the worker does not connect again then.
+  absl::Status Wait();
 
   // Tasks whose handlers run right now.
   int running() const;

@@ -114,6 +114,7 @@ void EnqueueStream::FillAnswer(const absl::Status& status, const EnqueueReply* r
   }
   frame->response.set_error_code(static_cast<int>(status.code()));
   frame->response.set_error_message(std::string(status.message()));
+  AddDetails(status, frame->response.mutable_error_details());
   if (const auto delay = RetryAfterOf(status)) SetDuration(ToMicros(*delay), frame->response.mutable_retry_delay());
 }
 

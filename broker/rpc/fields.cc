@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "common/names.h"
 #include "common/status.h"
 #include "common/status_grpc.h"
 #include "common/units.h"
@@ -19,15 +20,6 @@ constexpr int kNanosPerSecond = 1'000'000'000;
 constexpr int64_t kDurationSecondsMax = 315'576'000'000;
 constexpr int64_t kTimestampSecondsMin = -62'135'596'800;
 constexpr int64_t kTimestampSecondsMax = 253'402'300'799;
-
-constexpr std::array<bool, 256> kNameCharacters = [] {
-  std::array<bool, 256> table{};
-  for (int c = 'a'; c <= 'z'; ++c) table[static_cast<size_t>(c)] = true;
-  for (int c = 'A'; c <= 'Z'; ++c) table[static_cast<size_t>(c)] = true;
-  for (int c = '0'; c <= '9'; ++c) table[static_cast<size_t>(c)] = true;
-  for (char c : {'.', '_', ':', '-', '/'}) table[static_cast<size_t>(c)] = true;
-  return table;
-}();
 
 // The end of a character of UTF-8 at or before `at`.
 size_t CharacterEndBefore(std::string_view text, size_t at) {
@@ -56,16 +48,8 @@ absl::Status BadField(const FieldPath& field, std::string_view problem) {
 }
 
 absl::Status CheckName(const FieldPath& field, std::string_view name, size_t size_max) {
-  if (name.empty()) return BadField(field, "is required");
-  if (name.size() > size_max) {
-    return BadField(field, fmt::format("must be at most {} characters, is {}", size_max, name.size()));
-  }
-  for (char c : name) {
-    if (!kNameCharacters[static_cast<unsigned char>(c)]) {
-      return BadField(field, fmt::format("may hold A-Z a-z 0-9 . _ : - / only, is '{}'", name));
-    }
-  }
-  return absl::OkStatus();
+  const std::string problem = ProblemOfName(name, size_max);
+  return problem.empty() ? absl::OkStatus() : BadField(field, problem);
 }
 
 absl::Status CheckSize(const FieldPath& field, std::string_view bytes, size_t size_min, size_t size_max) {

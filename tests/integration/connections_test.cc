@@ -8,6 +8,7 @@
 #include <fstream>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "client/client.h"
 #include "fmt/format.h"
@@ -168,6 +169,39 @@ TEST_F(ConnectionsTest, EnqueuesAcrossCutsHappenOnce) {
   }
   EXPECT_EQ(unique.size(), static_cast<size_t>(kCallers * kTasks));
   EXPECT_EQ(Stats().enqueued_total(), static_cast<uint64_t>(kCallers * kTasks));
+}
+
+TEST_F(ConnectionsTest, ReadsAndWaitsAcrossCutsAreRepeated) {
+  Start("3s");
+  ClientOptions options;
+  options.broker = relay_->address();
+  options.timeout = kLong;
+  options.reconnect_max = absl::Milliseconds(100);
+  auto client = Client::Connect(options).value();
+  const TaskId id = client_->Enqueue("q", "t", std::string("x")).value();
+  auto wait = client->WaitFuture(id, kLong);
+  std::atomic<bool> stop = false;
+  std::atomic<int> reads = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) {
+        auto task = client->GetTask(id);
+        EXPECT_TRUE(task.ok()) << task.status();
+        if (!task.ok()) break;
+        ++reads;
+      }
+    });
+  }
+  for (int cut = 0; cut < 10; ++cut) {
+    const int before = reads;
+    while (reads < before + 20 && !HasFailure()) std::this_thread::yield();
+    relay_->Cut();
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(client->CancelTask(id).value());
+  EXPECT_EQ(wait.get().value().state, TaskState::kCancelled);
 }
 
 TEST_F(ConnectionsTest, CompletionOfAWorkerThatWasCutOffTooLongIsRefused) {

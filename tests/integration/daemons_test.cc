@@ -171,6 +171,27 @@ TEST_F(DaemonsTest, TasksOfAKilledWorkerRunElsewhereAfterTheGrace) {
   EXPECT_EQ(task->attempts[0].outcome, "lost");
 }
 
+TEST_F(DaemonsTest, CommandOfAKilledWorkerEndsWithIt) {
+  StartBroker();
+  auto client = Connect();
+  const std::string pid_file = folder_.path() + "/pid";
+  auto worker = StartWorker("  - type: slow\n    command: [/bin/sh, -c, \"echo $$ > " + pid_file + ".new; mv " +
+                            pid_file + ".new " + pid_file + "; exec sleep 1000\"]\n");
+  ASSERT_TRUE(client->Enqueue("q", "slow", "").ok());
+  while (!std::filesystem::exists(pid_file)) std::this_thread::yield();
+  pid_t pid = 0;
+  std::ifstream(pid_file) >> pid;
+  ASSERT_EQ(kill(pid, 0), 0);
+  worker->Signal(SIGKILL);
+  worker->Wait();
+  // Its parent is gone: until whoever takes in orphans has seen to it, it may stay as a zombie.
+  auto runs = [&] {
+    std::string name, state;
+    return bool(std::ifstream(fmt::format("/proc/{}/stat", pid)) >> name >> name >> state) && state != "Z";
+  };
+  while (runs()) std::this_thread::yield();
+}
+
 TEST_F(DaemonsTest, CommandThatDoesNotReadItsPayloadHarmsNobody) {
   StartBroker();
   auto client = Connect();

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,27 +126,57 @@ void Limit(int resource, uint64_t value) {
   setrlimit(static_cast<__rlimit_resource>(resource), &limit);
 }
 
-// What the child does between fork and exec: async-signal-safe calls only. An errno that stops it goes to `report`.
+// What stopped a child from becoming its program.
+struct StartFailure {
+  enum class Step { kPipes, kDirectory, kProgram };
+  Step step;
+  int error;
+};
+
+std::string Describe(const StartFailure& failure, const CommandOptions& options) {
+  const char* const reason = strerror(failure.error);
+  switch (failure.step) {
+    case StartFailure::Step::kPipes:
+      return fmt::format("cannot connect {} to its pipes: {}", options.command[0], reason);
+    case StartFailure::Step::kDirectory:
+      return fmt::format("cannot enter the directory {}: {}", options.directory, reason);
+    case StartFailure::Step::kProgram:
+      return fmt::format("cannot run {}: {}", options.command[0], reason);
+  }
+  return reason;
+}
+
+// What the child does between fork and exec: async-signal-safe calls only. What stops it goes to `report`.
 [[noreturn]] void BecomeCommand(const CommandOptions& options, char* const* argv, char* const* envp, int in, int out,
-                                int err, int report) {
+                                int err, int report, pid_t parent) {
   setpgid(0, 0);
+  // A program must not go on beside the next attempt elsewhere when its worker is killed. The signal comes when the
+  // thread that forked ends, which waits for the program. What the program itself has started is systemd's to end
+  // (KillMode=control-group, its default).
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);  // killed already
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
+  StartFailure failure = {StartFailure::Step::kPipes, 0};
   bool ok = dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(err, 2) >= 0;
   // The daemon's own files and sockets are none of the program's business; `report` closes at exec like them.
   close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-  ok = ok && (options.directory.empty() || chdir(options.directory.c_str()) == 0);
   if (ok) {
+    failure.step = StartFailure::Step::kDirectory;
+    ok = options.directory.empty() || chdir(options.directory.c_str()) == 0;
+  }
+  if (ok) {
+    failure.step = StartFailure::Step::kProgram;
     Limit(RLIMIT_AS, options.memory_max);
     Limit(RLIMIT_CPU, options.cpu_seconds_max);
     Limit(RLIMIT_NOFILE, options.open_files_max);
     Limit(RLIMIT_CORE, 0);
     execvpe(argv[0], argv, envp);
   }
-  const int error = errno;
-  (void)!write(report, &error, sizeof(error));
+  failure.error = errno;
+  (void)!write(report, &failure, sizeof(failure));
   _exit(127);
 }
 
@@ -221,21 +252,22 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
   std::vector<std::string> environment = MakeEnvironment(options, context, file.path());
   const std::vector<char*> argv = Pointers(arguments);
   const std::vector<char*> envp = Pointers(environment);
+  const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return SystemError("cannot start a process");
   if (pid == 0) {
     BecomeCommand(options, argv.data(), envp.data(), in.read.get(), out.write.get(), err.write.get(),
-                  report.write.get());
+                  report.write.get(), parent);
   }
   setpgid(pid, pid);  // whoever of the two is first
   in.read.Close();
   out.write.Close();
   err.write.Close();
   report.write.Close();
-  int exec_error = 0;
-  if (read(report.read.get(), &exec_error, sizeof(exec_error)) == sizeof(exec_error)) {
+  StartFailure failure;
+  if (read(report.read.get(), &failure, sizeof(failure)) == sizeof(failure)) {
     waitpid(pid, nullptr, 0);
-    return Outcome::Retry({"command", fmt::format("cannot run {}: {}", options.command[0], strerror(exec_error)), ""});
+    return Outcome::Retry({"command", Describe(failure, options), ""});
   }
   for (int fd : {in.write.get(), out.read.get(), err.read.get()}) fcntl(fd, F_SETFL, O_NONBLOCK);
 

@@ -3,6 +3,7 @@
 #include <functional>
 #include <set>
 
+#include "common/names.h"
 #include "common/status_details.h"
 #include "common/text.h"
 #include "fmt/format.h"
@@ -92,6 +93,9 @@ HandlerEntry ReadEntry(const YamlNode& node, const std::string& name, ConfigErro
   auto wrong = [&](const std::string& what) { errors->Add({node.Where(), name, what}); };
   if (entry.plugin.empty() == command.command.empty()) wrong("set either plugin or command");
   if (!command.command.empty() && entry.type.empty()) wrong("a command needs the type that it handles");
+  if (const std::string problem = ProblemOfName(entry.type); !entry.type.empty() && !problem.empty()) {
+    wrong("type " + problem);
+  }
   if (!entry.plugin.empty() && !entry.type.empty()) wrong("a plug-in names its types itself: remove type");
   command.reject_exit_codes.clear();
   for (const std::string& code : reject_exit_codes) {

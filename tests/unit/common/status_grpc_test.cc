@@ -33,6 +33,23 @@ TEST(StatusGrpcTest, LimitAndItsRetryTravel) {
   EXPECT_EQ(RetryAfterOf(FromGrpc(ToGrpc(LimitReached("limits.queues", "too many")))), std::nullopt);
 }
 
+TEST(StatusGrpcTest, FieldOverALimitNamesBoth) {
+  const absl::Status back = FromGrpc(ToGrpc(FieldOverLimit("payload", "is too large", "limits.message")));
+  EXPECT_EQ(back.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(back.message()), "payload: is too large");
+  EXPECT_EQ(FieldOf(back), "payload");
+  EXPECT_EQ(LimitOf(back), "limits.message");
+}
+
+TEST(StatusGrpcTest, DetailsTravelInAMessage) {
+  google::protobuf::RepeatedPtrField<google::protobuf::Any> details;
+  AddDetails(LimitReached("limits.queues", "too many", absl::Seconds(3)), &details);
+  EXPECT_EQ(details.size(), 2);
+  absl::Status back = absl::ResourceExhaustedError("too many");
+  SetDetails(details, &back);
+  EXPECT_EQ(back, LimitReached("limits.queues", "too many", absl::Seconds(3)));
+}
+
 TEST(StatusGrpcTest, EveryCodeKeepsItsMeaning) {
   for (int code = 1; code <= 16; ++code) {
     const absl::Status status(static_cast<absl::StatusCode>(code), "text");

@@ -130,6 +130,11 @@ class EnqueueStreamTest : public TaskServiceTest {
     EXPECT_TRUE(stream_->Read(&response));
     return response;
   }
+  static absl::Status StatusOf(const v1::EnqueueStreamResponse& response) {
+    absl::Status status(static_cast<absl::StatusCode>(response.error_code()), response.error_message());
+    SetDetails(response.error_details(), &status);
+    return status;
+  }
   void AnswerWith(const EnqueueCommand& command, uint64_t block) {
     EnqueueReply reply;
     for (uint32_t i = 0; i < command.tasks.size(); ++i) reply.results.push_back({TaskId(0, block, i), false});
@@ -162,11 +167,14 @@ TEST_F(EnqueueStreamTest, AnswersComeInTheOrderOfTheFrames) {
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(refused.error_message(), "too many queues");
   EXPECT_EQ(refused.retry_delay().seconds(), 2);
+  EXPECT_EQ(LimitOf(StatusOf(refused)), "limits.queues");
+  EXPECT_EQ(RetryAfterOf(StatusOf(refused)), absl::Seconds(2));
   EXPECT_EQ(Read().frame_number(), 4u);
   refused = Read();
   EXPECT_EQ(refused.frame_number(), 5u);
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(refused.error_message(), "tasks: is required");
+  EXPECT_EQ(FieldOf(StatusOf(refused)), "tasks");
   stream_->WritesDone();
   EXPECT_TRUE(stream_->Finish().ok());
   EXPECT_EQ(tickets.size(), 0u);

@@ -128,6 +128,31 @@ TEST_F(CommandTest, CancelEndsTheWholeProcessGroup) {
   EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kCancelled);
 }
 
+TEST_F(CommandTest, TimeoutEndsTheWholeProcessGroup) {
+  // The grandchild ignores SIGTERM and keeps the pipe of standard error open.
+  CommandOptions options = Shell("sh -c 'trap \"\" TERM; echo ready >&2; exec sleep 1000' & wait");
+  options.kill_grace = absl::Milliseconds(10);
+  Submit(options);
+  recorder_->ready.get_future().wait();
+  executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kTimeout);
+  EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kCancelled);
+}
+
+TEST_F(CommandTest, MissingDirectoryIsNamed) {
+  CommandOptions options = Shell("true");
+  options.directory = "/nonexistent/folder";
+  const Outcome outcome = Run(options);
+  EXPECT_EQ(outcome.kind(), Outcome::Kind::kRetry);
+  EXPECT_THAT(outcome.error().message, StartsWith("cannot enter the directory /nonexistent/folder: No such file"));
+}
+
+TEST_F(CommandTest, MemoryAndCpuTimeAreLimited) {
+  CommandOptions options = Shell("ulimit -v; ulimit -t");
+  options.memory_max = 1 << 30;
+  options.cpu_seconds_max = 7;
+  EXPECT_EQ(Run(options).result(), "1048576\n7\n");
+}
+
 TEST_F(CommandTest, TooLargeResultIsRejected) {
   CommandOptions options = Shell("head -c 5000 /dev/zero");
   options.result_max = 1'000;

@@ -57,6 +57,15 @@ TEST(DaemonOptionsTest, PluginOptionsBecomeJson) {
   EXPECT_EQ(options.handlers.at(0).options_json, R"({"folders":["/a"],"n":3})");
 }
 
+TEST(DaemonOptionsTest, NamesThatTheBrokerWouldRefuseAreNamed) {
+  DaemonOptions options;
+  EXPECT_THAT(Problems("queues: [q]\nhandlers:\n  - type: \"a b\"\n    command: [/bin/cat]\n", &options),
+              HasSubstr("type may hold A-Z a-z 0-9 . _ : - / only, is 'a b'"));
+  DaemonOptions other;
+  EXPECT_THAT(Problems("queues: [\"q q\"]\nhandlers:\n  - type: t\n    command: [/bin/cat]\n", &other),
+              HasSubstr("queues: a name may hold"));
+}
+
 TEST(DaemonOptionsTest, MistakesNameTheirLine) {
   struct Case {
     const char* yaml;
@@ -71,7 +80,7 @@ TEST(DaemonOptionsTest, MistakesNameTheirLine) {
        "worker.yaml:5: handlers[1]: type t has a handler already"},
       {"queues: [q]\nhandlers:\n  - type: t\n    comand: [x]\n", "comand"},
       {"queues: [q]\nhandlers:\n  - type: t\n    command: [x]\n    reject_exit_codes: [0]\n", "no exit code"},
-      {"handlers:\n  - plugin: /p.so\n", "queues: must be 1 to 1,000"},
+      {"handlers:\n  - plugin: /p.so\n", "queues: name at least one queue"},
   };
   for (const Case& test : cases) {
     DaemonOptions options;

@@ -84,6 +84,27 @@ TEST_F(SessionTest, HelloSaysWhoTheWorkerIsAndCreditFollowsTheWelcome) {
   EXPECT_EQ(broker_.Next().credit(), 3);
 }
 
+TEST_F(SessionTest, RefusalForGoodIsToldInsteadOfConnectingAgain) {
+  broker_.RefuseNext(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "hello.queues[0]: may hold A-Z only"));
+  auto worker = MakeWorker(Options());
+  const absl::Status status = worker->Wait();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("hello.queues[0]: may hold A-Z only"));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(broker_.address()));
+  worker->Stop();
+}
+
+TEST_F(SessionTest, WorkerWhoseNamesTheBrokerWouldRefuseDoesNotStart) {
+  WorkerOptions options = Options();
+  options.queues = {"no blanks"};
+  Worker queues(options);
+  queues.RegisterRaw("t", [](TaskContext&, std::string_view) { return Outcome::Done(); });
+  EXPECT_TRUE(absl::IsInvalidArgument(queues.Start()));
+  Worker types(Options());
+  types.RegisterRaw("no blanks", [](TaskContext&, std::string_view) { return Outcome::Done(); });
+  EXPECT_TRUE(absl::IsInvalidArgument(types.Start()));
+}
+
 TEST_F(SessionTest, UnacknowledgedOutcomeIsHeldAndRepeatedOnANewStream) {
   auto worker = MakeWorker(Options());
   broker_.Welcome(MakeWelcome());
@@ -201,7 +222,7 @@ TEST_F(SessionTest, OperatorsDrainEndsWait) {
   response.set_drain(true);
   broker_.Send(response);
   EXPECT_EQ(broker_.NextThat([](const v1::WorkRequest& r) { return r.draining(); }).credit(), 0);
-  worker->Wait();
+  EXPECT_TRUE(worker->Wait().ok());
   worker->Stop();
   worker->Stop();
 }

@@ -341,7 +341,7 @@ TEST_F(WorkerTest, OperatorDrainsAWorker) {
   request.set_worker("tester");
   v1::DrainWorkerResponse response;
   ASSERT_TRUE(admin->DrainWorker(&context, request, &response).ok());
-  worker.Wait();
+  EXPECT_TRUE(worker.Wait().ok());
   worker.Stop();
   EXPECT_EQ(client_->GetTask(Enqueue("t", ""))->state, TaskState::kAvailable);
 }
