@@ -77,6 +77,12 @@ int Process::Wait() {
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
   reaped_ = true;
+  {
+    // What it wrote last is on its way. A process that it left behind may keep the pipe open: not for ever.
+    MutexLock lock(mu_);
+    while (!ended_ && changed_.WaitFor(mu_, absl::Seconds(1))) {
+    }
+  }
   return exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

@@ -21,7 +21,7 @@ class Process {
   std::string WaitForLine(const std::string& text);
   void Signal(int signal_number);
   // Waits for the end: the exit code, or 128 + the signal's number.
-  int Wait();
+  int Wait();  // and its output is whole then, unless it left others behind that may write more
   pid_t pid() const { return pid_; }
   std::string output() const;
 
