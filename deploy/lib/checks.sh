@@ -61,6 +61,22 @@ run_tests() {
   return "$status"
 }
 
+# run_demo: deploy/demo, in folders and on ports of its own.
+run_demo() {
+  local folder port status=0
+  folder=$(mktemp -d)
+  for port in $(shuf --input-range=20000-29998 --head-count=20); do
+    if [[ -z "$(port_owner "$port")$(port_owner $((port + 1)))" ]]; then break; fi
+  done
+  "$root/deploy/demo" --out "$folder/reports" --port "$port" --jobs "$jobs" 2>&1 | indent || status=1
+  if ((status == 0)) && [[ ! -s "$folder/reports/The-whole-run.html" ]]; then
+    complain 'deploy/demo made no report of the whole run.'
+    status=1
+  fi
+  rm -rf -- "$folder"
+  return "$status"
+}
+
 # git_here ARGUMENT...: git in this project, also when it belongs to another user than the one who tests.
 git_here() { git -c safe.directory='*' -C "$root" "$@"; }
 

@@ -25,7 +25,7 @@ def rates(broker, text):
 
 def status_seconds(broker):
     began = time.monotonic()
-    broker.penstock("status")
+    broker.penstock("status", check=False)  # which fails, as nobody takes these tasks
     return time.monotonic() - began
 
 
