@@ -46,7 +46,7 @@ def first_delivery(broker, queue):
     broker.start()
     listening = time.monotonic() - began
     config = broker.folder / "worker.yaml"
-    config.write_text(f"broker: {broker.address}\nqueues: [{queue}]\nconcurrency: 1\n"
+    config.write_text(f"broker: {broker.address}\nqueues: [{queue}]\nconcurrency: 1\nprefetch: 0\n"
                       "handlers:\n  - type: bench\n    command: [/bin/sh, -c, 'echo ran >&2; exec sleep 1000']\n")
     worker = subprocess.Popen([broker.bin / "penstock-worker", "--config", config], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
