@@ -21,6 +21,10 @@ namespace {
 // A frame is closed at this size; a larger call travels alone.
 constexpr size_t kFrameBytes = 1 << 20;
 constexpr int kFrameTasks = 1'000;
+// See MayGrow.
+constexpr size_t kFramesUnderWay = 3;
+constexpr int kSmallFrameTasks = 64;
+constexpr size_t kSmallFrameBytes = 64 << 10;
 // What a frame has beside its tasks, at most: the producer's id and its number.
 constexpr size_t kFrameOverhead = 32;
 // A frame that ended so many streams, alone in flight each time, is refused, although nobody said that it is too large:
@@ -211,11 +215,18 @@ std::shared_ptr<EnqueueStream::Frame> EnqueueStream::NextSealed(bool* wait) {
   return *wait ? nullptr : next;
 }
 
+// A message costs far more than a task in it, and a write is over long before the next caller has come. So with some
+// frames under way a small one waits for an answer: which takes no longer than the commit that it could have joined.
+bool EnqueueStream::MayGrow() const {
+  return frames_.size() - unsent_ >= kFramesUnderWay && filling_->request.tasks_size() < kSmallFrameTasks &&
+         filling_->bytes < kSmallFrameBytes;
+}
+
 void EnqueueStream::WriteNext() {
   if (reactor_ == nullptr || ended_ || writing_ != nullptr || stopping_) return;
   bool wait = false;
   std::shared_ptr<Frame> next = NextSealed(&wait);
-  if (next == nullptr && !wait && filling_ != nullptr) {
+  if (next == nullptr && !wait && filling_ != nullptr && !MayGrow()) {
     Seal();
     next = frames_.back();
   }

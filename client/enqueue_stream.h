@@ -83,6 +83,8 @@ class EnqueueStream {
 
   void Append(std::vector<v1::TaskSpec> tasks, Call call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Seal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The frame being filled is not worth a message yet.
+  bool MayGrow() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts the next write if the stream is free and there is one.
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The frame to write next, of those that are sealed; null: none. `wait`: nothing else may be written either.

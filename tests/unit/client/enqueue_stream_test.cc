@@ -93,6 +93,37 @@ TEST_F(EnqueueStreamTest, OnlyTheFrameThatEndsStreamsIsRefused) {
   EXPECT_EQ(ids.size(), good.size());
 }
 
+TEST_F(EnqueueStreamTest, SmallFrameWaitsForAnAnswerWhenThreeAreUnderWay) {
+  std::vector<std::promise<void>> arrived(3);
+  std::promise<void> added;
+  std::promise<int> tasks;
+  broker_.on_stream = [&](ScriptedBroker::Stream* stream) {
+    std::vector<v1::EnqueueStreamRequest> frames(3);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_TRUE(stream->Read(&frames[i]));
+      arrived[i].set_value();
+    }
+    added.get_future().wait();
+    stream->Write(ScriptedBroker::Accept(frames[0]));
+    v1::EnqueueStreamRequest grown;
+    EXPECT_TRUE(stream->Read(&grown));
+    tasks.set_value(grown.tasks_size());
+    for (const auto& frame : {frames[1], frames[2], grown}) stream->Write(ScriptedBroker::Accept(frame));
+    while (stream->Read(&grown)) stream->Write(ScriptedBroker::Accept(grown));
+    return grpc::Status::OK;
+  };
+  auto stream = Open();
+  std::vector<std::future<Results>> results;
+  for (size_t i = 0; i < 3; ++i) {
+    results.push_back(Add(*stream, {Spec("first")}));
+    arrived[i].get_future().wait();
+  }
+  for (int i = 0; i < 10; ++i) results.push_back(Add(*stream, {Spec("later")}));
+  added.set_value();
+  EXPECT_EQ(tasks.get_future().get(), 10);
+  for (auto& result : results) EXPECT_TRUE(result.get().ok());
+}
+
 TEST_F(EnqueueStreamTest, BrokerShortOfMemoryRefusesNobody) {
   // It ends streams over whatever is in flight, twice, and then recovers.
   std::atomic<int> ends = 0;
