@@ -150,7 +150,8 @@ TEST_F(EnqueueStreamTest, CallsThatWereCoalescedIntoTooLargeAFrameGoAlone) {
   std::shared_future<void> all_added = added.get_future().share();
   std::atomic<int> streams = 0;
   std::atomic<int> refused = 0;
-  broker_.on_stream = [&](ScriptedBroker::Stream* stream) {
+  // By value: the broker may still be in it when this test is over.
+  broker_.on_stream = [&, all_added](ScriptedBroker::Stream* stream) {
     ++streams;
     v1::EnqueueStreamRequest frame;
     while (all_added.wait(), stream->Read(&frame)) {
