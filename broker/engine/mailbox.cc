@@ -20,8 +20,7 @@ absl::Status Mailbox::Put(Command&& command, size_t bytes) {
   bool signal;
   {
     MutexLock lock(mu_);
-    // Anew, not a reference to the same text: ThreadSanitizer does not see the counting inside Abseil's library.
-    if (!closed_.ok()) return absl::Status(closed_.code(), closed_.message());
+    if (!closed_.ok()) return closed_;
     // Work on its way out of the broker comes before new work: completions must not wait behind a flood of enqueues.
     const size_t limit = std::holds_alternative<EnqueueCommand>(command) ? bytes_max_ : bytes_max_ + bytes_max_ / 4;
     // Below half there is room for anything, as WhenRoom says.

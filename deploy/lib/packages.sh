@@ -19,7 +19,7 @@ build_packages=(
 # shellcheck disable=SC2034  # deploy/demo does not need them.
 check_packages=(
   git                                                             # what changed
-  clang libclang-rt-14-dev clang-format clang-tidy shellcheck     # sanitizers and checks
+  clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck  # sanitizers (with names for what they find) and checks
   python3-grpcio python3-grpc-tools                               # the Python example
 )
 
