@@ -8,6 +8,22 @@
 #include "fmt/format.h"
 
 namespace penstock::broker {
+namespace {
+
+void AddRuns(const std::vector<EnqueueResult>& results, records::RequestRecord* record) {
+  records::RequestRecord::Run* run = nullptr;
+  for (const EnqueueResult& result : results) {
+    if (run == nullptr || run->duplicate() != result.duplicate ||
+        run->first_task_id() + run->count() != result.task.value()) {
+      run = record->add_runs();
+      run->set_first_task_id(result.task.value());
+      run->set_duplicate(result.duplicate);
+    }
+    run->set_count(run->count() + 1);
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<QueueState*> Enqueuer::QueueFor(std::string_view name) {
   if (QueueState* queue = context_.state.FindQueue(name)) return queue;
@@ -76,8 +92,11 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
         return;
       }
       EnqueueReply reply;
-      for (uint64_t task : record->task_ids()) reply.results.push_back({TaskId(task), false});
-      for (uint32_t position : record->duplicates()) reply.results[position].duplicate = true;
+      for (const auto& run : record->runs()) {
+        for (uint32_t i = 0; i < run.count(); ++i) {
+          reply.results.push_back({TaskId(run.first_task_id() + i), run.duplicate()});
+        }
+      }
       // The first enqueue may be in a batch that is still being synced, or in one that was promised less.
       context_.effects.needs_sync = true;
       context_.ReplyTo(command.ticket, std::move(reply));
@@ -99,10 +118,7 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
     records::RequestRecord record;
     record.set_until(context_.now.wall + context_.options.request_window);
     record.set_content_hash(command.content_hash);
-    for (size_t i = 0; i < reply.results.size(); ++i) {
-      record.add_task_ids(reply.results[i].task.value());
-      if (reply.results[i].duplicate) record.add_duplicates(static_cast<uint32_t>(i));
-    }
+    AddRuns(reply.results, &record);
     context_.Put(Family::kIndex, request_key, record);
     context_.forgotten[BucketOf(record.until())].push_back(request_key);
   }

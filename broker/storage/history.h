@@ -5,8 +5,10 @@
 // retention bucket.
 //
 //   history = signed(commit time) varint(workers) bytes(worker)* entry*
-//   entry   = varint(task) varint(queue) varint(type) priority:1 varint(token) varint(worker)
-//             signed(create - commit time) signed(start - commit time) bytes(content type) bytes(result)
+//   entry   = signed(task - before) signed(token - before) signed(create - before) signed(start - before) flags:1
+//             [varint(queue) varint(type) priority:1 varint(worker)] [bytes(content type) bytes(result)]
+//   flags:    1 queue, type, priority and worker as before; 2 content type and result are empty
+//   Before the first: task and token 0, both times the commit time.
 
 #include <cstdint>
 #include <optional>
@@ -48,8 +50,21 @@ class HistoryBuilder {
   std::string Finish(Time commit_time);
 
  private:
+  // What the next entry is compared with.
+  struct Last {
+    TaskId task;
+    FencingToken token;
+    Time create_time = 0;
+    Time start_time = 0;
+    QueueId queue;
+    TypeId type;
+    uint8_t priority = 0;
+    size_t worker = 0;
+  };
+
   std::vector<std::string> workers_;
   std::string entries_;
+  Last last_;
 };
 
 // Visits the tasks of a record until `visit` returns false; views point into `body`. DataLoss if it is broken.
