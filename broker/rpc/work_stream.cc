@@ -14,6 +14,8 @@ namespace {
 
 // A message that was larger gives its memory back, so that an idle stream costs little.
 constexpr int kResponseBytesKept = 64 << 10;
+// A worker keeps what is not acknowledged: acknowledgements of more than this do not wait.
+constexpr size_t kUnacknowledgedBytesMax = 64 << 10;
 
 }  // namespace
 
@@ -82,18 +84,26 @@ absl::Status WorkStream::TakeHello() {
     MutexLock lock(mu_);
     if (session_ != Session::kNone) return absl::OkStatus();  // cut or stopped meanwhile
     session_ = Session::kOpen;
+    late_acknowledgements_ = request_->hello().late_acknowledgements();
   }
   Post(std::move(sized.command), sized.bytes);
   return absl::OkStatus();
 }
 
 absl::Status WorkStream::TakeInput() {
+  const bool sign_of_life = !HasInput(*request_);
   ASSIGN_OR_RETURN(ConvertedWork work, ToInput(request_, context_.limits, context_.WallNow()));
   work.input.stream = ticket_;
   {
     MutexLock lock(mu_);
     if (session_ != Session::kOpen) return absl::OkStatus();
     goodbye_ |= work.input.goodbye;
+    sign_of_life_ = sign_of_life;
+    if (late_acknowledgements_ && work.input.frame_number != 0) {
+      unacknowledged_.emplace_back(work.input.frame_number, work.bytes);
+      unacknowledged_bytes_ += work.bytes;
+    }
+    if (work.input.draining) late_acknowledgements_ = false;
     outbox_.AddInvalid(std::move(work.refusals));
   }
   Post(std::move(work.input), work.bytes);
@@ -189,6 +199,19 @@ void WorkStream::LeaveSession() {
   Post(SessionBroken{ticket_}, kSmallCommandBytes);
 }
 
+bool WorkStream::MayWriteLocked() const {
+  if (writing_ || broken_ || outbox_.empty()) return false;
+  return !late_acknowledgements_ || !outbox_.may_wait() || sign_of_life_ ||
+         unacknowledged_bytes_ >= kUnacknowledgedBytesMax || end_;
+}
+
+void WorkStream::NoteAcknowledged(uint64_t frame) {
+  while (!unacknowledged_.empty() && unacknowledged_.front().first <= frame) {
+    unacknowledged_bytes_ -= unacknowledged_.front().second;
+    unacknowledged_.pop_front();
+  }
+}
+
 bool WorkStream::MayReadLocked() const {
   return !reading_ && !taking_ && !posting_ && !half_closed_ && !end_ && !broken_ && !outbox_.full();
 }
@@ -200,8 +223,9 @@ void WorkStream::Pump() {
     MutexLock lock(mu_);
     if (finished_) return;
     if (!writing_) {
-      if (!broken_ && !outbox_.empty()) {
+      if (MayWriteLocked()) {
         frame = outbox_.Take();
+        NoteAcknowledged(frame->message.acknowledged_frame);
         if (frame->message.end && !end_) end_ = frame->message.end;
       }
       if (frame && !frame->empty()) {

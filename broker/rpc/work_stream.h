@@ -1,8 +1,11 @@
 #ifndef PENSTOCK_BROKER_RPC_WORK_STREAM_H_
 #define PENSTOCK_BROKER_RPC_WORK_STREAM_H_
 
+#include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "broker/rpc/command_poster.h"
 #include "broker/rpc/rpc_context.h"
@@ -57,7 +60,9 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   void End(const absl::Status& status);
   // Tells the core, once, that the stream ended without the core's doing.
   void LeaveSession();
+  void NoteAcknowledged(uint64_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FillResponse(const WorkStreamOutbox::Frame& frame);
+  bool MayWriteLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool MayReadLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts whatever may be started.
   void Pump();
@@ -76,6 +81,11 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   WorkStreamOutbox outbox_ ABSL_GUARDED_BY(mu_);
   Session session_ ABSL_GUARDED_BY(mu_) = Session::kNone;
   bool goodbye_ ABSL_GUARDED_BY(mu_) = false;  // was posted
+  bool late_acknowledgements_ ABSL_GUARDED_BY(mu_) = false;
+  // With late_acknowledgements_: the sizes of requests whose frames were not acknowledged, and their sum.
+  std::deque<std::pair<uint64_t, size_t>> unacknowledged_ ABSL_GUARDED_BY(mu_);
+  size_t unacknowledged_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool sign_of_life_ ABSL_GUARDED_BY(mu_) = false;  // an empty request came: the worker has nothing else to do
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool taking_ ABSL_GUARDED_BY(mu_) = false;   // request_ is being looked at
   bool posting_ ABSL_GUARDED_BY(mu_) = false;  // what it said waits for room in the mailbox

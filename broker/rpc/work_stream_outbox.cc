@@ -18,6 +18,8 @@ void Append(std::vector<T>& to, std::vector<T>& from) {
 }  // namespace
 
 void WorkStreamOutbox::Add(SessionMessage message) {
+  pressing_ |= message.welcome || !message.deliveries.empty() || !message.refusals.empty() ||
+               !message.cancelled_tasks.empty() || message.drain || message.end;
   refusals_ += message.refusals.size();
   messages_.push_back(std::move(message));
 }
@@ -32,6 +34,7 @@ void WorkStreamOutbox::Clear() {
   invalid_.clear();
   next_delivery_ = 0;
   refusals_ = 0;
+  pressing_ = false;
 }
 
 WorkStreamOutbox::Frame WorkStreamOutbox::Take() {
@@ -67,6 +70,7 @@ WorkStreamOutbox::Frame WorkStreamOutbox::Take() {
   }
   frame.invalid = std::exchange(invalid_, {});
   refusals_ -= taken.refusals.size() + frame.invalid.size();
+  pressing_ = !messages_.empty();
   return frame;
 }
 

@@ -32,6 +32,8 @@ class WorkStreamOutbox {
   void Clear();
 
   bool empty() const { return messages_.empty() && invalid_.empty(); }
+  // There is nothing but acknowledgements, and few of them.
+  bool may_wait() const { return !pressing_ && invalid_.empty() && messages_.size() < kAcknowledgementsMax; }
   // The worker sends, but does not take the answers.
   bool full() const { return refusals_ >= kRefusalsMax; }
 
@@ -40,11 +42,13 @@ class WorkStreamOutbox {
 
  private:
   static constexpr size_t kRefusalsMax = 10'000;
+  static constexpr size_t kAcknowledgementsMax = 16;
 
   std::deque<SessionMessage> messages_;
   size_t next_delivery_ = 0;  // of the front message; those before it have been taken
   std::vector<v1::Refusal> invalid_;
   size_t refusals_ = 0;
+  bool pressing_ = false;  // a message has more than an acknowledgement
 };
 
 }  // namespace penstock::broker

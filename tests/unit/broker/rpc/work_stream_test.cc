@@ -25,9 +25,9 @@ class WorkStreamTest : public EdgeFixture {
   }
   void Open() { stream_ = stub_->Work(&call_); }
   // Opens the session and reads its welcome.
-  void Connect() {
+  void Connect(v1::WorkRequest request = HelloRequest()) {
     Open();
-    ASSERT_TRUE(stream_->Write(HelloRequest()));
+    ASSERT_TRUE(stream_->Write(request));
     const auto open = door.Take<OpenSessionCommand>();
     ticket_ = open.stream;
     SessionMessage message = Message();
@@ -111,6 +111,74 @@ TEST_F(WorkStreamTest, WrongFieldOfTheFirstRequestOpensNoSession) {
   ASSERT_TRUE(stream_->Write(request));
   EXPECT_EQ(FieldOf(FromGrpc(stream_->Finish())), "credit");
   EXPECT_EQ(door.waiting(), 0u);
+}
+
+// Of a worker that takes late acknowledgements.
+class LateAcknowledgementTest : public WorkStreamTest {
+ protected:
+  void SetUp() override {
+    v1::WorkRequest request = HelloRequest();
+    request.mutable_hello()->set_late_acknowledgements(true);
+    Connect(request);
+  }
+  // A request with an outcome is sent, taken by the core, and acknowledged by it.
+  void SendOutcome(uint64_t frame, size_t result_bytes = 1, bool draining = false) {
+    v1::WorkRequest request;
+    request.set_frame_number(frame);
+    request.set_draining(draining);
+    v1::TaskOutcome* outcome = request.add_outcomes();
+    outcome->set_task_id(kTask.ToString());
+    outcome->set_fencing_token(9);
+    outcome->mutable_completed()->set_result(std::string(result_bytes, 'r'));
+    ASSERT_TRUE(stream_->Write(request));
+    EXPECT_EQ(door.Take<SessionInput>().frame_number, frame);
+    SessionMessage message = Message();
+    message.acknowledged_frame = frame;
+    door.Send(std::move(message));
+  }
+};
+
+TEST_F(LateAcknowledgementTest, TravelsWithTheNextDelivery) {
+  SendOutcome(1);
+  SendOutcome(2);
+  SessionMessage message = Message();
+  message.deliveries.push_back(MakeDelivery(kTask, ""));
+  door.Send(std::move(message));
+  // Had the acknowledgements been sent alone, they would be read first.
+  const v1::WorkResponse response = Read();
+  EXPECT_EQ(response.deliveries_size(), 1);
+  EXPECT_EQ(response.acknowledged_frame(), 2u);
+}
+
+TEST_F(LateAcknowledgementTest, SixteenAreNotKeptWaiting) {
+  for (uint64_t frame = 1; frame <= 16; ++frame) SendOutcome(frame);
+  EXPECT_EQ(Read().acknowledged_frame(), 16u);
+}
+
+TEST_F(LateAcknowledgementTest, ManyBytesAreNotKeptWaiting) {
+  SendOutcome(1);
+  SendOutcome(2, 64 << 10);
+  while (Read().acknowledged_frame() < 2) {
+  }
+}
+
+TEST_F(LateAcknowledgementTest, SignOfLifeIsAnsweredWithThem) {
+  SendOutcome(1);
+  ASSERT_TRUE(stream_->Write(v1::WorkRequest()));
+  EXPECT_EQ(Read().acknowledged_frame(), 1u);
+}
+
+TEST_F(LateAcknowledgementTest, ADrainingWorkerGetsThemAtOnce) {
+  SendOutcome(1, 1, true);
+  EXPECT_EQ(Read().acknowledged_frame(), 1u);
+}
+
+TEST_F(WorkStreamTest, AcknowledgementsTravelAtOnceUnlessAskedOtherwise) {
+  Connect();
+  SessionMessage message = Message();
+  message.acknowledged_frame = 5;
+  door.Send(std::move(message));
+  EXPECT_EQ(Read().acknowledged_frame(), 5u);
 }
 
 TEST_F(WorkStreamTest, DeliveriesCarryTheStoredSpec) {
