@@ -40,8 +40,13 @@ void FailEffects(const absl::Status& status, Effects* effects) {
 }
 
 CommitPipeline::CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock, absl::Duration seal_after,
-                               std::function<void(absl::Status)> on_failure)
-    : store_(store), receiver_(receiver), clock_(clock), seal_after_(seal_after), on_failure_(std::move(on_failure)) {}
+                               std::function<void(absl::Status)> on_failure, std::function<void()> on_idle)
+    : store_(store),
+      receiver_(receiver),
+      clock_(clock),
+      seal_after_(seal_after),
+      on_failure_(std::move(on_failure)),
+      on_idle_(std::move(on_idle)) {}
 
 CommitPipeline::~CommitPipeline() { Stop(); }
 
@@ -167,6 +172,12 @@ void CommitPipeline::Write(CoreBatch& batch) {
     failure = Commit(batch);
     if (!failure.ok()) Fail(failure, batch.sequence);
   }
+  bool idle;
+  {
+    MutexLock lock(mu_);
+    idle = waiting_.empty();
+  }
+  if (idle) on_idle_();
   if (!failure.ok()) FailEffects(OutcomeUnknown(failure), &batch.effects);
   if (!batch.effects.empty()) receiver_.Release(std::move(batch.effects));
 }

@@ -36,10 +36,11 @@ struct CommitStats {
 class CommitPipeline {
  public:
   // `on_failure` is called once, on the commit thread, when a commit or a sync failed, before anybody is told.
+  // `on_idle` is called on the commit thread when what was submitted is in the store and nothing else waits.
   // After `seal_after` without work an empty record is written: it says in the log that all before it was on disk, so
   // that damage to the last commit, too, is recognised as such at the next start (storage/wal_recovery.h).
   CommitPipeline(Store& store, EffectReceiver& receiver, Clock& clock, absl::Duration seal_after,
-                 std::function<void(absl::Status)> on_failure);
+                 std::function<void(absl::Status)> on_failure, std::function<void()> on_idle);
   ~CommitPipeline();
 
   void Start();
@@ -69,6 +70,7 @@ class CommitPipeline {
   Clock& clock_;
   const absl::Duration seal_after_;
   const std::function<void(absl::Status)> on_failure_;
+  const std::function<void()> on_idle_;
 
   mutable Mutex mu_;
   CondVar changed_;

@@ -29,7 +29,8 @@ Engine::Engine(const EngineOptions& options, Store& store, EffectReceiver& recei
                   failed_ = true;
                   mailbox_.Wake();
                   on_failure(status);
-                }) {}
+                },
+                [this] { mailbox_.Release(); }) {}
 
 Engine::~Engine() { Stop(); }
 
@@ -122,6 +123,7 @@ void Engine::Run() {
     batch.effects.facts.clear();
     if (batch.sequence != 0 || !batch.effects.empty()) {
       const absl::Duration before = clock_.Read().elapsed;
+      mailbox_.Hold();
       pipeline_.Submit(std::move(batch));
       // Waiting for a slow disk.
       CountOnlyPart(clock_.Read().elapsed - before);

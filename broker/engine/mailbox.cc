@@ -32,10 +32,29 @@ absl::Status Mailbox::Put(Command&& command, size_t bytes) {
     bytes_ += bytes;
     ++put_count_;
     items_.push_back({std::move(command), bytes});
-    signal = std::exchange(sleeping_, false);
+    signal = sleeping_ && Ready();
+    if (signal) sleeping_ = false;
   }
   if (signal) changed_.Signal();
   return absl::OkStatus();
+}
+
+bool Mailbox::Ready() const { return woken_ || (!items_.empty() && (!held_ || bytes_ >= kHeldBytes)); }
+
+void Mailbox::Hold() {
+  MutexLock lock(mu_);
+  held_ = true;
+}
+
+void Mailbox::Release() {
+  bool signal;
+  {
+    MutexLock lock(mu_);
+    held_ = false;
+    signal = sleeping_ && Ready();
+    if (signal) sleeping_ = false;
+  }
+  if (signal) changed_.Signal();
 }
 
 void Mailbox::WhenRoom(std::function<void()> room) {
@@ -54,7 +73,7 @@ std::vector<Command> Mailbox::Take(absl::Duration timeout, size_t bytes) {
   std::vector<std::function<void()>> room;
   {
     MutexLock lock(mu_);
-    if (items_.empty() && !woken_ && timeout > absl::ZeroDuration()) {
+    if (!Ready() && timeout > absl::ZeroDuration()) {
       sleeping_ = true;
       while (sleeping_) {
         if (!changed_.WaitFor(mu_, timeout)) break;  // the engine looks at its clock again; too early does no harm

@@ -25,10 +25,16 @@ class Mailbox {
   void WhenRoom(std::function<void()> room);
 
   // Waits until there are commands, Wake is called or `timeout` has passed; then takes what there is, up to the first
-  // command with which it is `bytes` or more.
+  // command with which it is `bytes` or more. While the mailbox is held, fewer than kHeldBytes of commands are waited on,
+  // too.
   std::vector<Command> Take(absl::Duration timeout, size_t bytes);
   // How many commands were ever put in; those taken out count up to the same numbers, in the same order.
   uint64_t put_count() const;
+  // From Hold to Release few commands wait for more: they could only wait behind the commit that is under way, and one
+  // commit of many costs far less than several of a few. From this size on it is worth more to apply them meanwhile.
+  static constexpr size_t kHeldBytes = 64 << 10;
+  void Hold();
+  void Release();
   // Ends a Take.
   void Wake();
   // Takes no more commands. Those that are in it can still be taken.
@@ -37,6 +43,9 @@ class Mailbox {
   size_t bytes() const;
 
  private:
+  // There is something that the engine should be woken for.
+  bool Ready() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   // A wake-up costs more than a look: Put signals only when the engine sleeps.
   const size_t bytes_max_;
   mutable Mutex mu_;
@@ -50,6 +59,7 @@ class Mailbox {
   uint64_t put_count_ ABSL_GUARDED_BY(mu_) = 0;
   bool sleeping_ ABSL_GUARDED_BY(mu_) = false;
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
+  bool held_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);
   std::vector<std::function<void()>> room_ ABSL_GUARDED_BY(mu_);
 };

@@ -1,6 +1,5 @@
 #include "broker/engine/commit_pipeline.h"
 
-#include <atomic>
 #include <string>
 #include <thread>
 
@@ -24,11 +23,17 @@ constexpr absl::Duration kNoSeal = absl::Hours(1);
 class CommitPipelineTest : public ::testing::Test {
  protected:
   CommitPipelineTest()
-      : pipeline_(store_, receiver_, clock_, kNoSeal, [this](const absl::Status& status) {
-          MutexLock lock(mu_);
-          failures_.push_back(status);
-          failed_.SignalAll();
-        }) {}
+      : pipeline_(
+            store_, receiver_, clock_, kNoSeal,
+            [this](const absl::Status& status) {
+              MutexLock lock(mu_);
+              failures_.push_back(status);
+              failed_.SignalAll();
+            },
+            [this] {
+              MutexLock lock(mu_);
+              idle_commits_.push_back(store_.commits());
+            }) {}
   ~CommitPipelineTest() override {
     store_.Open();
     pipeline_.Stop();
@@ -69,8 +74,24 @@ class CommitPipelineTest : public ::testing::Test {
   mutable Mutex mu_;
   CondVar failed_;
   std::vector<absl::Status> failures_ ABSL_GUARDED_BY(mu_);
+  std::vector<size_t> idle_commits_ ABSL_GUARDED_BY(mu_);  // that the store had whenever the pipeline became idle
   CommitPipeline pipeline_;
 };
+
+TEST_F(CommitPipelineTest, IsIdleWhenTheLastThatWaitsIsInTheStore) {
+  store_.Hold();
+  pipeline_.Start();
+  pipeline_.Submit(Batch(1));
+  store_.AwaitHeld();
+  pipeline_.Submit(Batch(2));
+  store_.Open();
+  EXPECT_TRUE(StatusOf(2).ok());
+  pipeline_.Submit(BatchWithoutWrites(3));
+  EXPECT_TRUE(StatusOf(3).ok());
+  MutexLock lock(mu_);
+  // Not after the first commit, which left one waiting.
+  EXPECT_THAT(idle_commits_, ElementsAre(2, 2));
+}
 
 TEST_F(CommitPipelineTest, EffectsComeOutInOrderAndEachAfterItsOwnCommit) {
   store_.Hold();
@@ -185,7 +206,8 @@ TEST_F(CommitPipelineTest, StopWritesWhatWasSubmittedAndSyncsWhatWasRelaxed) {
 TEST_F(CommitPipelineTest, StopIsSafeTwiceAndWithoutStart) {
   pipeline_.Stop();
   pipeline_.Stop();
-  CommitPipeline other(store_, receiver_, clock_, kNoSeal, [](const absl::Status&) {});
+  CommitPipeline other(
+      store_, receiver_, clock_, kNoSeal, [](const absl::Status&) {}, [] {});
   other.Start();
   other.Stop();
   other.Stop();
@@ -266,7 +288,8 @@ TEST_F(CommitPipelineTest, FiguresCountCommitsSyncsBytesAndTheTimeTheyTook) {
 }
 
 TEST_F(CommitPipelineTest, WithNothingElseToWriteTheLastCommitIsSealedOnce) {
-  CommitPipeline sealing(store_, receiver_, clock_, absl::Milliseconds(1), [](const absl::Status&) {});
+  CommitPipeline sealing(
+      store_, receiver_, clock_, absl::Milliseconds(1), [](const absl::Status&) {}, [] {});
   sealing.Start();
   sealing.Submit(Batch(1));
   store_.AwaitSyncs(2);
@@ -278,7 +301,8 @@ TEST_F(CommitPipelineTest, WithNothingElseToWriteTheLastCommitIsSealedOnce) {
 }
 
 TEST_F(CommitPipelineTest, RelaxedCommitIsSyncedAndThenSealed) {
-  CommitPipeline sealing(store_, receiver_, clock_, absl::Milliseconds(1), [](const absl::Status&) {});
+  CommitPipeline sealing(
+      store_, receiver_, clock_, absl::Milliseconds(1), [](const absl::Status&) {}, [] {});
   sealing.Start();
   sealing.Submit(Batch(1, Durability::kRelaxed));
   store_.AwaitSyncs(2);

@@ -132,6 +132,22 @@ TEST_F(EngineTest, WhileABatchIsWrittenTheNextOnesAreApplied) {
   EXPECT_EQ(std::vector<Ticket>(order.begin() + 1, order.end()), tickets);
 }
 
+TEST_F(EngineTest, FewCommandsWaitForTheCommitUnderWayAndShareTheNext) {
+  StartEngine();
+  Status();
+  store_.Hold();
+  const Ticket first = Enqueue("written");
+  store_.AwaitHeld();
+  std::vector<Ticket> tickets;
+  for (int i = 0; i < 50; ++i) {
+    tickets.push_back(Enqueue(std::to_string(i)));
+    std::this_thread::yield();  // time for the engine to take it, if it would
+  }
+  store_.Open();
+  const EffectRecorder::Answer ahead = answers_.Await(first);
+  for (Ticket ticket : tickets) EXPECT_EQ(answers_.Await(ticket).commits, ahead.commits + 1);
+}
+
 TEST_F(EngineTest, CommandsThatWaitShareOneCommit) {
   constexpr int kWaiting = 200;
   StartEngine();

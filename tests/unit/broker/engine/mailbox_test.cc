@@ -174,6 +174,32 @@ TEST(MailboxTest, WakeEndsATakeBeforeAndWhileItWaits) {
   waker.join();
 }
 
+TEST(MailboxTest, HeldMailboxKeepsFewCommandsUntilItIsReleased) {
+  Mailbox mailbox(kMax);
+  mailbox.Hold();
+  ASSERT_TRUE(mailbox.Put(Status(1), 1).ok());
+  EXPECT_THAT(mailbox.Take(absl::Nanoseconds(1), 0), IsEmpty());
+  std::thread releaser([&] {
+    EXPECT_TRUE(mailbox.Put(Status(2), 1).ok());
+    mailbox.Release();
+  });
+  // Only the release ends this.
+  EXPECT_THAT(Numbers(mailbox.Take(absl::InfiniteDuration(), kAll)), ElementsAre(1, 2));
+  releaser.join();
+  ASSERT_TRUE(mailbox.Put(Status(3), 1).ok());
+  EXPECT_THAT(Numbers(mailbox.Take(absl::InfiniteDuration(), kAll)), ElementsAre(3));
+}
+
+TEST(MailboxTest, HeldMailboxGivesOutManyBytesAtOnce) {
+  Mailbox mailbox(1 << 20);
+  mailbox.Hold();
+  std::thread producer([&] {
+    for (uint64_t i = 1; i <= 3; ++i) EXPECT_TRUE(mailbox.Put(Status(i), Mailbox::kHeldBytes / 2).ok());
+  });
+  EXPECT_GE(mailbox.Take(absl::InfiniteDuration(), kAll).size(), 2u);
+  producer.join();
+}
+
 TEST(MailboxTest, CommandsOfManyThreadsComeOutOnceAndInTheOrderOfEachThread) {
   constexpr uint64_t kThreads = 4, kEach = 2'000;
   Mailbox mailbox(kMax);
