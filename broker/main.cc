@@ -10,11 +10,13 @@
 #include "broker/options.h"
 #include "broker/server.h"
 #include "common/config/loader.h"
+#include "common/lock_checks.h"
 #include "common/logging.h"
 #include "common/text.h"
 #include "common/version.h"
 
 int main(int argc, char** argv) {
+  penstock::TurnOffLockChecks();
   using penstock::broker::Server;
   penstock::broker::BrokerOptions options;
   penstock::OptionSet set;

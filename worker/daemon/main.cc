@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "common/config/loader.h"
+#include "common/lock_checks.h"
 #include "common/text.h"
 #include "common/version.h"
 #include "worker/daemon/daemon_options.h"
@@ -12,6 +13,7 @@
 #include "worker/worker.h"
 
 int main(int argc, char** argv) {
+  penstock::TurnOffLockChecks();
   signal(SIGPIPE, SIG_IGN);  // a command may end without having read its payload
   penstock::DaemonOptions options;
   penstock::OptionSet set;

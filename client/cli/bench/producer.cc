@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <random>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -11,8 +12,31 @@
 
 namespace penstock::cli {
 
+namespace {
+
+// Bytes that no compression makes smaller, as a measurement should assume: the next piece of a random text, which comes
+// again only after 4 MiB.
+std::string_view Noise(size_t bytes) {
+  constexpr size_t kTurn = size_t{4} << 20;
+  constexpr size_t kLongest = size_t{16} << 20;
+  static const std::string* const noise = [] {
+    auto* text = new std::string(kTurn + kLongest, '\0');
+    std::mt19937_64 random(1);  // the same for every run
+    for (size_t i = 0; i + 8 <= text->size(); i += 8) {
+      const uint64_t word = random();
+      std::memcpy(text->data() + i, &word, sizeof(word));
+    }
+    return text;
+  }();
+  static thread_local size_t begin = 0;
+  begin = (begin + bytes) % kTurn;
+  return std::string_view(*noise).substr(begin, bytes);
+}
+
+}  // namespace
+
 std::string MakePayload(size_t bytes, BenchClock::time_point due) {
-  std::string payload(bytes, 'x');
+  std::string payload(Noise(bytes));
   const int64_t ticks = due.time_since_epoch().count();
   if (bytes >= sizeof(ticks)) std::memcpy(payload.data(), &ticks, sizeof(ticks));
   return payload;
@@ -42,25 +66,25 @@ NewTask Producer::MakeTask(BenchClock::time_point due) {
 
 void Producer::Done(uint64_t tasks, BenchClock::time_point due, const absl::Status& status) {
   const absl::Duration latency = absl::FromChrono(BenchClock::now() - due);
-  {
-    MutexLock lock(mu_);
-    if (status.ok()) {
-      latencies_.Add(latency);
-    } else if (failure_.ok()) {
-      failure_ = status;
-    }
-  }
   if (status.ok()) {
     acknowledged_ += tasks;
   } else {
     failed_ = true;
   }
-  if (under_way_.fetch_sub(1) - 1 == awaited_) under_way_.notify_one();
+  MutexLock lock(mu_);
+  if (status.ok()) {
+    latencies_.Add(latency);
+  } else if (failure_.ok()) {
+    failure_ = status;
+  }
+  // Under the lock: this object may be gone as soon as the last call is known to have ended.
+  if (--under_way_ == awaited_) fewer_.Signal();
 }
 
 void Producer::AwaitUnderWay(int64_t at_most) {
+  MutexLock lock(mu_);
   awaited_ = at_most;
-  for (int64_t now = under_way_; now > at_most; now = under_way_) under_way_.wait(now);
+  while (under_way_ > at_most) fewer_.Wait(mu_);
 }
 
 void Producer::Send(BenchClock::time_point due) {

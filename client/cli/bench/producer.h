@@ -60,9 +60,10 @@ class Producer {
   std::atomic<uint64_t> made_ = 0;
   std::atomic<uint64_t> acknowledged_ = 0;
   std::atomic<int64_t> under_way_ = 0;
-  std::atomic<int64_t> awaited_ = 0;  // the producing thread sleeps until so few are under way
   std::atomic<bool> failed_ = false;
-  mutable Mutex mu_;
+  Mutex mu_;
+  CondVar fewer_;  // as few as awaited_ are under way
+  int64_t awaited_ ABSL_GUARDED_BY(mu_) = 0;
   Histogram latencies_ ABSL_GUARDED_BY(mu_);
   absl::Status failure_ ABSL_GUARDED_BY(mu_);  // the first
 };
