@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "common/text.h"
 #include "fmt/format.h"
+#include "google/protobuf/arena.h"
 
 namespace penstock::broker {
 namespace {
@@ -266,6 +267,11 @@ absl::StatusOr<Sized<OpenSessionCommand>> ToCommand(const v1::Hello& hello, cons
   command.version = hello.version();
   sized.bytes = sizeof(OpenSessionCommand) + hello.ByteSizeLong() + command.held_tasks.size() * sizeof(HeldTask);
   return sized;
+}
+
+std::shared_ptr<v1::WorkRequest> NewWorkRequest() {
+  auto arena = std::make_shared<google::protobuf::Arena>();
+  return {arena, google::protobuf::Arena::CreateMessage<v1::WorkRequest>(arena.get())};
 }
 
 bool HasInput(const v1::WorkRequest& request) {

@@ -26,6 +26,8 @@ struct ConvertedWork {
   size_t bytes = 0;
 };
 
+// A request to be read into. Its parts lie in one arena: freeing them one by one would cost as much as reading them.
+std::shared_ptr<v1::WorkRequest> NewWorkRequest();
 // Everything but the hello. Texts that are too long are cut in place; the views of the input point into the request,
 // which it keeps alive. An error (a field of the session itself is wrong) ends the stream. `now` is wall time.
 absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& request, const ApiLimits& limits,

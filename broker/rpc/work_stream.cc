@@ -239,7 +239,7 @@ void WorkStream::Pump() {
     if (finish) finished_ = true;
     if (!finish && MayReadLocked()) {
       reading_ = true;
-      request_ = std::make_shared<v1::WorkRequest>();
+      request_ = NewWorkRequest();
       StartRead(request_.get());
     }
   }

@@ -224,7 +224,7 @@ void WireOutcomes() {
   const std::string wire = request.SerializeAsString();
   for (int i = 0; i < 2 * kBatches; ++i) {
     Counting counting(i >= kBatches);
-    auto parsed = std::make_shared<v1::WorkRequest>();
+    auto parsed = NewWorkRequest();
     if (!parsed->ParseFromString(wire)) Check(absl::InternalError("a request does not parse"));
     Check(ToInput(parsed, ApiLimits(), kWall).status());
   }
