@@ -10,10 +10,12 @@
 namespace penstock::broker {
 namespace {
 
-// Frames, and tasks in them, that may be under way on one stream: enough to fill many commits, little enough that a
-// client which does not read its answers holds little memory.
+// Frames, and tasks and bytes in them, that may be under way on one stream: enough for the commit that is written and
+// the next, so little that others who enqueue need not wait behind a crowd, and that a client which does not read its
+// answers holds little memory.
 constexpr size_t kFramesMax = 256;
-constexpr size_t kTasksMax = 65'536;
+constexpr size_t kTasksMax = 1'024;
+constexpr size_t kBytesMax = 2 << 20;
 // A request that was larger gives its memory back, so that an idle stream costs little.
 constexpr size_t kRequestBytesKept = 256 << 10;
 
@@ -68,7 +70,9 @@ void EnqueueStream::TakeFrame() {
     frame.ticket = ticket;
     frame.number = request_.frame_number();
     frame.task_count = sized->command.tasks.size();
+    frame.bytes = sized->bytes;
     tasks_ += frame.task_count;
+    bytes_ += frame.bytes;
   }
   if (sized->bytes > kRequestBytesKept) request_ = v1::EnqueueStreamRequest();
   poster_.Post(std::move(sized->command), sized->bytes, shared_from_this());
@@ -123,6 +127,7 @@ void EnqueueStream::OnWriteDone(bool ok) {
     MutexLock lock(mu_);
     writing_ = false;
     tasks_ -= frames_.front().task_count;
+    bytes_ -= frames_.front().bytes;
     frames_.pop_front();
     if (!ok) broken_ = true;
   }
@@ -155,7 +160,8 @@ void EnqueueStream::Stop() {
 }
 
 bool EnqueueStream::MayReadLocked() const {
-  return !reading_ && !taking_ && !end_ && !broken_ && frames_.size() < kFramesMax && tasks_ < kTasksMax;
+  return !reading_ && !taking_ && !end_ && !broken_ && frames_.size() < kFramesMax && tasks_ < kTasksMax &&
+         bytes_ < kBytesMax;
 }
 
 void EnqueueStream::Pump() {

@@ -44,6 +44,7 @@ class EnqueueStream final : public grpc::ServerBidiReactor<v1::EnqueueStreamRequ
     Ticket ticket;
     uint64_t number = 0;
     size_t task_count = 0;
+    size_t bytes = 0;
     bool answered = false;
     v1::EnqueueStreamResponse response;
   };
@@ -71,6 +72,7 @@ class EnqueueStream final : public grpc::ServerBidiReactor<v1::EnqueueStreamRequ
   Mutex mu_;
   std::deque<Frame> frames_ ABSL_GUARDED_BY(mu_);  // not yet answered on the wire, in order
   size_t tasks_ ABSL_GUARDED_BY(mu_) = 0;          // of frames_
+  size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;          // of frames_
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool taking_ ABSL_GUARDED_BY(mu_) = false;   // a request was read and is not yet with the engine
   bool writing_ ABSL_GUARDED_BY(mu_) = false;  // the front of frames_

@@ -217,6 +217,32 @@ TEST_F(EnqueueStreamTest, ReadsNoFurtherWhileTheMailboxIsFull) {
   EXPECT_TRUE(stream_->Finish().ok());
 }
 
+TEST_F(EnqueueStreamTest, AStreamWithMuchUnderWayIsReadNoFurtherAndOthersOvertakeIt) {
+  Open();
+  for (uint64_t frame = 1; frame <= 3; ++frame) ASSERT_TRUE(Write(frame, 600));
+  const auto first = door.Take<EnqueueCommand>();
+  const auto second = door.Take<EnqueueCommand>();
+  v1::EnqueueRequest other;
+  *other.mutable_task() = Spec();
+  InBackground([&] {
+    grpc::ClientContext call;
+    v1::EnqueueResponse response;
+    EXPECT_TRUE(stub_->Enqueue(&call, other, &response).ok());
+  });
+  const auto overtaking = door.Take<EnqueueCommand>();
+  EXPECT_EQ(overtaking.tasks.size(), 1u);
+  AnswerWith(overtaking, 9);
+  Join();
+  AnswerWith(first, 1);
+  EXPECT_EQ(Read().frame_number(), 1u);
+  AnswerWith(door.Take<EnqueueCommand>(), 3);
+  AnswerWith(second, 2);
+  EXPECT_EQ(Read().frame_number(), 2u);
+  EXPECT_EQ(Read().frame_number(), 3u);
+  stream_->WritesDone();
+  EXPECT_TRUE(stream_->Finish().ok());
+}
+
 TEST_F(EnqueueStreamTest, ManyFramesAreAnsweredWhileTheyAreSent) {
   door.SetScript([](const Command& command, Effects* effects) {
     const auto& enqueue = std::get<EnqueueCommand>(command);
