@@ -28,6 +28,7 @@ ROWS = {
     "callers": ["enqueue", "--tasks", 400_000, "--callers", 64],
     "one_at_a_time": ["both", "--tasks", 100_000, "--producers", 32, "--in-flight", 32, "--workers", 32, "--slots", 1],
     "4KiB": ["both", "--tasks", 200_000, "--payload", "4KiB"],
+    "short_lived": ["latency", "--rate", 100_000, "--duration", "8s"],
     "latency": ["latency", "--rate", 200, "--duration", "15s"],
     "latency_beside_a_full_queue": ["latency", "--rate", 200, "--duration", "15s"],
     "idle": ["idle", "--workers", 1_000, "--slots", 1, "--duration", "30s"],
