@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "broker/core/broker_core.h"
+#include "broker/engine/commit_writer.h"
 #include "broker/engine/door.h"
 #include "broker/storage/store.h"
 #include "common/clock.h"
@@ -56,43 +57,20 @@ class CommitPipeline {
 
  private:
   void Run();
-  // Commits the batch unless a commit has failed before, and releases its effects, or what became of them.
-  void Write(CoreBatch& batch);
-  absl::Status Commit(const CoreBatch& batch);
-  // Of relaxed writes, or, when there are none, a seal.
-  absl::Status Sync();
-  // Nothing is written from now on. `sequence` is the batch's; 0: there was none.
-  void Fail(const absl::Status& status, uint64_t sequence);
-  void Count(absl::Duration latency, size_t bytes, bool synced);
-
-  Store& store_;
-  EffectReceiver& receiver_;
-  Clock& clock_;
-  const absl::Duration seal_after_;
-  const std::function<void(absl::Status)> on_failure_;
-  const std::function<void()> on_idle_;
+  // A commit's writes are in the store, or never will be; its effects are not released yet.
+  void OnWritten(const CommitWriter::Written& written, size_t bytes);
 
   mutable Mutex mu_;
   CondVar changed_;
   std::deque<CoreBatch> waiting_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   int committed_count_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::Status failure_ ABSL_GUARDED_BY(mu_);
   CommitStats stats_ ABSL_GUARDED_BY(mu_);
   std::array<int64_t, 1'024> recent_micros_ ABSL_GUARDED_BY(mu_) = {};
+  const std::function<void()> on_idle_;
+  CommitWriter writer_;  // the commit thread's
   std::thread thread_;
-
-  // Of the commit thread: writes that were acknowledged without fsync, since when.
-  bool unsynced_ = false;
-  absl::Duration unsynced_since_;
-  // Nothing in the log says yet that what was written last is on disk.
-  bool unsealed_ = false;
 };
-
-// What callers are told when nobody can know whether their command was committed.
-absl::Status OutcomeUnknown(const absl::Status& cause);
-// Turns the answers of a batch that failed into that.
-void FailEffects(const absl::Status& status, Effects* effects);
 
 }  // namespace penstock::broker
 

@@ -9,9 +9,6 @@
 namespace penstock::broker {
 namespace {
 
-// A turn of the engine that took longer than this was not the workers' fault: the rest is not counted against their
-// leases.
-constexpr absl::Duration kLostTime = absl::Milliseconds(250);
 // Without anything due the engine still looks around this often: metrics and clocks stay fresh.
 constexpr absl::Duration kIdle = absl::Seconds(10);
 
@@ -23,21 +20,22 @@ Engine::Engine(const EngineOptions& options, Store& store, EffectReceiver& recei
       store_(store),
       clock_(clock),
       mailbox_(options.mailbox_bytes),
-      pipeline_(store, receiver, clock, options.seal_after,
-                [this, on_failure = std::move(on_failure)](const absl::Status& status) {
-                  mailbox_.Close(OutcomeUnknown(status));
-                  failed_ = true;
-                  mailbox_.Wake();
-                  on_failure(status);
-                },
-                [this] { mailbox_.Release(); }) {}
+      pipeline_(
+          store, receiver, clock, options.seal_after,
+          [this, on_failure = std::move(on_failure)](const absl::Status& status) {
+            mailbox_.Close(OutcomeUnknown(status));
+            failed_ = true;
+            mailbox_.Wake();
+            on_failure(status);
+          },
+          [this] { mailbox_.Release(); }) {}
 
 Engine::~Engine() { Stop(); }
 
 absl::Status Engine::Start() {
   const Now now = clock_.Read();
-  last_elapsed_ = now.elapsed;
-  auto core = BrokerCore::Recover(options_.core, store_, {ToMicros(now.wall), core_elapsed_});
+  core_clock_ = CoreClock(now);
+  auto core = BrokerCore::Recover(options_.core, store_, {ToMicros(now.wall), 0});
   if (!core.ok()) return core.status();
   core_ = *std::move(core);
   epoch_ = core_->epoch();
@@ -71,23 +69,6 @@ absl::Status Engine::Post(Command&& command, size_t bytes) {
 
 void Engine::WhenRoom(std::function<void()> room) { mailbox_.WhenRoom(std::move(room)); }
 
-void Engine::CountOnlyPart(absl::Duration time) {
-  if (time > kLostTime) last_elapsed_ += time - kLostTime;
-}
-
-CoreNow Engine::ReadClock() {
-  const Now now = clock_.Read();
-  elapsed_ += now.elapsed - last_elapsed_;
-  last_elapsed_ = now.elapsed;
-  if (taken_ >= mark_count_) {
-    core_elapsed_ = ToMicros(mark_elapsed_);
-    mark_count_ = mailbox_.put_count();
-    mark_elapsed_ = elapsed_;
-    if (taken_ == mark_count_) core_elapsed_ = ToMicros(elapsed_);  // nothing waits
-  }
-  return {ToMicros(now.wall), core_elapsed_};
-}
-
 absl::Duration Engine::UntilDeadline(const CoreNow& now) const {
   const CoreNow deadline = core_->next_deadline();
   Span wait = ToMicros(kIdle);
@@ -108,17 +89,17 @@ void Engine::Run() {
     std::vector<Command> commands = mailbox_.Take(wait, options_.batch_bytes);
     // Sleeping is not lost time; waking up much later than asked is.
     const absl::Duration overslept = clock_.Read().elapsed - slept_from - wait;
-    CountOnlyPart(overslept);
+    core_clock_.Lost(overslept);
     taken_ += commands.size();
     for (int committed = pipeline_.TakeCommitted(); committed > 0; --committed) core_->Committed();
     if (stop_dispatch_ && !dispatch_stopped) {
       dispatch_stopped = true;
       core_->StopDispatch();
     }
-    const CoreNow now = ReadClock();
+    const CoreNow now = core_clock_.Read(clock_.Read(), taken_, mailbox_.put_count());
     const absl::Duration before_step = clock_.Read().elapsed;
     CoreBatch batch = core_->Step(absl::MakeSpan(commands), now);
-    CountOnlyPart(clock_.Read().elapsed - before_step);
+    core_clock_.Lost(clock_.Read().elapsed - before_step);
     LogFacts(batch.effects.facts);
     batch.effects.facts.clear();
     if (batch.sequence != 0 || !batch.effects.empty()) {
@@ -126,7 +107,7 @@ void Engine::Run() {
       mailbox_.Hold();
       pipeline_.Submit(std::move(batch));
       // Waiting for a slow disk.
-      CountOnlyPart(clock_.Read().elapsed - before);
+      core_clock_.Lost(clock_.Read().elapsed - before);
     }
     if (ending && commands.empty()) break;
     wait = UntilDeadline(now);

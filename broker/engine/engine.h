@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "broker/core/broker_core.h"
 #include "broker/engine/commit_pipeline.h"
+#include "broker/engine/core_clock.h"
 #include "broker/engine/door.h"
 #include "broker/engine/mailbox.h"
 #include "broker/storage/store.h"
@@ -57,12 +58,6 @@ class Engine : public CommandDoor {
 
  private:
   void Run();
-  // Elapsed time as the core sees it: what the broker itself lost (stopped, swapped, a slow disk) does not count
-  // against anybody's lease, and a moment has come only when all that arrived before it was applied: a worker's renewal
-  // may still lie in the mailbox.
-  CoreNow ReadClock();
-  // Of time that the engine spent otherwise than asleep as intended, only a little counts as elapsed.
-  void CountOnlyPart(absl::Duration time);
   absl::Duration UntilDeadline(const CoreNow& now) const;
   void LogFacts(const std::vector<LogFact>& facts);
 
@@ -81,13 +76,8 @@ class Engine : public CommandDoor {
 
   // Of the engine's thread:
   std::unique_ptr<BrokerCore> core_;
-  absl::Duration last_elapsed_;
-  absl::Duration elapsed_;  // without what was lost
-  uint64_t taken_ = 0;      // commands, ever
-  // When these many commands are applied, it is at least so late for the core.
-  uint64_t mark_count_ = 0;
-  absl::Duration mark_elapsed_;
-  Span core_elapsed_ = 0;
+  CoreClock core_clock_;
+  uint64_t taken_ = 0;  // commands, ever
 };
 
 }  // namespace penstock::broker

@@ -25,8 +25,8 @@ class Mailbox {
   void WhenRoom(std::function<void()> room);
 
   // Waits until there are commands, Wake is called or `timeout` has passed; then takes what there is, up to the first
-  // command with which it is `bytes` or more. While the mailbox is held, fewer than kHeldBytes of commands are waited on,
-  // too.
+  // command with which it is `bytes` or more. While the mailbox is held, fewer than kHeldBytes of commands are waited
+  // on, too.
   std::vector<Command> Take(absl::Duration timeout, size_t bytes);
   // How many commands were ever put in; those taken out count up to the same numbers, in the same order.
   uint64_t put_count() const;
