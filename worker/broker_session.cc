@@ -203,12 +203,15 @@ void BrokerSession::OnRead(Reactor* reactor, v1::WorkResponse* response) {
 void BrokerSession::TakeWelcome(const v1::Welcome& welcome, std::vector<WorkerCore::Cancel>* cancels) {
   session_id_ = welcome.session_id();
   if (welcome.max_result_bytes() > 0) max_result_bytes_ = welcome.max_result_bytes();
-  *cancels = core_.OnWelcome(welcome.resumed(), ToDuration(welcome.lease()), ToIds(welcome.lost_task_ids()),
-                             ToIds(welcome.cancelled_task_ids()), Elapsed());
+  const std::vector<TaskId> lost = ToIds(welcome.lost_task_ids());
+  // Others of them are finished: only their acknowledgement has not come.
+  const auto lost_count = std::count_if(
+      lost.begin(), lost.end(), [this](TaskId task) ABSL_NO_THREAD_SAFETY_ANALYSIS { return core_.Holds(task); });
+  *cancels = core_.OnWelcome(welcome.resumed(), ToDuration(welcome.lease()), lost, ToIds(welcome.cancelled_task_ids()),
+                             Elapsed());
   welcomed_ = true;
   away_reason_.clear();
-  LogFor("worker").info("connected broker={} resumed={} lost={}", options_.broker, welcome.resumed(),
-                        welcome.lost_task_ids_size());
+  LogFor("worker").info("connected broker={} resumed={} lost={}", options_.broker, welcome.resumed(), lost_count);
   keeper_due_.Signal();
 }
 

@@ -88,6 +88,8 @@ class WorkerCore {
   // --- the connection ---
   // What a Hello tells of tasks held from before.
   std::vector<HeldTask> Held() const;
+  // A task that waits or runs here, its outcome not yet known.
+  bool Holds(TaskId task) const { return tasks_.contains(task); }
   // The stream is open: everything is told anew. `lost` is no longer ours; if the session is new, nothing is. Returns
   // whom to cancel.
   std::vector<Cancel> OnWelcome(bool resumed, absl::Duration lease, const std::vector<TaskId>& lost,

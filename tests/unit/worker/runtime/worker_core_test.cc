@@ -188,6 +188,8 @@ TEST_F(WorkerCoreTest, UnacknowledgedOutcomesAreHeldAndSentAgainAfterACut) {
   EXPECT_EQ(held[0].task, Task(1));
   EXPECT_EQ(held[1].task, Task(2));
   EXPECT_TRUE(held[1].started);
+  EXPECT_FALSE(core_.Holds(Task(1))) << "only its acknowledgement is missing";
+  EXPECT_TRUE(core_.Holds(Task(2)));
   EXPECT_THAT(core_.OnWelcome(true, absl::Seconds(30), {}, {}, kStart), IsEmpty());
   WorkerCore::Frame frame = Frame();
   ASSERT_THAT(frame.outcomes, SizeIs(1));
