@@ -84,7 +84,7 @@ bool Janitor::ForgetTasks() {
   for (const auto& [time, task] : due) {
     auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
     if (record.ok() && record->forget_time() == time) {
-      lifecycle_.Forget(task, *record);
+      lifecycle_.Forget(task, *record, Lifecycle::Forgetting::kRetentionEnded);
     } else {
       // Unreadable, or left over: out of the way, or every tick would find it.
       if (!record.ok() && !absl::IsNotFound(record.status()))
@@ -259,7 +259,7 @@ bool Janitor::ClearPurged() {
         const TaskId task(run.position.task.value() + offset);
         auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
         if (record.ok()) {
-          if (run.kind != TimerKind::kScheduled) lifecycle_.Forget(task, *record);
+          if (run.kind != TimerKind::kScheduled) lifecycle_.Forget(task, *record, Lifecycle::Forgetting::kPurged);
         } else if (BlockState* state = lifecycle_.TouchBlockOf(task);
                    state != nullptr && !state->is_gone(task.slot())) {
           auto block = context_.blocks.Load(state->id, state->compacted);
@@ -297,7 +297,7 @@ bool Janitor::ClearDeletedQueues() {
     }
     for (const auto& [key, task] : orphans) {
       auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
-      if (record.ok()) lifecycle_.Forget(task, *record);
+      if (record.ok()) lifecycle_.Forget(task, *record, Lifecycle::Forgetting::kPurged);
       context_.commit.Delete(Family::kIndex, key);  // readable or not: or every tick would find it
     }
     if (!orphans.empty()) return false;

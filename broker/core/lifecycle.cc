@@ -622,7 +622,7 @@ void Lifecycle::Redrive(StoredTask task) {
   NotifyWatchers(task.id, State::kAvailable, record.attempt());
 }
 
-void Lifecycle::Forget(TaskId task, const records::TaskRecord& record) {
+void Lifecycle::Forget(TaskId task, const records::TaskRecord& record, Forgetting why) {
   const auto state = static_cast<State>(record.state());
   const QueueId queue_id(record.queue_id());
   context_.commit.Delete(Family::kTasks, context_.keys.TaskRecord(task));
@@ -643,8 +643,9 @@ void Lifecycle::Forget(TaskId task, const records::TaskRecord& record) {
   // Completed and cancelled tasks left their slot when they ended.
   if (state == State::kCompleted || state == State::kCancelled) return;
   if (BlockState* state_of_block = TouchBlockOf(task)) {
-    if (auto block = context_.blocks.Load(state_of_block->id, state_of_block->compacted); block.ok()) {
-      DropUniqueKey(task, **block);
+    if (why == Forgetting::kPurged) {
+      auto block = context_.blocks.Load(state_of_block->id, state_of_block->compacted);
+      if (block.ok()) DropUniqueKey(task, **block);
     }
     FinishSlot(task, {false, true, 0}, state_of_block);
   }

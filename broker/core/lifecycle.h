@@ -66,8 +66,9 @@ class Lifecycle {
 
   // --- of a finished task ---
   void Redrive(StoredTask task);
-  // Deletes the record and all that belongs to it.
-  void Forget(TaskId task, const records::TaskRecord& record);
+  // Deletes the record and all that belongs to it. A unique key with a window outlives its task, unless that is purged.
+  enum class Forgetting { kRetentionEnded, kPurged };
+  void Forget(TaskId task, const records::TaskRecord& record, Forgetting why);
 
   // A task's slot needs its block no longer. Deletes the block when it was the last.
   void FinishSlot(TaskId task, const Ending& ending, BlockState* block);

@@ -196,7 +196,7 @@ void QueueAdmin::Apply(const DeadTasksCommand& command) {
   uint64_t changed = 0;
   for (auto& [task, record] : chosen) {
     if (command.verb == DeadVerb::kPurge) {
-      lifecycle_.Forget(task, record);
+      lifecycle_.Forget(task, record, Lifecycle::Forgetting::kPurged);
       ++changed;
     } else if (auto stored = lifecycle_.Load(task); stored.ok() && stored->block != nullptr) {
       lifecycle_.Redrive(*std::move(stored));
