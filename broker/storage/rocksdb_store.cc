@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/storage/manifest_recovery.h"
 #include "broker/storage/rocksdb_options.h"
 #include "broker/storage/rocksdb_watch.h"
 #include "broker/storage/wal_recovery.h"
@@ -248,6 +249,10 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const RocksDbStoreOption
     LogFor("store").warn("cut an unsynced tail off the write-ahead log, which nobody was promised bytes={} from=\"{}\"",
                          report->dropped_bytes, report->dropped_from);
   }
+  if (report->manifest_dropped_bytes > 0) {
+    LogFor("store").warn("cut an unsynced tail off the MANIFEST, which nothing depends on bytes={}",
+                         report->manifest_dropped_bytes);
+  }
 
   const std::shared_ptr<rocksdb::Cache> cache =
       rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/-1, /*strict_capacity_limit=*/false);
@@ -263,6 +268,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const RocksDbStoreOption
       rocksdb::DB::Open(db_options, options.path, MakeFamilies(options, cache), &families, &db);
   if (!status.ok()) return OpenError(status, options.path);
   auto store = std::make_unique<RocksDbStore>(std::unique_ptr<rocksdb::DB>(db), std::move(families), cache, watch);
+  const absl::Status noted = NoteSyncedManifest(options.path, db_options.env, db);
+  watch->AllowCompactions();
+  RETURN_IF_ERROR(noted);
 
   const uint64_t recovered = db->GetLatestSequenceNumber();
   if (recovered < std::max(report->synced_sequence, report->last_sequence)) {

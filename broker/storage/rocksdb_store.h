@@ -49,6 +49,8 @@ struct OpenReport {
   uint64_t wal_bytes = 0;
   uint64_t dropped_bytes = 0;
   std::string dropped_from;  // file and offset
+  // Of the MANIFEST's unsynced tail; see manifest_recovery.h.
+  uint64_t manifest_dropped_bytes = 0;
   // The last sequence number (RocksDB's) that the log proves to have been on disk, and the last one in it.
   uint64_t synced_sequence = 0;
   uint64_t last_sequence = 0;

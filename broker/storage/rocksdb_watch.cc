@@ -34,6 +34,20 @@ absl::Status RocksDbWatch::Condemn(const absl::Status& status) {
   return fatal_;
 }
 
+void RocksDbWatch::AllowCompactions() {
+  MutexLock lock(mu_);
+  compactions_allowed_ = true;
+  allowed_.SignalAll();
+}
+
+void RocksDbWatch::OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) {
+  // Not for ever: if opening fails after this, RocksDB waits for its compactions before it says so.
+  constexpr absl::Duration kAtMost = absl::Seconds(1);
+  MutexLock lock(mu_);
+  while (!compactions_allowed_ && allowed_.WaitFor(mu_, kAtMost)) {
+  }
+}
+
 void RocksDbWatch::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) {
   const absl::Status status = ToStatus(*error);
   LogFor("store").error("background error reason={} severity={} error=\"{}\"", static_cast<int>(reason),

@@ -27,6 +27,10 @@ class RocksDbWatch final : public rocksdb::EventListener {
   bool TakeWalSwitched() { return wal_switched_.exchange(false); }
   bool wal_switched() const { return wal_switched_.load(); }
 
+  // Compactions that begin before this wait for it: until then the MANIFEST stays as RocksDB's opening has left it.
+  void AllowCompactions();
+
+  void OnCompactionBegin(rocksdb::DB* db, const rocksdb::CompactionJobInfo& info) override;
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override;
   void OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) override;
   void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override;
@@ -36,6 +40,8 @@ class RocksDbWatch final : public rocksdb::EventListener {
   std::atomic<bool> wal_switched_ = true;
 
   mutable Mutex mu_;
+  CondVar allowed_;
+  bool compactions_allowed_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status fatal_ ABSL_GUARDED_BY(mu_);
   absl::Status disk_full_ ABSL_GUARDED_BY(mu_);
 };

@@ -1,106 +1,21 @@
 #include "broker/storage/wal_recovery.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <map>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "broker/storage/applied.h"
-#include "broker/storage/rocksdb_options.h"
+#include "broker/storage/manifest_recovery.h"
+#include "broker/storage/read_only_db.h"
+#include "broker/storage/storage_files.h"
 #include "broker/storage/wal_scan.h"
 #include "common/status.h"
 #include "fmt/format.h"
-#include "rocksdb/db.h"
 #include "rocksdb/env.h"
-#include "rocksdb/file_system.h"
-#include "rocksdb/wal_filter.h"
 
 namespace penstock::broker {
 namespace {
-
-// Hears from which log on RocksDB needs the families' data.
-class NeededLogs final : public rocksdb::WalFilter {
- public:
-  void ColumnFamilyLogNumberMap(const std::map<uint32_t, uint64_t>& family_logs,
-                                const std::map<std::string, uint32_t>&) override {
-    first_ = UINT64_MAX;
-    for (const auto& [family, log] : family_logs) first_ = std::min(first_, log);
-  }
-  const char* Name() const override { return "penstock.needed_logs"; }
-
-  uint64_t first() const { return first_; }
-
- private:
-  uint64_t first_ = 0;
-};
-
-class EmptyFile final : public rocksdb::FSSequentialFile {
- public:
-  rocksdb::IOStatus Read(size_t, const rocksdb::IOOptions&, rocksdb::Slice* result, char*,
-                         rocksdb::IODebugContext*) override {
-    *result = rocksdb::Slice();
-    return rocksdb::IOStatus::OK();
-  }
-  rocksdb::IOStatus Skip(uint64_t) override { return rocksdb::IOStatus::OK(); }
-};
-
-// Shows all write-ahead logs as empty: for a look at the database beneath them, however damaged they are.
-class WithoutLogs final : public rocksdb::FileSystemWrapper {
- public:
-  explicit WithoutLogs(const std::shared_ptr<rocksdb::FileSystem>& target) : FileSystemWrapper(target) {}
-  const char* Name() const override { return "penstock.without_logs"; }
-  rocksdb::IOStatus NewSequentialFile(const std::string& path, const rocksdb::FileOptions& options,
-                                      std::unique_ptr<rocksdb::FSSequentialFile>* file,
-                                      rocksdb::IODebugContext* debug) override {
-    if (std::filesystem::path(path).extension() != ".log")
-      return target()->NewSequentialFile(path, options, file, debug);
-    *file = std::make_unique<EmptyFile>();
-    return rocksdb::IOStatus::OK();
-  }
-};
-
-// A look into a database without changing its folder.
-struct ReadOnlyDb {
-  std::vector<rocksdb::ColumnFamilyHandle*> families;
-  std::unique_ptr<rocksdb::DB> db;
-
-  ~ReadOnlyDb() {
-    for (auto* family : families) db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
-  }
-
-  // `filter` may be null.
-  absl::Status Open(const std::string& path, rocksdb::Env* env, rocksdb::WalFilter* filter) {
-    rocksdb::DBOptions options = MakeReadOnlyDbOptions(env);
-    options.wal_filter = filter;
-    // Those that exist: a first start may have been cut short before it made all.
-    std::vector<std::string> names;
-    RETURN_IF_ERROR(ToStatus(rocksdb::DB::ListColumnFamilies(options, path, &names)));
-    std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
-    for (const std::string& name : names) descriptors.emplace_back(name, rocksdb::ColumnFamilyOptions());
-    rocksdb::DB* opened = nullptr;
-    RETURN_IF_ERROR(ToStatus(rocksdb::DB::OpenForReadOnly(options, path, descriptors, &families, &opened)));
-    db.reset(opened);
-    return absl::OkStatus();
-  }
-};
-
-absl::StatusOr<uint64_t> FirstNeededLog(const std::string& path, rocksdb::Env* env) {
-  const std::unique_ptr<rocksdb::Env> beneath =
-      rocksdb::NewCompositeEnv(std::make_shared<WithoutLogs>(env->GetFileSystem()));
-  NeededLogs filter;
-  ReadOnlyDb probe;
-  RETURN_IF_ERROR(probe.Open(path, beneath.get(), &filter));
-  uint64_t kept = 0;
-  probe.db->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &kept);
-  return std::max(kept, filter.first());
-}
 
 // For the message of a refusal: up to which commit every partition can be read.
 std::string DescribeReadableCommits(const std::string& path, rocksdb::Env* env) {
@@ -150,27 +65,13 @@ std::optional<Damage> FindDamage(const std::vector<WalScan>& scans) {
   return damage;
 }
 
-absl::Status Errno(const std::string& what, const std::string& path) {
-  return absl::UnavailableError(fmt::format("cannot {} {}: {}", what, path, std::strerror(errno)));
-}
-
-absl::Status SyncPath(const std::string& path, int flags) {
-  const int fd = open(path.c_str(), flags | O_CLOEXEC);
-  if (fd < 0) return Errno("open", path);
-  const bool synced = fsync(fd) == 0;
-  close(fd);
-  return synced ? absl::OkStatus() : Errno("sync", path);
-}
-
 // Removes everything behind the damage: the later files first, so that a crash in between leaves a torn tail again.
 absl::Status CutTail(const std::vector<WalScan>& scans, const Damage& damage, const std::string& folder) {
   for (size_t i = scans.size() - 1; i > damage.file; --i) {
-    if (unlink(scans[i].path.c_str()) != 0) return Errno("delete", scans[i].path);
+    RETURN_IF_ERROR(RemoveFile(scans[i].path));
   }
-  RETURN_IF_ERROR(SyncPath(folder, O_RDONLY | O_DIRECTORY));
-  const std::string& path = scans[damage.file].path;
-  if (truncate(path.c_str(), static_cast<off_t>(damage.offset)) != 0) return Errno("cut", path);
-  return SyncPath(path, O_WRONLY);
+  RETURN_IF_ERROR(SyncFolder(folder));
+  return CutFile(scans[damage.file].path, damage.offset);
 }
 
 // RocksDB takes a folder without CURRENT for a new database and would delete what lies there.
@@ -195,12 +96,13 @@ absl::Status RecoverWal(const std::string& db_path, rocksdb::Env* env, OpenRepor
   ASSIGN_OR_RETURN(std::vector<WalScan> scans, ScanWalFolder(db_path));
   report->wal_files = scans.size();
   for (const WalScan& scan : scans) report->wal_bytes += scan.bytes;
+  RETURN_IF_ERROR(RecoverManifest(db_path, env, scans, report));
 
   std::optional<Damage> damage = FindDamage(scans);
   if (damage) {
     report->step = 2;
-    ASSIGN_OR_RETURN(const uint64_t first_needed, FirstNeededLog(db_path, env));
-    std::erase_if(scans, [&](const WalScan& scan) { return scan.number < first_needed; });
+    ASSIGN_OR_RETURN(const BeneathLogs beneath, LookBeneathLogs(db_path, env));
+    std::erase_if(scans, [&](const WalScan& scan) { return scan.number < beneath.first_needed_log; });
     damage = FindDamage(scans);
   }
   for (const WalScan& scan : scans) {

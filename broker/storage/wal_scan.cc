@@ -1,13 +1,11 @@
 #include "broker/storage/wal_scan.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include "absl/strings/numbers.h"
+#include "broker/storage/storage_files.h"
 #include "common/coding.h"
 #include "common/crc32c.h"
 #include "common/status.h"
@@ -139,6 +137,17 @@ WalScan ScanWal(std::string_view content) {
   return scan;
 }
 
+uint64_t IntactLogBytes(std::string_view content) {
+  uint64_t offset = 0;
+  while (SkipPadding(offset) < content.size()) {
+    std::optional<Record> record = ReadRecord(content, SkipPadding(offset));
+    if (!record || record->end == 0) return offset;
+    offset = record->end;
+  }
+  // Padding at the end is not cut.
+  return content.size();
+}
+
 absl::StatusOr<std::vector<WalScan>> ScanWalFolder(const std::string& folder) {
   std::vector<std::pair<uint64_t, std::string>> files;
   std::error_code error;
@@ -155,12 +164,7 @@ absl::StatusOr<std::vector<WalScan>> ScanWalFolder(const std::string& folder) {
   std::sort(files.begin(), files.end());
   std::vector<WalScan> scans;
   for (auto& [number, path] : files) {
-    std::string content;
-    std::ifstream in(path, std::ios::binary);
-    content.resize(std::filesystem::file_size(path, error));
-    if (!in || error || !in.read(content.data(), static_cast<std::streamsize>(content.size()))) {
-      return absl::UnavailableError(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
-    }
+    ASSIGN_OR_RETURN(const std::string content, ReadWholeFile(path));
     WalScan& scan = scans.emplace_back(ScanWal(content));
     scan.path = std::move(path);
     scan.number = number;

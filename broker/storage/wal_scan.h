@@ -51,6 +51,10 @@ struct WalScan {
 // Scans the content of one log file; sets all but path and number.
 WalScan ScanWal(std::string_view content);
 
+// How much of a log in the same format, RocksDB's MANIFEST, is whole: the end of the last of the records that follow
+// one another without damage.
+uint64_t IntactLogBytes(std::string_view content);
+
 // Scans the log files of a RocksDB folder, in their order. Empty if there is no such folder. Unavailable if one cannot
 // be read.
 absl::StatusOr<std::vector<WalScan>> ScanWalFolder(const std::string& folder);

@@ -16,7 +16,8 @@ using rocksdb::IODebugContext;
 using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 
-constexpr uint64_t kPageBytes = 4096;
+// What a disk writes as a whole or not at all.
+constexpr uint64_t kSectorBytes = 512;
 
 IOStatus PowerIsOff() { return IOStatus::IOError("the power is off"); }
 
@@ -38,33 +39,34 @@ void WriteAll(const std::string& path, const std::string& content) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
 }
 
-// What may stand in a log's bytes from `synced` on after a power cut.
+// What may stand in a file's bytes from `synced` on after a power cut. The length may have reached the disk without the
+// content: then there are zeros, or what lay there before.
 void DamageTail(const std::string& path, uint64_t synced, std::mt19937_64* random) {
   std::string content = ReadAll(path);
   if (content.size() <= synced) return;
   auto below = [&](uint64_t limit) { return std::uniform_int_distribution<uint64_t>(0, limit - 1)(*random); };
-  auto garbage = [&](char&) { return static_cast<char>((*random)()); };
+  auto spoil = [&](uint64_t begin, uint64_t end, bool garbage) {
+    for (uint64_t i = begin; i < end; ++i) content[i] = garbage ? static_cast<char>((*random)()) : '\0';
+  };
   const uint64_t from = synced + below(content.size() - synced + 1);
-  const int kind = IsLog(path) ? static_cast<int>(below(4)) : 0;
-  switch (kind) {
+  switch (below(5)) {
     case 0:
+    case 1:
       content.resize(from);
       break;
-    case 1:
-      std::fill(content.begin() + static_cast<int64_t>(from), content.end(), '\0');
-      break;
     case 2:
-      for (uint64_t i = from; i < content.size(); ++i) content[i] = garbage(content[i]);
+      spoil(from, content.size(), /*garbage=*/false);
       break;
     case 3:
-      for (uint64_t page = synced / kPageBytes; page * kPageBytes < content.size(); ++page) {
-        const uint64_t fate = below(3);  // written, zeros, garbage
-        const uint64_t end = std::min<uint64_t>(content.size(), (page + 1) * kPageBytes);
-        for (uint64_t i = std::max(synced, page * kPageBytes); fate != 0 && i < end; ++i) {
-          content[i] = fate == 1 ? '\0' : garbage(content[i]);
-        }
-      }
+      spoil(from, content.size(), /*garbage=*/true);
       break;
+    default:  // sectors reach the disk in any order
+      for (uint64_t begin = synced; begin < content.size();) {
+        const uint64_t end = std::min<uint64_t>(content.size(), (begin / kSectorBytes + 1) * kSectorBytes);
+        const uint64_t fate = below(3);  // written, zeros, garbage
+        if (fate != 0) spoil(begin, end, /*garbage=*/fate == 2);
+        begin = end;
+      }
   }
   WriteAll(path, content);
 }
@@ -92,16 +94,21 @@ std::unique_ptr<rocksdb::Env> NewPowerLossEnv(const std::shared_ptr<PowerLossFs>
 
 class PowerLossFs::TrackedFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  TrackedFile(PowerLossFs* fs, std::shared_ptr<File> file, bool is_log, std::unique_ptr<rocksdb::FSWritableFile> target)
-      : FSWritableFileOwnerWrapper(std::move(target)), fs_(fs), file_(std::move(file)), is_log_(is_log) {}
+  TrackedFile(PowerLossFs* fs, std::string path, std::shared_ptr<File> file,
+              std::unique_ptr<rocksdb::FSWritableFile> target)
+      : FSWritableFileOwnerWrapper(std::move(target)),
+        fs_(fs),
+        path_(std::move(path)),
+        file_(std::move(file)),
+        is_log_(IsLog(path_)) {}
 
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
     if (fs_->disk_full_.load()) return IOStatus::NoSpace("the test has filled the disk");
-    const uint64_t allowed = fs_->TakePowerFor(data.size());
+    const uint64_t allowed = fs_->TakePowerFor(path_, data.size());
     IOStatus status = target()->Append(rocksdb::Slice(data.data(), allowed), options, debug);
     MutexLock lock(fs_->mu_);
     file_->written += allowed;
-    return status.ok() && allowed < data.size() ? PowerIsOff() : status;
+    return status.ok() && fs_->off_ ? PowerIsOff() : status;
   }
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
                   IODebugContext* debug) override {
@@ -125,11 +132,12 @@ class PowerLossFs::TrackedFile final : public rocksdb::FSWritableFileOwnerWrappe
     if (is_log_ && fs_->log_syncs_fail_.load()) return IOStatus::IOError("the test fails this sync");
     MutexLock lock(fs_->mu_);
     if (fs_->off_) return PowerIsOff();
-    file_->synced = file_->written;
+    if (!fs_->syncs_lie_.load()) file_->synced = file_->written;
     return IOStatus::OK();
   }
 
   PowerLossFs* const fs_;
+  const std::string path_;
   const std::shared_ptr<File> file_;
   const bool is_log_;
 };
@@ -159,14 +167,25 @@ void PowerLossFs::CutPowerAfter(uint64_t bytes) {
   bytes_until_cut_ = bytes;
 }
 
+void PowerLossFs::CutPowerInAppendTo(std::string name, uint64_t nth, uint64_t part) {
+  MutexLock lock(mu_);
+  cut_name_ = std::move(name);
+  appends_until_cut_ = nth;
+  cut_part_ = part;
+}
+
 bool PowerLossFs::power_is_off() const {
   MutexLock lock(mu_);
   return off_;
 }
 
-uint64_t PowerLossFs::TakePowerFor(uint64_t bytes) {
+uint64_t PowerLossFs::TakePowerFor(const std::string& path, uint64_t bytes) {
   MutexLock lock(mu_);
   if (off_) return 0;
+  if (appends_until_cut_ > 0 && path.find(cut_name_) != std::string::npos && --appends_until_cut_ == 0) {
+    off_ = true;
+    return bytes * cut_part_ / 256;
+  }
   const uint64_t allowed = std::min(bytes, bytes_until_cut_);
   if (bytes_until_cut_ != UINT64_MAX) bytes_until_cut_ -= allowed;
   off_ = allowed < bytes;
@@ -179,7 +198,11 @@ void PowerLossFs::FolderSynced(const std::string& folder) {
     if (FolderOf(path) == folder) file->created_unsynced = false;
   }
   std::erase_if(renames_, [&](const Rename& rename) { return FolderOf(rename.to) == folder; });
-  std::erase_if(deletions_, [&](const Deletion& deletion) { return FolderOf(deletion.path) == folder; });
+  std::erase_if(deletions_, [&](const Deletion& deletion) {
+    if (FolderOf(deletion.path) != folder) return false;
+    std::filesystem::remove(deletion.kept_as);
+    return true;
+  });
 }
 
 void PowerLossFs::LoseUnsynced(uint64_t seed) {
@@ -198,12 +221,17 @@ void PowerLossFs::LoseUnsynced(uint64_t seed) {
     if (file->created_unsynced && coin()) std::filesystem::remove(path);
   }
   for (const Deletion& deletion : deletions_) {
-    if (coin() && !std::filesystem::exists(deletion.path)) std::filesystem::copy_file(deletion.kept_as, deletion.path);
+    if (coin() && !std::filesystem::exists(deletion.path)) {
+      std::filesystem::rename(deletion.kept_as, deletion.path);
+    } else {
+      std::filesystem::remove(deletion.kept_as);
+    }
   }
   files_.clear();
   renames_.clear();
   deletions_.clear();
   bytes_until_cut_ = UINT64_MAX;
+  appends_until_cut_ = 0;
   off_ = false;
 }
 
@@ -220,7 +248,7 @@ IOStatus PowerLossFs::NewWritableFile(const std::string& path, const rocksdb::Fi
     MutexLock lock(mu_);
     files_[path] = tracked;
   }
-  *file = std::make_unique<TrackedFile>(this, tracked, IsLog(path), std::move(opened));
+  *file = std::make_unique<TrackedFile>(this, path, tracked, std::move(opened));
   return status;
 }
 
@@ -247,14 +275,19 @@ IOStatus PowerLossFs::DeleteFile(const std::string& path, const IOOptions& optio
   MutexLock lock(mu_);
   auto found = files_.find(path);
   const bool was_on_disk = found == files_.end() || !found->second->created_unsynced;
-  if (IsLog(path) && was_on_disk && std::filesystem::exists(path)) {
-    Deletion deletion{path, graveyard_ / std::to_string(graves_++)};
-    std::filesystem::copy_file(path, deletion.kept_as);
-    if (found != files_.end()) std::filesystem::resize_file(deletion.kept_as, found->second->synced);
-    deletions_.push_back(std::move(deletion));
+  if (!was_on_disk || !std::filesystem::exists(path)) {
+    if (found != files_.end()) files_.erase(found);
+    return target()->DeleteFile(path, options, debug);
   }
-  if (found != files_.end()) files_.erase(found);
-  return target()->DeleteFile(path, options, debug);
+  // Whoever has it open still reads it; what of it is on disk may come back.
+  Deletion deletion{path, graveyard_ / std::to_string(graves_++)};
+  std::filesystem::rename(path, deletion.kept_as);
+  if (found != files_.end()) {
+    std::filesystem::resize_file(deletion.kept_as, std::min<uint64_t>(found->second->synced, found->second->written));
+    files_.erase(found);
+  }
+  deletions_.push_back(std::move(deletion));
+  return IOStatus::OK();
 }
 
 IOStatus PowerLossFs::RenameFile(const std::string& from, const std::string& to, const IOOptions& options,

@@ -16,11 +16,9 @@
 namespace penstock::testing {
 
 // A file system for RocksDB that knows what has been synced, and forgets the rest when the power goes off:
-//   - bytes that were appended but not synced: cut off, or, in write-ahead logs, also read back as zeros or garbage,
-//   from some
-//     byte on or page by page;
-//   - files that were created or renamed, and logs that were deleted, without a sync of their folder: undone by the
-//   toss of a coin.
+//   - bytes that were appended but not synced: cut off, or read back as zeros or garbage, from some byte on or sector
+//     by sector;
+//   - files that were created, renamed or deleted without a sync of their folder: undone by the toss of a coin.
 // Only kill -9 is tested without it: the kernel keeps what a dead process wrote. Nothing is really synced, so this is
 // fast.
 //
@@ -32,6 +30,9 @@ class PowerLossFs final : public rocksdb::FileSystemWrapper {
 
   // The power goes off after `bytes` more bytes have been appended, in the middle of a write: from then on writes fail.
   void CutPowerAfter(uint64_t bytes);
+  // The same in the middle of the nth append, from 1, to a file whose name contains `name`: `part` in 256 of it are
+  // written.
+  void CutPowerInAppendTo(std::string name, uint64_t nth, uint64_t part);
   bool power_is_off() const;
   // Damages the files as the power cut would have, and switches the power on. REQUIRES: nobody has files open.
   void LoseUnsynced(uint64_t seed);
@@ -39,6 +40,8 @@ class PowerLossFs final : public rocksdb::FileSystemWrapper {
   // Faults: syncs of write-ahead logs fail with EIO; appends to any file fail with ENOSPC.
   void FailLogSyncs(bool fail) { log_syncs_fail_.store(fail); }
   void FillDisk(bool full) { disk_full_.store(full); }
+  // Syncs of files say OK and do nothing, like a disk that lies: whoever tests with this class must find it out.
+  void LieAboutSyncs(bool lie) { syncs_lie_.store(lie); }
 
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* file,
@@ -80,15 +83,19 @@ class PowerLossFs final : public rocksdb::FileSystemWrapper {
   class TrackedFolder;
 
   // How many of `bytes` may still be written.
-  uint64_t TakePowerFor(uint64_t bytes);
+  uint64_t TakePowerFor(const std::string& path, uint64_t bytes);
   void FolderSynced(const std::string& folder);
 
   const TempFolder graveyard_;
   std::atomic<bool> log_syncs_fail_ = false;
   std::atomic<bool> disk_full_ = false;
+  std::atomic<bool> syncs_lie_ = false;
 
   mutable Mutex mu_;
   uint64_t bytes_until_cut_ ABSL_GUARDED_BY(mu_) = UINT64_MAX;
+  std::string cut_name_ ABSL_GUARDED_BY(mu_);
+  uint64_t appends_until_cut_ ABSL_GUARDED_BY(mu_) = 0;  // 0: not so
+  uint64_t cut_part_ ABSL_GUARDED_BY(mu_) = 0;
   bool off_ ABSL_GUARDED_BY(mu_) = false;
   std::map<std::string, std::shared_ptr<File>> files_ ABSL_GUARDED_BY(mu_);
   std::vector<Rename> renames_ ABSL_GUARDED_BY(mu_);

@@ -1,0 +1,77 @@
+#include "broker/storage/storage_files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "broker/storage/rocksdb_options.h"
+#include "common/status.h"
+#include "fmt/format.h"
+#include "rocksdb/env.h"
+
+namespace penstock::broker {
+namespace {
+
+absl::Status Errno(std::string_view what, const std::string& path) {
+  const int error = errno;
+  const std::string text = fmt::format("cannot {} {}: {}", what, path, std::strerror(error));
+  if (error == ENOSPC || error == EDQUOT) return absl::ResourceExhaustedError(text);
+  return absl::UnavailableError(text);
+}
+
+absl::Status SyncPath(const std::string& path, int flags) {
+  const int fd = open(path.c_str(), flags | O_CLOEXEC);
+  if (fd < 0) return Errno("open", path);
+  const absl::Status synced = fsync(fd) == 0 ? absl::OkStatus() : Errno("sync", path);
+  close(fd);
+  return synced;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return Errno("open", path);
+  std::string content;
+  absl::Status status;
+  while (true) {
+    constexpr size_t kPiece = 256 << 10;
+    const size_t before = content.size();
+    content.resize(before + kPiece);
+    const ssize_t got = read(fd, content.data() + before, kPiece);
+    content.resize(before + (got > 0 ? static_cast<size_t>(got) : 0));
+    if (got > 0 || (got < 0 && errno == EINTR)) continue;
+    if (got < 0) status = Errno("read", path);
+    break;
+  }
+  close(fd);
+  if (!status.ok()) return status;
+  return content;
+}
+
+absl::Status SyncFolder(const std::string& path) { return SyncPath(path, O_RDONLY | O_DIRECTORY); }
+
+absl::Status CutFile(const std::string& path, uint64_t bytes) {
+  if (truncate(path.c_str(), static_cast<off_t>(bytes)) != 0) return Errno("cut", path);
+  return SyncPath(path, O_WRONLY);
+}
+
+absl::Status RemoveFile(const std::string& path) {
+  return unlink(path.c_str()) == 0 ? absl::OkStatus() : Errno("delete", path);
+}
+
+absl::Status ReplaceFile(rocksdb::Env* env, const std::string& folder, const std::string& name,
+                         const std::string& content) {
+  const std::string path = fmt::format("{}/{}", folder, name);
+  const std::string fresh = path + ".new";
+  RETURN_IF_ERROR(ToStatus(rocksdb::WriteStringToFile(env, content, fresh, /*should_sync=*/true)));
+  RETURN_IF_ERROR(ToStatus(env->RenameFile(fresh, path)));
+  std::unique_ptr<rocksdb::Directory> opened;
+  RETURN_IF_ERROR(ToStatus(env->NewDirectory(folder, &opened)));
+  return ToStatus(opened->Fsync());
+}
+
+}  // namespace penstock::broker
