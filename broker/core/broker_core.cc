@@ -153,6 +153,7 @@ CoreBatch BrokerCore::Step(absl::Span<Command> commands, CoreNow now) {
   CoreContext& context = parts_->context;
   context.now.wall = std::max(now.wall, context.now.wall);
   context.now.elapsed = now.elapsed;
+  context.now.ahead = now.ahead;
   context.sequence = parts_->applied.sequence + 1;
   for (Command& command : commands) parts_->Apply(command);
   parts_->enqueuer.CloseBlock();

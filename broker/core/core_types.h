@@ -36,9 +36,14 @@ inline absl::Time ToTime(Time micros) { return absl::FromUnixMicros(micros); }
 inline absl::Duration ToDuration(Span micros) { return absl::Microseconds(micros); }
 
 // One moment: wall time for what is stored, elapsed time for intervals in memory (leases, graces). See common/clock.h.
+// `elapsed` is what intervals end by: a moment up to which all that arrived was applied. While more waits it is really
+// later, by `ahead`: intervals that begin now begin there.
 struct CoreNow {
   Time wall = 0;
   Span elapsed = 0;
+  Span ahead = 0;
+
+  Span begin() const { return elapsed + ahead; }
 };
 
 // A task's life; the numbers are stored and equal penstock.v1.TaskState.

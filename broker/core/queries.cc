@@ -165,7 +165,7 @@ void Queries::Answer(const StatusCommand& command, uint64_t epoch) {
     view.running = leases.count;
     view.started = leases.started;
     view.connect_time = session->connect_time;
-    view.silence = context_.now.elapsed - session->last_heard;
+    view.silence = context_.now.begin() - session->last_heard;
     view.connected = session->connected();
     view.draining = session->draining;
     view.stuck_tasks = session->stuck_tasks;

@@ -125,8 +125,8 @@ void Sessions::Resume(Session* session, const OpenSessionCommand& command) {
   for (const HandledType& type : session->types) {
     if (type.max_concurrency > 0) session->type_credits[type.type] = 0;
   }
-  session->last_heard = context_.now.elapsed;
-  SetDeadline(session, context_.now.elapsed + session->lease);
+  session->last_heard = context_.now.begin();
+  SetDeadline(session, context_.now.begin() + session->lease);
 
   SessionWelcome welcome;
   welcome.number = session->number;
@@ -254,8 +254,8 @@ void Sessions::Input(const SessionInput& input) {
   auto found = by_stream_.find(input.stream);
   if (found == by_stream_.end()) return;  // the stream was replaced or ended; it has been told
   Session* session = found->second;
-  session->last_heard = context_.now.elapsed;
-  SetDeadline(session, context_.now.elapsed + session->lease);
+  session->last_heard = context_.now.begin();
+  SetDeadline(session, context_.now.begin() + session->lease);
   SessionMessage discarded;
   const bool answers = !input.starts.empty() || !input.outcomes.empty() || !input.progress_reports.empty() ||
                        !input.log_reports.empty() || input.frame_number != 0 || input.goodbye;
@@ -314,7 +314,7 @@ void Sessions::Broken(Ticket stream) {
       LogFact::Kind::kSessionBroken,
       fmt::format("{} running={} grace={}", Describe(*session), context_.state.LeasesOf(session->number).count,
                   absl::FormatDuration(ToDuration(context_.options.session_grace))));
-  SetDeadline(session, context_.now.elapsed + context_.options.session_grace);
+  SetDeadline(session, context_.now.begin() + context_.options.session_grace);
   observer_.SessionChanged(session);
 }
 

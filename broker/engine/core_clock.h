@@ -32,7 +32,7 @@ class CoreClock {
       mark_elapsed_ = elapsed_;
       if (taken == mark_count_) core_elapsed_ = ToMicros(elapsed_);  // nothing waits
     }
-    return {ToMicros(now.wall), core_elapsed_};
+    return {ToMicros(now.wall), core_elapsed_, ToMicros(elapsed_) - core_elapsed_};
   }
 
  private:
