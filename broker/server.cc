@@ -111,7 +111,10 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
   explicit Parts(const BrokerOptions& broker_options) : options(broker_options) {}
 
   absl::Status OpenStore();
+  absl::Status OpenDatabase();
   absl::Status StartEngine();
+  // What the housekeeper starts after a full disk: the database anew, then an engine.
+  absl::Status StartAgain();
   absl::Status Start();
   void Stop();
   void Housekeep();
@@ -157,6 +160,10 @@ absl::Status Server::Parts::OpenStore() {
     return absl::FailedPreconditionError(folder.status().message());
   }
   ASSIGN_OR_RETURN(data_dir, std::move(folder));
+  return OpenDatabase();
+}
+
+absl::Status Server::Parts::OpenDatabase() {
   RocksDbStoreOptions store_options;
   store_options.path = data_dir->db_path();
   store_options.block_cache_bytes = options.storage.block_cache;
@@ -178,9 +185,19 @@ absl::Status Server::Parts::OpenStore() {
 absl::Status Server::Parts::StartEngine() {
   auto engine = std::make_shared<Engine>(MakeEngineOptions(options), *store, tickets, *clock,
                                          [this](const absl::Status& status) { OnEngineFailure(status); });
-  RETURN_IF_ERROR(engine->Start());
+  if (absl::Status status = engine->Start(); absl::IsUnavailable(status)) {
+    // As in OpenDatabase.
+    return absl::InternalError(status.message());
+  } else if (!status.ok()) {
+    return status;
+  }
   slot.Set(std::move(engine), absl::OkStatus());
   return absl::OkStatus();
+}
+
+absl::Status Server::Parts::StartAgain() {
+  if (store == nullptr) RETURN_IF_ERROR(OpenDatabase());
+  return StartEngine();
 }
 
 absl::Status Server::Parts::Start() {
@@ -238,7 +255,12 @@ void Server::Parts::OnEngineFailure(const absl::Status& status) {
 
 // Refuses enqueues below the watermark, so that completions still find room.
 void Server::Parts::LookAtDisk() {
-  const Store::Health health = store->GetHealth();
+  Store::Health health;
+  if (store == nullptr) {
+    health.status = absl::ResourceExhaustedError("the disk is full");
+  } else {
+    health = store->GetHealth();
+  }
   DiskSpace space;
   absl::Status refuse;
   if (data_dir != nullptr) {
@@ -299,6 +321,11 @@ void Server::Parts::Housekeep() {
       TellHealth();
       engine->Stop();
       rpc->LeaveEngine();  // streams and waits belong to the core that is gone: clients come again
+      engine.reset();
+      if (own_store != nullptr) {
+        store = nullptr;
+        own_store.reset();
+      }
     }
     if (!failure.ok() && !absl::IsResourceExhausted(failure)) {
       MutexLock lock(mu);
@@ -318,8 +345,16 @@ void Server::Parts::Housekeep() {
       }
     }
     started = SystemClock().Read().elapsed;
-    if (absl::Status status = StartEngine(); !status.ok()) {
-      LogFor("server").error("engine not started error=\"{}\"", ToStd(status.message()));
+    if (absl::Status status = StartAgain(); status.ok()) {
+      LookAtDisk();  // enqueues are taken again
+    } else if (absl::IsResourceExhausted(status)) {
+      LogFor("server").error("still no space error=\"{}\"", ToStd(status.message()));
+    } else {
+      MutexLock lock(mu);
+      fatal = status;
+      stop_requested = true;
+      changed.SignalAll();
+      return;
     }
   }
 }
@@ -340,6 +375,12 @@ BrokerFigures Server::Parts::Read() const {
     figures.commit_latency_p50 = stats.latency_p50;
     figures.commit_latency_p99 = stats.latency_p99;
     figures.mailbox_bytes = engine->mailbox_bytes();
+    if (const uint64_t unreadable = engine->unreadable_records(); unreadable > 0) {
+      figures.problems.push_back(fmt::format(
+          "stored data is damaged: {} records cannot be read since the start, and tasks in them do not run; the "
+          "broker's log names them (\"record unreadable\")",
+          unreadable));
+    }
   } else {
     figures.problems.push_back("the storage refuses writes; see the broker's log");
   }

@@ -290,7 +290,11 @@ bool Dispatcher::LoadFront(Lane* lane) {
         if (!block.ok()) {
           // Every task of it is finished, or it is damaged: then it is reported, and the lane goes on behind it.
           if (!absl::IsNotFound(block.status())) {
-            context_.Unreadable(block.status(), fmt::format("block {}", run.block.value()));
+            context_.Unreadable(
+                block.status(),
+                fmt::format("block {}: its tasks of queue={} type={} priority={}, from {} on, do not run",
+                            run.block.value(), lane->queue->name, context_.state.TypeName(lane->key.type),
+                            lane->key.priority, TaskId(context_.state.partition(), run.block.value(), 0).ToString()));
           }
           context_.state.PopRun(lane);
           continue;

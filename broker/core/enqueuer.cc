@@ -75,6 +75,15 @@ absl::Status Enqueuer::CheckLimits(const EnqueueCommand& command) {
       type_name = task.type;
       RETURN_IF_ERROR(TypeFor(task.type).status());
     }
+    if (!task.unique_key.empty()) {
+      // A key whose record is damaged may be taken: it must not be given away again.
+      const QueueState* queue = context_.state.FindQueue(task.queue);
+      const std::string key = context_.keys.Unique(queue->id, task.unique_key);
+      auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, key);
+      if (!record.ok() && !absl::IsNotFound(record.status())) {
+        return Annotate(record.status(), fmt::format("the unique key {} of queue {}", task.unique_key, task.queue));
+      }
+    }
   }
   return absl::OkStatus();
 }

@@ -155,7 +155,8 @@ bool Timers::Advance() {
           TimerRun run{{timer.due, timer.task}, 1, TimerKind::kScheduled};
           auto body = OpenValue(key, value);
           if (!body.ok() || !DecodeTimer(*body, &run.count, &run.kind)) {
-            context_.Unreadable(body.ok() ? absl::DataLossError("broken") : body.status(), "timer");
+            context_.Unreadable(body.ok() ? absl::DataLossError("broken") : body.status(),
+                                "timer of task " + timer.task.ToString());
             return true;
           }
           const int64_t living = Living(run);
@@ -198,7 +199,12 @@ void Timers::Fill(Lane* lane) {
                              }
                              TimerRun run{{timer.due, timer.task}, 1, TimerKind::kScheduled};
                              auto body = OpenValue(key, value);
-                             if (body.ok() && DecodeTimer(*body, &run.count, &run.kind)) head.timers.push_back(run);
+                             if (body.ok() && DecodeTimer(*body, &run.count, &run.kind)) {
+                               head.timers.push_back(run);
+                             } else {
+                               context_.Unreadable(body.ok() ? absl::DataLossError("broken") : body.status(),
+                                                   "timer of task " + timer.task.ToString());
+                             }
                              return true;
                            });
   if (!status.ok()) context_.Unreadable(status, "timers");

@@ -146,6 +146,7 @@ void Engine::LogFacts(const std::vector<LogFact>& facts) {
         log.info("queue purged {}", fact.text);
         break;
       case LogFact::Kind::kRecordUnreadable:
+        ++unreadable_records_;
         log.error("record unreadable {}", fact.text);
         break;
     }

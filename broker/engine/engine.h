@@ -55,6 +55,8 @@ class Engine : public CommandDoor {
   size_t mailbox_bytes() const { return mailbox_.bytes(); }
   CommitStats commit_stats() const { return pipeline_.stats(); }
   uint64_t epoch() const { return epoch_; }
+  // Stored records that turned out to be damaged, each of which the log names.
+  uint64_t unreadable_records() const { return unreadable_records_; }
 
  private:
   void Run();
@@ -71,6 +73,7 @@ class Engine : public CommandDoor {
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> failed_ = false;
   std::atomic<uint64_t> epoch_ = 0;
+  std::atomic<uint64_t> unreadable_records_ = 0;
   std::atomic<bool> started_ = false;
   std::thread thread_;
 

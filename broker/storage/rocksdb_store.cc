@@ -40,13 +40,15 @@ class RocksDbStore final : public Store {
   ~RocksDbStore() override;
 
   absl::StatusOr<std::string> Get(Family family, std::string_view key) const override {
-    return GetAt(nullptr, family, key);
+    absl::StatusOr<std::string> value = GetAt(nullptr, family, key);
+    if (!value.ok()) return Judge(value.status());
+    return value;
   }
   absl::Status Scan(Family family, std::string_view begin, std::string_view end, Visit visit) const override {
-    return ScanAt(nullptr, family, begin, end, visit, /*forward=*/true);
+    return Judge(ScanAt(nullptr, family, begin, end, visit, /*forward=*/true));
   }
   absl::Status ScanBackward(Family family, std::string_view begin, std::string_view end, Visit visit) const override {
-    return ScanAt(nullptr, family, begin, end, visit, /*forward=*/false);
+    return Judge(ScanAt(nullptr, family, begin, end, visit, /*forward=*/false));
   }
   absl::Status Commit(const CommitBatch& batch, bool sync) override;
   std::unique_ptr<StoreReader> Snapshot() const override;
@@ -61,6 +63,11 @@ class RocksDbStore final : public Store {
   absl::StatusOr<std::string> GetAt(const rocksdb::Snapshot* snapshot, Family family, std::string_view key) const;
   absl::Status ScanAt(const rocksdb::Snapshot* snapshot, Family family, std::string_view begin, std::string_view end,
                       Visit visit, bool forward) const;
+
+  // Of a read for whoever commits: see the header.
+  absl::Status Judge(absl::Status status) const {
+    return absl::IsUnavailable(status) ? watch_->Condemn(status) : status;
+  }
 
   // One write to the log, with the mark that RecoverWal looks for.
   absl::Status Write(const CommitBatch& batch, bool sync);
@@ -151,11 +158,7 @@ absl::Status RocksDbStore::Commit(const CommitBatch& batch, bool sync) {
   // The first record of a log file is on disk before a second one is written: RecoverWal relies on it.
   sync = watch_->TakeWalSwitched() || sync;
   RETURN_IF_ERROR(Write(batch, sync));
-  if (!sync && watch_->TakeWalSwitched()) {
-    const absl::Status sealed = Write(CommitBatch(), /*sync=*/true);
-    // Even if the disk is full: this commit has been applied, and must not be answered as if it had not.
-    if (!sealed.ok()) return watch_->Condemn(sealed);
-  }
+  if (!sync && watch_->TakeWalSwitched()) RETURN_IF_ERROR(Write(CommitBatch(), /*sync=*/true));
   return absl::OkStatus();
 }
 

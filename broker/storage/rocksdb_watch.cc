@@ -19,9 +19,12 @@ absl::Status RocksDbWatch::health() const {
 
 absl::Status RocksDbWatch::CommitFailed(const absl::Status& status) {
   if (!absl::IsResourceExhausted(status)) return Condemn(status);
+  // RocksDB would go on by itself when there is space again, but not safely in 7.8: as long as its memtables are empty
+  // it writes behind what has failed in the same log, with the same sequence numbers (a start would replay both), or
+  // runs into an assertion.
   MutexLock lock(mu_);
-  if (disk_full_.ok()) disk_full_ = status;
-  return status;
+  if (fatal_.ok()) fatal_ = status;
+  return fatal_;
 }
 
 absl::Status RocksDbWatch::Condemn(const absl::Status& status) {

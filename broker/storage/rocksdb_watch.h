@@ -13,7 +13,8 @@ namespace penstock::broker {
 // by both; any thread may call. RocksDB's threads call the On... functions, so these only note and log.
 class RocksDbWatch final : public rocksdb::EventListener {
  public:
-  // OK, or why every commit has to fail until the store is opened anew. Never becomes OK again.
+  // OK, or why every commit has to fail until the store is opened anew: ResourceExhausted if a commit met a full disk,
+  // else Unavailable. Never becomes OK again.
   absl::Status fatal() const;
   // The same, or ResourceExhausted while the disk is full.
   absl::Status health() const;

@@ -129,8 +129,8 @@ class PowerLossFs::TrackedFile final : public rocksdb::FSWritableFileOwnerWrappe
 
  private:
   IOStatus DoSync() {
-    if (is_log_ && fs_->log_syncs_fail_.load()) return IOStatus::IOError("the test fails this sync");
     MutexLock lock(fs_->mu_);
+    if (is_log_ && !fs_->log_syncs_.ok()) return fs_->log_syncs_;
     if (fs_->off_) return PowerIsOff();
     if (!fs_->syncs_lie_.load()) file_->synced = file_->written;
     return IOStatus::OK();
@@ -162,6 +162,21 @@ class PowerLossFs::TrackedFolder final : public rocksdb::FSDirectoryWrapper {
   const std::string path_;
 };
 
+class PowerLossFs::ReadFile final : public rocksdb::FSRandomAccessFileOwnerWrapper {
+ public:
+  ReadFile(const PowerLossFs* fs, std::unique_ptr<rocksdb::FSRandomAccessFile> target)
+      : FSRandomAccessFileOwnerWrapper(std::move(target)), fs_(fs) {}
+
+  IOStatus Read(uint64_t offset, size_t bytes, const IOOptions& options, rocksdb::Slice* result, char* scratch,
+                IODebugContext* debug) const override {
+    if (fs_->reads_fail_.load()) return IOStatus::IOError("the test fails this read");
+    return target()->Read(offset, bytes, options, result, scratch, debug);
+  }
+
+ private:
+  const PowerLossFs* const fs_;
+};
+
 void PowerLossFs::CutPowerAfter(uint64_t bytes) {
   MutexLock lock(mu_);
   bytes_until_cut_ = bytes;
@@ -172,6 +187,11 @@ void PowerLossFs::CutPowerInAppendTo(std::string name, uint64_t nth, uint64_t pa
   cut_name_ = std::move(name);
   appends_until_cut_ = nth;
   cut_part_ = part;
+}
+
+void PowerLossFs::FailLogSyncs(bool fail, IOStatus with) {
+  MutexLock lock(mu_);
+  log_syncs_ = fail ? std::move(with) : IOStatus::OK();
 }
 
 bool PowerLossFs::power_is_off() const {
@@ -260,6 +280,14 @@ IOStatus PowerLossFs::ReopenWritableFile(const std::string&, const rocksdb::File
 IOStatus PowerLossFs::ReuseWritableFile(const std::string&, const std::string&, const rocksdb::FileOptions&,
                                         std::unique_ptr<rocksdb::FSWritableFile>*, IODebugContext*) {
   return IOStatus::NotSupported("logs are not recycled");
+}
+
+IOStatus PowerLossFs::NewRandomAccessFile(const std::string& path, const rocksdb::FileOptions& options,
+                                          std::unique_ptr<rocksdb::FSRandomAccessFile>* file, IODebugContext* debug) {
+  std::unique_ptr<rocksdb::FSRandomAccessFile> opened;
+  IOStatus status = target()->NewRandomAccessFile(path, options, &opened, debug);
+  if (status.ok()) *file = std::make_unique<ReadFile>(this, std::move(opened));
+  return status;
 }
 
 IOStatus PowerLossFs::NewDirectory(const std::string& path, const IOOptions& options,

@@ -37,9 +37,11 @@ class PowerLossFs final : public rocksdb::FileSystemWrapper {
   // Damages the files as the power cut would have, and switches the power on. REQUIRES: nobody has files open.
   void LoseUnsynced(uint64_t seed);
 
-  // Faults: syncs of write-ahead logs fail with EIO; appends to any file fail with ENOSPC.
-  void FailLogSyncs(bool fail) { log_syncs_fail_.store(fail); }
+  // Faults: syncs of write-ahead logs fail, with EIO if nothing else is said; appends to any file fail with ENOSPC.
+  void FailLogSyncs(bool fail, rocksdb::IOStatus with = rocksdb::IOStatus::IOError("the test fails this sync"));
   void FillDisk(bool full) { disk_full_.store(full); }
+  // Reads of data files fail with EIO.
+  void FailReads(bool fail) { reads_fail_.store(fail); }
   // Syncs of files say OK and do nothing, like a disk that lies: whoever tests with this class must find it out.
   void LieAboutSyncs(bool lie) { syncs_lie_.store(lie); }
 
@@ -53,6 +55,9 @@ class PowerLossFs final : public rocksdb::FileSystemWrapper {
                                       const rocksdb::FileOptions& options,
                                       std::unique_ptr<rocksdb::FSWritableFile>* file,
                                       rocksdb::IODebugContext* debug) override;
+  rocksdb::IOStatus NewRandomAccessFile(const std::string& path, const rocksdb::FileOptions& options,
+                                        std::unique_ptr<rocksdb::FSRandomAccessFile>* file,
+                                        rocksdb::IODebugContext* debug) override;
   rocksdb::IOStatus NewDirectory(const std::string& path, const rocksdb::IOOptions& options,
                                  std::unique_ptr<rocksdb::FSDirectory>* folder,
                                  rocksdb::IODebugContext* debug) override;
@@ -81,17 +86,19 @@ class PowerLossFs final : public rocksdb::FileSystemWrapper {
   };
   class TrackedFile;
   class TrackedFolder;
+  class ReadFile;
 
   // How many of `bytes` may still be written.
   uint64_t TakePowerFor(const std::string& path, uint64_t bytes);
   void FolderSynced(const std::string& folder);
 
   const TempFolder graveyard_;
-  std::atomic<bool> log_syncs_fail_ = false;
   std::atomic<bool> disk_full_ = false;
   std::atomic<bool> syncs_lie_ = false;
+  std::atomic<bool> reads_fail_ = false;
 
   mutable Mutex mu_;
+  rocksdb::IOStatus log_syncs_ ABSL_GUARDED_BY(mu_);
   uint64_t bytes_until_cut_ ABSL_GUARDED_BY(mu_) = UINT64_MAX;
   std::string cut_name_ ABSL_GUARDED_BY(mu_);
   uint64_t appends_until_cut_ ABSL_GUARDED_BY(mu_) = 0;  // 0: not so

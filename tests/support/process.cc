@@ -86,6 +86,11 @@ int Process::Wait() {
   return exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+bool Process::running() const {
+  MutexLock lock(mu_);
+  return !ended_;
+}
+
 std::string Process::output() const {
   MutexLock lock(mu_);
   return output_;

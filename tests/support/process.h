@@ -19,6 +19,8 @@ class Process {
 
   // Waits until a line contains `text` and returns it; empty when the program ended without.
   std::string WaitForLine(const std::string& text);
+  // Whether its output is still open.
+  bool running() const;
   void Signal(int signal_number);
   // Waits for the end: the exit code, or 128 + the signal's number.
   int Wait();  // and its output is whole then, unless it left others behind that may write more
