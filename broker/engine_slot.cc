@@ -57,9 +57,10 @@ void EngineSlot::WhenRoom(std::function<void()> room) {
   }
 }
 
-const Store* EngineSlot::store() const {
-  std::shared_ptr<Engine> engine = Get();
-  return engine == nullptr ? nullptr : engine->store();
+// Under the lock: once Set has taken the engine out, nobody begins to read what its owner is about to close.
+std::unique_ptr<StoreReader> EngineSlot::Snapshot() const {
+  MutexLock lock(mu_);
+  return engine_ == nullptr ? nullptr : engine_->Snapshot();
 }
 
 std::map<std::string, uint64_t> EngineSlot::rejects() const {

@@ -27,7 +27,7 @@ class EngineSlot : public CommandDoor {
 
   absl::Status Post(Command&& command, size_t bytes) override;
   void WhenRoom(std::function<void()> room) override;
-  const Store* store() const override;
+  std::unique_ptr<StoreReader> Snapshot() const override;
 
   // Commands that were refused, by the limit that was reached, or by the status's code.
   std::map<std::string, uint64_t> rejects() const;

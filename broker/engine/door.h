@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "broker/core/command.h"
@@ -29,8 +30,9 @@ class CommandDoor {
   // stop reading instead of being refused.
   virtual void WhenRoom(std::function<void()> room) = 0;
 
-  // What the edges read from, after a reply has come. Valid as long as the engine runs; nullptr when it does not.
-  virtual const Store* store() const = 0;
+  // What the edges read from, after a reply has come: the store as it is now. Null when no engine runs. The store,
+  // which is opened anew after a full disk, waits for it: keep it for a moment only.
+  virtual std::unique_ptr<StoreReader> Snapshot() const = 0;
 };
 
 // The edges' side. Called from the commit thread, in the order of commits, after the batch is as safe as it was

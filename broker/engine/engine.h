@@ -50,7 +50,7 @@ class Engine : public CommandDoor {
 
   absl::Status Post(Command&& command, size_t bytes) override;
   void WhenRoom(std::function<void()> room) override;
-  const Store* store() const override { return &store_; }
+  std::unique_ptr<StoreReader> Snapshot() const override { return store_.Snapshot(); }
 
   size_t mailbox_bytes() const { return mailbox_.bytes(); }
   CommitStats commit_stats() const { return pipeline_.stats(); }

@@ -167,9 +167,9 @@ void ListTasksCall::ReadDone(const LanesReply& lanes) {
 
 void ListTasksCall::Read(std::function<absl::Status()> read) {
   const absl::Status status = context_.reads.Submit([self = shared_from_this(), read = std::move(read)] {
-    const Store* store = self->context_.door.store();
+    std::unique_ptr<StoreReader> store = self->context_.door.Snapshot();
     if (store == nullptr) return self->Finish(StoppingError());
-    self->reader_.emplace(store->Snapshot(), self->context_.partition, self->context_.WallNow());
+    self->reader_.emplace(std::move(store), self->context_.partition, self->context_.WallNow());
     const absl::Status read_status = read();
     self->reader_.reset();
     if (!read_status.ok()) return self->Finish(read_status);

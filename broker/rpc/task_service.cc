@@ -47,9 +47,9 @@ grpc::ServerUnaryReactor* ReadTask(RpcContext& context, grpc::CallbackServerCont
     auto* answer = std::get_if<TaskReply>(&reply.value);
     if (answer == nullptr) return FinishWith(reactor, reply.status);
     const absl::Status status = context.reads.Submit([&context, reactor, read, snapshot = std::move(answer->snapshot)] {
-      const Store* store = context.door.store();
+      std::unique_ptr<StoreReader> store = context.door.Snapshot();
       if (store == nullptr) return FinishWith(reactor, StoppingError());
-      TaskReader reader(store->Snapshot(), context.partition, context.WallNow());
+      TaskReader reader(std::move(store), context.partition, context.WallNow());
       FinishWith(reactor, read(snapshot, &reader));
     });
     if (!status.ok()) FinishWith(reactor, status);

@@ -52,9 +52,9 @@ void TaskWatch::ReadNewest() {
 void TaskWatch::Read(const TaskSnapshot& snapshot) {
   const std::shared_ptr<Listener> to = listener();
   if (to == nullptr) return;
-  const Store* store = context_.door.store();
+  std::unique_ptr<StoreReader> store = context_.door.Snapshot();
   if (store == nullptr) return Fail(StoppingError());
-  TaskReader reader(store->Snapshot(), context_.partition, context_.WallNow());
+  TaskReader reader(std::move(store), context_.partition, context_.WallNow());
   v1::Task task;
   const absl::Status status = reader.Read(snapshot, {.attempts = true, .result = true}, &task);
   if (!status.ok()) return Fail(status);

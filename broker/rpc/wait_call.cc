@@ -46,9 +46,9 @@ void WaitCall::OnTimeout() {
 }
 
 void WaitCall::AnswerCurrent(const TaskSnapshot& snapshot) {
-  const Store* store = context_.door.store();
+  std::unique_ptr<StoreReader> store = context_.door.Snapshot();
   if (store == nullptr) return End(StoppingError());
-  TaskReader reader(store->Snapshot(), context_.partition, context_.WallNow());
+  TaskReader reader(std::move(store), context_.partition, context_.WallNow());
   v1::Task task;
   const absl::Status status = reader.Read(snapshot, {.attempts = true, .result = true}, &task);
   if (!status.ok()) return End(status);

@@ -39,8 +39,8 @@ class Store : public StoreReader {
  public:
   // Applies a batch as a whole or not at all. With `sync` it, and every commit before it, is on disk when this returns
   // OK. After any error the outcome is unknown and every later Commit fails too: the store must be opened anew, after
-  // ResourceExhausted (the disk is full) as soon as there is space. (A store in memory, which only tests make full, goes
-  // on by itself.)
+  // ResourceExhausted (the disk is full) as soon as there is space. (A store in memory, which only tests make full,
+  // goes on by itself.)
   virtual absl::Status Commit(const CommitBatch& batch, bool sync) = 0;
 
   // The data as after the last commit; later commits do not show. Keep it for a moment only: it holds back the

@@ -37,9 +37,9 @@ void FakeDoor::WhenRoom(std::function<void()> room) {
   room();
 }
 
-const Store* FakeDoor::store() const {
+std::unique_ptr<StoreReader> FakeDoor::Snapshot() const {
   MutexLock lock(mu_);
-  return store_;
+  return store_ == nullptr ? nullptr : store_->Snapshot();
 }
 
 void FakeDoor::SetScript(Script script) {

@@ -26,7 +26,7 @@ class FakeDoor : public CommandDoor {
   // --- the edges' side ---
   absl::Status Post(Command&& command, size_t bytes) override;
   void WhenRoom(std::function<void()> room) override;
-  const Store* store() const override;
+  std::unique_ptr<StoreReader> Snapshot() const override;
 
   // --- the test's side ---
   void SetScript(Script script);

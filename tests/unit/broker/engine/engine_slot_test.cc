@@ -52,12 +52,12 @@ TEST_F(EngineSlotTest, BelowTheDiskWatermarkEnqueuesAreRefusedAndTasksStillGetDo
 
 TEST_F(EngineSlotTest, EmptySlotRefusesCommandsWithItsReasonAndHasNoStore) {
   EXPECT_TRUE(absl::IsUnavailable(PostToSlot(StatusCommand{NewTicket()})));
-  EXPECT_EQ(slot_.store(), nullptr);
+  EXPECT_EQ(slot_.Snapshot(), nullptr);
   Fill();
-  EXPECT_EQ(slot_.store(), &store_);
+  EXPECT_NE(slot_.Snapshot(), nullptr);
   slot_.Set(nullptr, absl::UnavailableError("the broker is stopping"));
   EXPECT_EQ(PostToSlot(StatusCommand{NewTicket()}), absl::UnavailableError("the broker is stopping"));
-  EXPECT_EQ(slot_.store(), nullptr);
+  EXPECT_EQ(slot_.Snapshot(), nullptr);
   int rooms = 0;
   slot_.WhenRoom([&] { ++rooms; });
   EXPECT_EQ(rooms, 1) << "whoever waits for room must learn that there is no engine";
