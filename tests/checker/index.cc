@@ -1,0 +1,326 @@
+#include "tests/checker/index.h"
+
+#include <algorithm>
+
+namespace penstock::histcheck {
+namespace {
+
+// "a,b" as two names.
+std::vector<std::string> Names(const Event& event) {
+  std::vector<std::string> names;
+  for (size_t begin = 0; begin < event.limits.size();) {
+    const size_t end = std::min(event.limits.find(',', begin), event.limits.size());
+    names.push_back(event.limits.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  // A FIFO key is a limit of one.
+  if (!event.key.empty()) names.push_back(event.q + "/" + event.key);
+  return names;
+}
+
+}  // namespace
+
+void Index::Report(const char* rule, std::string what, std::initializer_list<const Event*> events) {
+  Violation violation{rule, std::move(what), {}};
+  for (const Event* event : events) {
+    if (event != nullptr) violation.lines.push_back(static_cast<size_t>(event - history_.data()) + 1);
+  }
+  verdict_->violations.push_back(std::move(violation));
+}
+
+bool Index::Undone(const Queue& queue, const Event* from, const Event* until) const {
+  if (!queue.relaxed) return false;
+  return std::any_of(power_losses.begin(), power_losses.end(), [&](const Event* loss) {
+    return At(loss) >= At(from) - config.max_delay - config.max_commit &&
+           At(loss) <= At(until) + config.window + config.max_commit;
+  });
+}
+
+bool Index::Asked(const std::vector<const Ask*>& asks, std::initializer_list<const char*> verbs, int64_t from,
+                  int64_t until) const {
+  return std::any_of(asks.begin(), asks.end(), [&](const Ask* ask) {
+    return !ask->refused() && ask->end() >= from && ask->asked->t <= until &&
+           std::find(verbs.begin(), verbs.end(), ask->asked->kind) != verbs.end();
+  });
+}
+
+Index::Index(const History& history, Verdict* verdict) : history_(history), verdict_(verdict) {
+  int64_t now = INT64_MIN, skew = 0;
+  skews_.reserve(history.size());
+  for (const Event& event : history) {
+    skews_.push_back(skew);
+    if (event.op == Op::kJump) skew += event.n;
+    if (event.t < now && event.op != Op::kConfig) Report("format", "time goes back", {&event});
+    now = std::max(now, event.t);
+    Take(event);
+  }
+  for (auto& [id, task] : tasks) {
+    std::sort(task.leases.begin(), task.leases.end(),
+              [](const Lease& a, const Lease& b) { return a.deliver->token < b.deliver->token; });
+    const std::string& q = task.enqueue != nullptr ? task.enqueue->asked->q
+                           : !task.leases.empty()  ? task.leases.front().deliver->q
+                                                   : std::string();
+    const Queue& queue = queues[q];
+    auto undone = [&](const Event* event) { return event != nullptr && Undone(queue, event); };
+    task.shaky = task.enqueue != nullptr && undone(task.enqueue->answer);
+    for (const Lease& lease : task.leases) task.shaky |= undone(lease.deliver) || undone(lease.answer);
+    for (const Ask* ask : task.asks) task.shaky |= undone(ask->told);
+  }
+  for (const Kept& kept : refused_) {
+    const bool newer = kept.task->leases.back().deliver->token > kept.lease->deliver->token;
+    // A repeated outcome may have counted before; then it is "already finished", as long as the task is known.
+    const bool forgotten = kept.task->end == nullptr || kept.task->end->state == "gone";
+    if (!newer && !kept.task->shaky && !(kept.event->dup && forgotten)) {
+      Report("lease", "a lease was taken away while it held", {kept.lease->deliver, kept.event});
+    }
+  }
+}
+
+void Index::Take(const Event& event) {
+  switch (event.op) {
+    case Op::kConfig:
+      config = event;
+      break;
+    case Op::kQueue:
+      queues[event.q].relaxed |= event.relaxed;
+      break;
+    case Op::kLimit:
+      limits_[event.key] = event.n;
+      break;
+    case Op::kWorker:
+      workers[event.who] = &event;
+      break;
+    case Op::kEnqueue:
+      TakeEnqueue(event);
+      break;
+    case Op::kEnqueued:
+      TakeEnqueued(event);
+      break;
+    case Op::kDeliver:
+      TakeDeliver(event);
+      break;
+    case Op::kStart:
+      if (Lease* lease = FindLease(event); lease != nullptr) lease->started |= event.phase == Phase::kOk;
+      break;
+    case Op::kOutcome:
+    case Op::kAnswer:
+      TakeReport(event);
+      break;
+    case Op::kLost:
+      TakeLost(event);
+      break;
+    case Op::kCut:
+      first_cut = std::min(first_cut, event.t);
+      break;
+    case Op::kValid:
+      valid_[event.who] = event.until;
+      break;
+    case Op::kAsk: {
+      Ask* ask = &asks_.emplace_back();
+      ask->asked = &event;
+      ask_of_[event.call] = ask;
+      if (event.task != 0) tasks[event.task].asks.push_back(ask);
+      if (!event.q.empty()) queues[event.q].asks.push_back(ask);
+      break;
+    }
+    case Op::kTold:
+      if (auto found = ask_of_.find(event.call); found != ask_of_.end()) found->second->told = &event;
+      break;
+    case Op::kSeen:
+      tasks[event.task].seen.push_back(&event);
+      break;
+    case Op::kPowerLoss:
+      power_losses.push_back(&event);
+      break;
+    case Op::kJump:
+      last_jump = std::max({last_jump, event.t, event.until});
+      break;
+    case Op::kQuiet:
+      quiet = &event;
+      break;
+    case Op::kDrained:
+      drained = &event;
+      break;
+    case Op::kTask:
+      tasks[event.task].end = &event;
+      break;
+    case Op::kCounters:
+      queues[event.q].counters = &event;
+      break;
+  }
+}
+
+void Index::TakeEnqueue(const Event& event) {
+  Enqueue* enqueue = &enqueues.emplace_back();
+  enqueue->asked = &event;
+  enqueue->token_floor = max_token_;
+  calls_[event.call].push_back(enqueue);
+  queues[event.q].enqueues.push_back(enqueue);
+  if (!event.unique.empty()) queues[event.q].unique[event.unique].push_back(enqueue);
+  if (!by_payload_.emplace(event.payload, enqueue).second) Report("format", "a payload is used twice", {&event});
+}
+
+void Index::Bind(Task* task, const Enqueue* enqueue, const Event& event) {
+  if (task->enqueue != nullptr && task->enqueue != enqueue) {
+    Report("nowhere", "two enqueues have one task", {task->enqueue->asked, enqueue->asked, &event});
+  }
+  task->enqueue = enqueue;
+}
+
+void Index::TakeEnqueued(const Event& event) {
+  std::vector<Enqueue*>& call = calls_[event.call];
+  if (event.phase != Phase::kOk) {
+    for (Enqueue* enqueue : call) {
+      if (enqueue->answer == nullptr || !enqueue->ok()) enqueue->answer = &event;
+    }
+    return;
+  }
+  if (event.i < 0 || static_cast<size_t>(event.i) >= call.size()) {
+    return Report("format", "an answer without a question", {&event});
+  }
+  Enqueue* enqueue = call[static_cast<size_t>(event.i)];
+  if (enqueue->ok()) {
+    if (enqueue->answer->task != event.task && !Undone(queues[enqueue->asked->q], enqueue->asked, &event)) {
+      Report("request", "a repeated request got another task", {enqueue->answer, &event});
+    }
+    return;
+  }
+  if (!event.dup && enqueue->task != 0 && enqueue->task != event.task &&
+      !Undone(queues[enqueue->asked->q], enqueue->asked, &event)) {
+    Report("twice", "a task ran under another id than its enqueue was given", {enqueue->asked, &event});
+  }
+  enqueue->answer = &event;
+  enqueue->task = event.task;
+  Task* task = &tasks[event.task];
+  if (!event.dup) Bind(task, enqueue, event);
+}
+
+bool Index::Holds(const Claim& claim, int64_t t) const {
+  auto valid = valid_.find(claim.lease->deliver->who);
+  return valid != valid_.end() && valid->second > t;
+}
+
+// Whose lease surely holds while this delivery comes.
+void Index::CheckClaims(const Event& event, Task* task) {
+  const Queue& queue = queues[event.q];
+  auto undone = [&](const Claim& claim) { return Undone(queue, claim.lease->deliver); };
+  if (auto found = claims_.find(event.task); found != claims_.end()) {
+    const Claim& claim = found->second;
+    if (claim.lease->deliver->token < event.token && Holds(claim, event.t) && !undone(claim)) {
+      Report("overlap", "a task was delivered while a lease of it held", {claim.lease->deliver, &event});
+    }
+  }
+  if (task->enqueue == nullptr) return;
+  for (const std::string& name : Names(*task->enqueue->asked)) {
+    std::set<uint64_t>& held = held_[name];
+    const bool fifo = !limits_.contains(name);
+    const int64_t most = fifo ? 1 : limits_[name];
+    std::vector<const Event*> live;
+    for (uint64_t other : held) {
+      const Claim& claim = claims_.at(other);
+      if (other != event.task && Holds(claim, event.t) && !undone(claim)) live.push_back(claim.lease->deliver);
+    }
+    if (static_cast<int64_t>(live.size()) >= most) {
+      Report(fifo ? "fifo" : "limit", "more than " + std::to_string(most) + " run under " + name,
+             {live.empty() ? nullptr : live.front(), &event});
+    }
+    held.insert(event.task);
+  }
+}
+
+void Index::TakeDeliver(const Event& event) {
+  Task* task = &tasks[event.task];
+  task->id = event.task;
+  ++verdict_->deliveries;
+  auto found = by_payload_.find(event.payload);
+  if (found == by_payload_.end()) {
+    Report("nowhere", "nobody enqueued what was delivered", {&event});
+  } else {
+    Enqueue* enqueue = found->second;
+    if (enqueue->ok() && enqueue->answer->dup) {
+      Report("unique", "a task ran that was answered to be another", {enqueue->asked, enqueue->answer, &event});
+    } else if (enqueue->task != 0 && enqueue->task != event.task && !Undone(queues[event.q], enqueue->asked, &event)) {
+      Report("twice", "one enqueue made two tasks", {enqueue->asked, &event});
+    }
+    if (enqueue->asked->q != event.q || enqueue->asked->type != event.type ||
+        enqueue->asked->priority != event.priority) {
+      Report("nowhere", "a task came otherwise than it was enqueued", {enqueue->asked, &event});
+    }
+    if (event.token <= enqueue->token_floor) {
+      Report("tokens", "a token is no greater than those given before the enqueue", {enqueue->asked, &event});
+    }
+    enqueue->task = event.task;
+    Bind(task, enqueue, event);
+  }
+  auto [same, first] = tokens_.emplace(event.token, &event);
+  if (!first) Report("tokens", "a token was given twice", {same->second, &event});
+  uint64_t& last = last_token_[event.who];
+  if (event.token <= last) Report("tokens", "tokens of one worker do not grow", {&event});
+  last = std::max(last, event.token);
+  max_token_ = std::max(max_token_, event.token);
+  CheckClaims(event, task);
+  Lease* lease = &task->leases.emplace_back();
+  lease->deliver = &event;
+  auto claim = claims_.find(event.task);
+  if (claim == claims_.end()) {
+    claims_.emplace(event.task, Claim{lease, task});
+  } else if (claim->second.lease->deliver->token < event.token) {
+    claim->second = {lease, task};
+  }
+}
+
+Lease* Index::FindLease(const Event& event) {
+  auto found = tasks.find(event.task);
+  if (found == tasks.end()) return nullptr;
+  for (Lease& lease : found->second.leases) {
+    if (lease.deliver->token == event.token && lease.deliver->who == event.who) return &lease;
+  }
+  return nullptr;
+}
+
+void Index::TakeReport(const Event& event) {
+  Lease* lease = FindLease(event);
+  if (lease == nullptr) {
+    if (event.phase == Phase::kOk) Report("stale", "an outcome was accepted under a lease nobody gave", {&event});
+    return;
+  }
+  auto claim = claims_.find(event.task);
+  const bool held = claim != claims_.end() && claim->second.lease == lease;
+  if (event.op == Op::kOutcome) {
+    if (lease->outcome == nullptr) lease->outcome = &event;
+    if (!held) return;
+    for (auto& [name, tasks_held] : held_) tasks_held.erase(event.task);
+    claims_.erase(claim);
+    return;
+  }
+  if (lease->outcome == nullptr) return Report("format", "an answer without an outcome", {&event});
+  if (event.phase == Phase::kStale) ++verdict_->refusals;
+  if (lease->answer != nullptr && lease->accepted()) return;
+  lease->answer = &event;
+  if (event.phase == Phase::kOk && lease->told_lost) {
+    Report("stale", "an outcome was accepted after the lease had been taken away", {lease->deliver, &event});
+  }
+  auto valid = valid_.find(event.who);
+  if (event.phase == Phase::kStale && !lease->dropped && valid != valid_.end() && valid->second > event.t) {
+    refused_.push_back({&tasks[event.task], lease, &event});
+  }
+}
+
+void Index::TakeLost(const Event& event) {
+  std::vector<uint64_t> lost;
+  for (const auto& [id, claim] : claims_) {
+    if (claim.lease->deliver->who != event.who || (event.task != 0 && id != event.task)) continue;
+    if (event.token != 0 && claim.lease->deliver->token != event.token) continue;
+    claim.lease->dropped = true;
+    claim.lease->told_lost = event.told;
+    claim.lease->given_back = event.kind == "given_back";
+    if (event.told && Holds(claim, event.t)) refused_.push_back({claim.task, claim.lease, &event});
+    lost.push_back(id);
+  }
+  for (uint64_t id : lost) {
+    claims_.erase(id);
+    for (auto& [name, held] : held_) held.erase(id);
+  }
+}
+
+}  // namespace penstock::histcheck

@@ -1,0 +1,135 @@
+#ifndef PENSTOCK_TESTS_CHECKER_INDEX_H_
+#define PENSTOCK_TESTS_CHECKER_INDEX_H_
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/checker/checker.h"
+#include "tests/checker/history.h"
+
+namespace penstock::histcheck {
+
+// A delivery, and what its worker did under it.
+struct Lease {
+  const Event* deliver = nullptr;
+  const Event* outcome = nullptr;
+  const Event* answer = nullptr;
+  bool started = false;     // and the broker surely knows
+  bool given_back = false;  // by a goodbye, or because its worker forgot it
+  bool dropped = false;     // the worker did not count on it any more when it reported
+  bool told_lost = false;   // because the broker had said so
+  bool accepted() const {
+    return answer != nullptr && (answer->phase == Phase::kOk || answer->phase == Phase::kFinished);
+  }
+  bool accepted(const char* kind) const { return accepted() && outcome->kind == kind; }
+};
+
+// One task of an enqueue call.
+struct Enqueue {
+  const Event* asked = nullptr;
+  const Event* answer = nullptr;  // the first that was ok, else the last
+  uint64_t task = 0;
+  uint64_t token_floor = 0;  // every lease of it must have a greater token
+  bool ok() const { return answer != nullptr && answer->phase == Phase::kOk; }
+  bool fresh() const { return ok() && !answer->dup; }
+};
+
+// What an operator or a client asked for.
+struct Ask {
+  const Event* asked = nullptr;
+  const Event* told = nullptr;
+  bool ok() const { return told != nullptr && told->phase == Phase::kOk; }
+  bool refused() const { return told != nullptr && told->phase == Phase::kFail; }
+  // When it was over, as far as anybody knows.
+  int64_t end() const { return told == nullptr || told->phase == Phase::kUnknown ? kNever : told->t; }
+};
+
+struct Task {
+  uint64_t id = 0;
+  const Enqueue* enqueue = nullptr;
+  std::deque<Lease> leases;  // by token, once the index is complete
+  std::vector<const Ask*> asks;
+  std::vector<const Event*> seen;
+  const Event* end = nullptr;
+  bool shaky = false;  // a power failure may have undone something of it that was acknowledged without fsync
+};
+
+struct Queue {
+  std::vector<const Enqueue*> enqueues;
+  std::vector<const Ask*> asks;
+  std::map<std::string, std::vector<const Enqueue*>> unique;
+  bool relaxed = false;
+  const Event* counters = nullptr;
+};
+
+// Brings a history into the order in which rules look at it. What can only be judged while time passes (who holds what)
+// is judged here.
+class Index {
+ public:
+  Index(const History& history, Verdict* verdict);
+
+  void Report(const char* rule, std::string what, std::initializer_list<const Event*> events);
+  // A line's time without the jumps of the clock before it: for how far lines are apart.
+  int64_t At(const Event* event) const { return event->t - skews_[static_cast<size_t>(event - history_.data())]; }
+  // What was acknowledged without fsync between these lines may have been undone by a power failure.
+  bool Undone(const Queue& queue, const Event* from, const Event* until) const;
+  bool Undone(const Queue& queue, const Event* event) const { return Undone(queue, event, event); }
+  bool Asked(const std::vector<const Ask*>& asks, std::initializer_list<const char*> verbs, int64_t from,
+             int64_t until = kNever) const;
+
+  Event config;
+  std::map<uint64_t, Task> tasks;
+  std::deque<Enqueue> enqueues;
+  std::map<std::string, Queue> queues;
+  std::map<std::string, const Event*> workers;
+  std::vector<const Event*> power_losses;
+  int64_t last_jump = -1;
+  int64_t first_cut = kNever;
+  const Event* quiet = nullptr;
+  const Event* drained = nullptr;
+
+ private:
+  struct Claim {
+    Lease* lease;
+    Task* task;
+  };
+  void Take(const Event& event);
+  void TakeEnqueue(const Event& event);
+  void TakeEnqueued(const Event& event);
+  void TakeDeliver(const Event& event);
+  void TakeReport(const Event& event);
+  void TakeLost(const Event& event);
+  void CheckClaims(const Event& event, Task* task);
+  Lease* FindLease(const Event& event);
+  bool Holds(const Claim& claim, int64_t t) const;
+  void Bind(Task* task, const Enqueue* enqueue, const Event& event);
+
+  const History& history_;
+  Verdict* const verdict_;
+  std::vector<int64_t> skews_;  // by line
+  std::map<int64_t, std::vector<Enqueue*>> calls_;
+  std::map<std::string, Enqueue*> by_payload_;
+  std::deque<Ask> asks_;
+  std::map<int64_t, Ask*> ask_of_;
+  std::map<std::string, uint64_t> last_token_;  // by worker
+  std::map<uint64_t, const Event*> tokens_;
+  uint64_t max_token_ = 0;
+  std::map<std::string, int64_t> valid_;            // by worker: until when its leases surely hold
+  std::map<uint64_t, Claim> claims_;                // by task
+  std::map<std::string, int64_t> limits_;           // by name
+  std::map<std::string, std::set<uint64_t>> held_;  // tasks by limit, and by "q/key"
+  struct Kept {
+    Task* task;
+    Lease* lease;
+    const Event* event;
+  };
+  std::vector<Kept> refused_;  // although the lease surely held, unless a newer one shows up
+};
+
+}  // namespace penstock::histcheck
+
+#endif  // PENSTOCK_TESTS_CHECKER_INDEX_H_
