@@ -119,6 +119,12 @@ LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* cons
   CLI::App app(program.what, program.name);
   app.allow_extras();
   const OwnFlags own = AddOwnFlags(app);
+  std::vector<std::pair<const ProgramFlag*, CLI::Option*>> program_flags;
+  for (const ProgramFlag& flag : program.flags) {
+    program_flags.emplace_back(&flag, flag.type.empty() ? AddFlag(app, flag.names, flag.what)
+                                                        : AddOption(app, flag.names, flag.what, flag.type));
+    program_flags.back().second->group("Program");
+  }
   const auto flags = AddFlags(*options, app);
   // CLI11 takes the words from the back.
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
@@ -143,6 +149,11 @@ LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* cons
     loaded.action = ProgramAction::kPrintConfig;
   }
   ReportExtras(app, *options, &loaded.errors);
+  for (const auto& [flag, given] : program_flags) {
+    if (given->count() == 0) continue;
+    if (flag->set != nullptr) *flag->set = true;
+    if (flag->value != nullptr) *flag->value = given->results().back();
+  }
 
   if (own.config->count() > 0) {
     loaded.config_file = own.config->results().back();

@@ -26,11 +26,23 @@ using Environment = std::map<std::string, std::string>;
 // The process's variables.
 Environment ReadEnvironment();
 
+// A flag that is no option: it says what the program shall do this time, and stands neither in the file nor in the
+// environment.
+struct ProgramFlag {
+  std::string names;  // "--repair", "-o,--output"
+  std::string type;   // of its value, "FOLDER"; empty: it has none
+  std::string what;
+  // Where it goes: `set` becomes true when it is given, `value` is what follows. May be null.
+  bool* set = nullptr;
+  std::string* value = nullptr;
+};
+
 struct ProgramText {
   std::string name;      // "penstock-broker"
   std::string version;   // "0.1.0"
   std::string what;      // one sentence
   std::string examples;  // command lines, for --help
+  std::vector<ProgramFlag> flags = {};
 };
 
 enum class ProgramAction { kRun, kHelp, kVersion, kCheckConfig, kPrintConfig };
