@@ -1,0 +1,83 @@
+#ifndef PENSTOCK_TESTS_SIMULATION_SIM_CLIENTS_H_
+#define PENSTOCK_TESTS_SIMULATION_SIM_CLIENTS_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "broker/core/command.h"
+#include "broker/core/effects.h"
+#include "tests/simulation/sim_loop.h"
+
+namespace penstock::broker {
+
+class SimWorld;
+
+// A service: enqueues, repeats what got no answer under the same request id, cancels, retries and watches its tasks.
+class SimProducer {
+ public:
+  SimProducer(SimWorld& world, int index);
+
+  void Start() { Later(); }
+  // Every enqueue that was begun has its answer, or has given up.
+  bool idle() const { return open_ == 0; }
+  const std::vector<TaskId>& tasks() const { return tasks_; }
+
+ private:
+  // One enqueue call, tries included.
+  struct Attempt {
+    EnqueueCommand command;
+    uint64_t call = 0;
+    size_t bytes = 0;
+    int tries = 0;
+    bool unsure = false;  // a try may still be done
+    Span since = 0;
+  };
+  void Later();
+  void Act();
+  void Enqueue();
+  void Try(std::shared_ptr<Attempt> attempt);
+  void Hear(const std::shared_ptr<Attempt>& attempt, const absl::Status& status, const Reply* reply);
+  void AskAboutTask();
+
+  SimWorld& world_;
+  SimLoop& loop_;
+  SimRandom random_;
+  const std::string name_;
+  const int index_;
+  const Span pace_;
+  uint64_t made_ = 0;
+  int open_ = 0;
+  std::vector<TaskId> tasks_;
+  RequestId last_request_;
+  uint64_t next_request_ = 1;
+};
+
+// Who pauses, purges, drains, deletes, redrives and looks.
+class SimOperator {
+ public:
+  explicit SimOperator(SimWorld& world);
+
+  void Start();
+  // Asks until every queue surely is open.
+  void ResumeAll(std::function<void()> done);
+
+ private:
+  void Later();
+  void Act();
+  void ChangeQueue();
+  void ChangeDead();
+  void Look();
+  void Change(QueueCommand command, std::function<void(const absl::Status&)> done);
+
+  SimWorld& world_;
+  SimLoop& loop_;
+  SimRandom random_;
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_TESTS_SIMULATION_SIM_CLIENTS_H_
