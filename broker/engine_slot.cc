@@ -23,6 +23,11 @@ void EngineSlot::RefuseEnqueues(absl::Status status) {
   enqueues_ = std::move(status);
 }
 
+void EngineSlot::RefuseChanges(absl::Status status) {
+  MutexLock lock(mu_);
+  changes_ = std::move(status);
+}
+
 absl::Status EngineSlot::Reject(absl::Status status) {
   std::string limit = LimitOf(status);
   if (limit.empty()) limit = absl::StatusCodeToString(status.code());
@@ -36,7 +41,9 @@ absl::Status EngineSlot::Post(Command&& command, size_t bytes) {
   absl::Status refused;
   {
     MutexLock lock(mu_);
-    if (!enqueues_.ok() && std::holds_alternative<EnqueueCommand>(command)) {
+    if (!changes_.ok() && !IsQuestion(command)) {
+      refused = changes_;
+    } else if (!enqueues_.ok() && std::holds_alternative<EnqueueCommand>(command)) {
       refused = enqueues_;
     } else if (engine_ == nullptr) {
       refused = reason_;

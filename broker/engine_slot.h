@@ -24,6 +24,8 @@ class EngineSlot : public CommandDoor {
 
   // Enqueues are refused with this status, or taken if it is OK. Everything else goes on.
   void RefuseEnqueues(absl::Status status);
+  // From now on every command but questions is refused with this status.
+  void RefuseChanges(absl::Status status);
 
   absl::Status Post(Command&& command, size_t bytes) override;
   void WhenRoom(std::function<void()> room) override;
@@ -39,6 +41,7 @@ class EngineSlot : public CommandDoor {
   std::shared_ptr<Engine> engine_ ABSL_GUARDED_BY(mu_);
   absl::Status reason_ ABSL_GUARDED_BY(mu_) = absl::UnavailableError("the broker is starting");
   absl::Status enqueues_ ABSL_GUARDED_BY(mu_);
+  absl::Status changes_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, uint64_t> rejects_ ABSL_GUARDED_BY(mu_);
 };
 

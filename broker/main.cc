@@ -7,6 +7,7 @@
 #include <iostream>
 #include <thread>
 
+#include "broker/offline_main.h"
 #include "broker/options.h"
 #include "broker/server.h"
 #include "common/config/loader.h"
@@ -21,21 +22,29 @@ int main(int argc, char** argv) {
   penstock::broker::BrokerOptions options;
   penstock::OptionSet set;
   penstock::broker::DeclareOptions(&options, &set);
+  penstock::broker::OfflineFlags offline;
   const penstock::ProgramText program = {
       "penstock-broker", penstock::kVersion, "Keeps tasks safe and hands them to workers.",
       "  penstock-broker                                   listen on 127.0.0.1:7420, data in ./penstock-data\n"
       "  penstock-broker --data-dir /var/lib/penstock      data elsewhere\n"
-      "  penstock-broker --config broker.yaml --check-config"};
+      "  penstock-broker --config broker.yaml --check-config\n"
+      "  penstock-broker --data-dir /var/lib/penstock --verify\n"
+      "  penstock-broker --restore /backup/penstock/default --data-dir /var/lib/penstock-new\n"
+      "  penstock-broker --data-dir /var/lib/penstock --repair --to /var/lib/penstock-saved\n"
+      "  penstock-broker --data-dir /backup/copy --paused-fork     look at it with penstock",
+      penstock::broker::DeclareOfflineFlags(&offline)};
   if (auto code = penstock::LoadOptions(
           program, argc, argv, penstock::ReadEnvironment(), [&] { return options.Validate(); }, &set, std::cout,
           std::cerr)) {
     return *code;
   }
-  if (absl::Status status = penstock::SetUpLogging({options.log.level, options.log.format, options.log.file});
-      !status.ok()) {
+  // A program that only prints a report says nothing beside it, unless something is wrong.
+  const std::string level = penstock::broker::IsOffline(offline) ? "warn" : options.log.level;
+  if (absl::Status status = penstock::SetUpLogging({level, options.log.format, options.log.file}); !status.ok()) {
     std::cerr << "penstock-broker: " << status.message() << "\n";
     return penstock::kExitConfig;
   }
+  if (auto code = penstock::broker::RunOffline(offline, options, std::cout, std::cerr)) return *code;
   // As many files as the system allows: the limit that programs start with is for those that use select().
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -50,7 +59,7 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
-  auto server = Server::Start(options);
+  auto server = offline.paused_fork ? Server::StartPausedFork(options) : Server::Start(options);
   if (!server.ok()) {
     penstock::LogFor("server").critical("cannot start: {}", penstock::ToStd(server.status().message()));
     return penstock::broker::ExitCodeOf(server.status());

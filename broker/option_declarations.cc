@@ -189,6 +189,11 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
         "Raise it if you use a queue per customer; each costs memory. Metrics show the 200 busiest.");
   count("types", &limits.types, 1, 1'000'000, "Task types over all queues.",
         "A type names a handler. If something varies per task, it belongs into the payload.");
+  count("schedules", &limits.schedules, 1, 1'000'000, "Schedules.",
+        "Each costs memory, and a commit at each of its ticks.");
+  size("schedule_bytes", &limits.schedule_bytes, 64 * kKiB, 4'096 * kMiB, "Tasks of all schedules together.",
+       "They are kept in memory: put large payloads elsewhere and their address into the task.");
+  count("throttles", &limits.throttles, 1, 100'000, "Throttles.", "Each is looked at for every task that it counts.");
   count("sessions", &limits.sessions, 1, 100'000, "Workers connected, or within their grace.",
         "Raise it for larger fleets, together with the service's limit of open files (LimitNOFILE).");
   count("watchers", &limits.watchers, 1, 10'000'000, "Calls that wait for a task or watch one.",
@@ -226,6 +231,26 @@ void DeclareStorage(BrokerOptions* o, OptionSet* set) {
             &o->storage.memtables, 4 * kMiB, 64 * kGiB);
 }
 
+void DeclareBackup(BrokerOptions* o, OptionSet* set) {
+  set->Section("backup", "Backups of the running broker: penstock backup create.");
+  set->Text(
+      {.path = "backup.dir",
+       .what = "Folder of this machine that backups may be written to, each set in a folder of its own; empty: none.",
+       .why = "Put it on another disk than data_dir, or have its content copied elsewhere."},
+      &o->backup.dir);
+  set->Size({.path = "backup.rate",
+             .what = "Bytes a second that a backup copies and reads again; 0: as fast as the disks are.",
+             .why = "Lower it if commits become slow during a backup."},
+            &o->backup.rate, 0, kTiB);
+  set->Duration(
+      {.path = "backup.keep_logs",
+       .what = "How long write-ahead logs that are not needed any more are kept for the next backup, so that a "
+               "restore can stop at any moment between two backups; 0: not at all.",
+       .why = "Set it to more than the time from one backup to the next, twice that for safety. All that is "
+              "written in that time lies on the data folder's disk meanwhile."},
+      &o->backup.keep_logs, absl::ZeroDuration(), Days(30));
+}
+
 }  // namespace
 
 void DeclareOptions(BrokerOptions* options, OptionSet* set) {
@@ -233,6 +258,7 @@ void DeclareOptions(BrokerOptions* options, OptionSet* set) {
   DeclareTasks(options, set);
   DeclareLimits(options, set);
   DeclareStorage(options, set);
+  DeclareBackup(options, set);
 }
 
 }  // namespace penstock::broker

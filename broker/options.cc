@@ -29,6 +29,7 @@ class Validator {
     Log();
     Durations();
     Sizes();
+    Backups();
     return std::move(errors_);
   }
 
@@ -130,6 +131,16 @@ class Validator {
       Add("storage.memtables", fmt::format("{} is more than storage.block_cache ({}), to which memtables are charged; "
                                            "lower it, or raise the cache",
                                            ExactSize(storage.memtables), ExactSize(storage.block_cache)));
+    }
+  }
+
+  void Backups() {
+    const BrokerOptions::Backup& backup = options_.backup;
+    if (backup.keep_logs > absl::ZeroDuration() && backup.dir.empty()) {
+      Add("backup.keep_logs", "has no effect without backup.dir; set that as well");
+    }
+    if (!backup.dir.empty() && backup.dir == options_.data_dir) {
+      Add("backup.dir", "is data_dir too; name a folder on another disk");
     }
   }
 

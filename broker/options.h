@@ -87,6 +87,9 @@ struct BrokerOptions {
     uint32_t tasks_per_worker = 1'000;
     uint32_t queues = 10'000;
     uint32_t types = 10'000;
+    uint32_t schedules = 10'000;
+    uint64_t schedule_bytes = 64 << 20;
+    uint32_t throttles = 1'000;
     uint32_t sessions = 4'096;
     uint32_t watchers = 100'000;
     uint32_t reads = 1'000;
@@ -101,6 +104,12 @@ struct BrokerOptions {
     uint64_t block_cache = 128 << 20;
     uint64_t memtables = 96 << 20;
   } storage;
+
+  struct Backup {
+    std::string dir;                                  // empty: no backups
+    uint64_t rate = 64 << 20;                         // bytes a second; 0: no limit
+    absl::Duration keep_logs = absl::ZeroDuration();  // 0: no restore to a moment
+  } backup;
 
   absl::Duration shutdown_grace = absl::Seconds(10);
 

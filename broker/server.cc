@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/backup_keeper.h"
 #include "broker/engine/engine.h"
 #include "broker/engine_slot.h"
 #include "broker/http/broker_metrics.h"
@@ -13,7 +14,9 @@
 #include "broker/http/process_usage.h"
 #include "broker/listen_address.h"
 #include "broker/rpc/rpc_edge.h"
+#include "broker/storage/applied.h"
 #include "broker/storage/data_dir.h"
+#include "broker/storage/read_only_store.h"
 #include "broker/storage/rocksdb_store.h"
 #include "common/logging.h"
 #include "common/status.h"
@@ -62,6 +65,9 @@ EngineOptions MakeEngineOptions(const BrokerOptions& options) {
   core.queue_defaults = QueueDefaults(options);
   core.max_queues = options.limits.queues;
   core.max_types = options.limits.types;
+  core.max_schedules = options.limits.schedules;
+  core.max_schedule_bytes = options.limits.schedule_bytes;
+  core.max_throttles = options.limits.throttles;
   core.max_sessions = options.limits.sessions;
   core.max_tasks_per_worker = options.limits.tasks_per_worker;
   core.max_watchers = options.limits.watchers;
@@ -97,12 +103,36 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   return rpc;
 }
 
+BackupKeeperOptions MakeBackupOptions(const BrokerOptions& options, const DataDir& data_dir) {
+  BackupKeeperOptions backup;
+  backup.dir = options.backup.dir;
+  backup.bytes_per_second = options.backup.rate;
+  backup.copy_logs = options.backup.keep_logs > absl::ZeroDuration();
+  backup.db_path = data_dir.db_path();
+  backup.instance = data_dir.instance();
+  return backup;
+}
+
 HistogramMetrics ToHistogram(const TimeCounts& times) {
   HistogramMetrics histogram;
   for (Span bound : kTimeBounds) histogram.upper_bounds.push_back(static_cast<double>(bound) / 1e6);
   histogram.counts.assign(times.counts.begin(), times.counts.end());
   histogram.sum = static_cast<double>(times.sum) / 1e6;
   return histogram;
+}
+
+BackupMetrics ToMetrics(const BackupFigures& figures) {
+  BackupMetrics metrics;
+  if (figures.last_success != absl::InfinitePast()) {
+    metrics.age_seconds = std::max(0.0, absl::ToDoubleSeconds(absl::Now() - figures.last_success));
+  }
+  metrics.bytes = figures.last_bytes;
+  metrics.duration_seconds = absl::ToDoubleSeconds(figures.last_duration);
+  metrics.succeeded = figures.succeeded;
+  metrics.failed = figures.failed;
+  metrics.last_failed = !figures.last_error.empty();
+  metrics.running = figures.running;
+  return metrics;
 }
 
 }  // namespace
@@ -112,6 +142,7 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
 
   absl::Status OpenStore();
   absl::Status OpenDatabase();
+  absl::Status OpenPausedFork();
   absl::Status StartEngine();
   // What the housekeeper starts after a full disk: the database anew, then an engine.
   absl::Status StartAgain();
@@ -131,11 +162,15 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
   Clock* clock = &SystemClock();
   Store* store = nullptr;
   absl::Time start_time;
+  // Of a paused fork: its clock, which stands still, and what it answers to whoever wants to change something.
+  std::unique_ptr<ManualClock> own_clock;
+  absl::Status paused;
 
   std::unique_ptr<DataDir> data_dir;  // null on a store of the caller's
   std::unique_ptr<Store> own_store;
   TicketTable tickets;
   EngineSlot slot;
+  std::unique_ptr<BackupKeeper> backups;  // null: this broker makes none
   std::unique_ptr<RpcEdge> rpc;
   std::shared_ptr<BrokerMetrics> metrics;
   std::unique_ptr<HttpServer> http;
@@ -168,6 +203,7 @@ absl::Status Server::Parts::OpenDatabase() {
   store_options.path = data_dir->db_path();
   store_options.block_cache_bytes = options.storage.block_cache;
   store_options.memtable_bytes = options.storage.memtables;
+  store_options.keep_logs_seconds = static_cast<uint64_t>(absl::ToInt64Seconds(options.backup.keep_logs));
   OpenReport report;
   auto opened = OpenRocksDbStore(store_options, &report);
   if (absl::IsUnavailable(opened.status())) {
@@ -182,8 +218,26 @@ absl::Status Server::Parts::OpenDatabase() {
   return absl::OkStatus();
 }
 
+absl::Status Server::Parts::OpenPausedFork() {
+  ASSIGN_OR_RETURN(data_dir, DataDir::OpenReadOnly(options.data_dir));
+  ASSIGN_OR_RETURN(own_store, OpenReadOnlyStore(data_dir->db_path(), /*damaged_too=*/false, nullptr));
+  store = own_store.get();
+  const std::string key = AppliedKey(CoreOptions().partition);
+  ASSIGN_OR_RETURN(const std::string value, store->Get(Family::kMeta, key));
+  ASSIGN_OR_RETURN(const Applied applied, DecodeApplied(key, value));
+  own_clock = std::make_unique<ManualClock>(ToTime(applied.time_micros));
+  clock = own_clock.get();
+  paused = absl::FailedPreconditionError(
+      fmt::format("this broker is a paused fork: it shows {} as it was at {} and changes nothing", data_dir->path(),
+                  ToStd(absl::FormatTime(absl::RFC3339_sec, ToTime(applied.time_micros), absl::UTCTimeZone()))));
+  slot.RefuseChanges(paused);
+  return absl::OkStatus();
+}
+
 absl::Status Server::Parts::StartEngine() {
-  auto engine = std::make_shared<Engine>(MakeEngineOptions(options), *store, tickets, *clock,
+  EngineOptions engine_options = MakeEngineOptions(options);
+  engine_options.core.paused = !paused.ok();
+  auto engine = std::make_shared<Engine>(engine_options, *store, tickets, *clock,
                                          [this](const absl::Status& status) { OnEngineFailure(status); });
   if (absl::Status status = engine->Start(); absl::IsUnavailable(status)) {
     // As in OpenDatabase.
@@ -196,7 +250,10 @@ absl::Status Server::Parts::StartEngine() {
 }
 
 absl::Status Server::Parts::StartAgain() {
-  if (store == nullptr) RETURN_IF_ERROR(OpenDatabase());
+  if (store == nullptr) {
+    RETURN_IF_ERROR(OpenDatabase());
+    if (backups != nullptr) backups->SetStore(store);
+  }
   return StartEngine();
 }
 
@@ -204,7 +261,13 @@ absl::Status Server::Parts::Start() {
   start_time = absl::Now();
   LookAtDisk();
   RETURN_IF_ERROR(StartEngine());
-  ASSIGN_OR_RETURN(rpc, RpcEdge::Start(MakeRpcOptions(options), slot, tickets, *this, *clock));
+  RpcEdge::Options rpc_options = MakeRpcOptions(options);
+  if (data_dir != nullptr && !options.backup.dir.empty() && paused.ok()) {
+    backups = std::make_unique<BackupKeeper>(MakeBackupOptions(options, *data_dir));
+    backups->SetStore(store);
+    rpc_options.backups = backups.get();
+  }
+  ASSIGN_OR_RETURN(rpc, RpcEdge::Start(std::move(rpc_options), slot, tickets, *this, *clock));
   if (!options.http.address.empty()) {
     metrics = std::make_shared<BrokerMetrics>([this] { return ReadMetrics(); });
     HttpOptions http_options;
@@ -230,6 +293,8 @@ void Server::Parts::Stop() {
   changed.SignalAll();
   if (housekeeper.joinable()) housekeeper.join();
   if (std::shared_ptr<Engine> engine = slot.Get()) engine->StopDispatch();
+  // Before the edge, whose calls it answers, and the store.
+  if (backups != nullptr) backups->Stop();
   if (rpc != nullptr) {
     rpc->SetServing(false);
     rpc->Stop(options.shutdown_grace);
@@ -263,7 +328,8 @@ void Server::Parts::LookAtDisk() {
   }
   DiskSpace space;
   absl::Status refuse;
-  if (data_dir != nullptr) {
+  refuse = paused;
+  if (data_dir != nullptr && paused.ok()) {
     if (auto read = GetDiskSpace(data_dir->path()); read.ok()) space = *read;
     const uint64_t watermark = options.DiskWatermark(space.total);
     if (space.total > 0 && space.free < watermark) {
@@ -284,7 +350,8 @@ void Server::Parts::LookAtDisk() {
     enqueues_refused = refuse;
   }
   slot.RefuseEnqueues(refuse);
-  if (turned && !refuse.ok()) LogFor("server").error("enqueues refused reason=\"{}\"", ToStd(refuse.message()));
+  if (turned && !refuse.ok() && paused.ok())
+    LogFor("server").error("enqueues refused reason=\"{}\"", ToStd(refuse.message()));
   if (turned && refuse.ok()) LogFor("server").info("enqueues accepted again free={}", FormatSize(space.free));
 }
 
@@ -323,6 +390,7 @@ void Server::Parts::Housekeep() {
       rpc->LeaveEngine();  // streams and waits belong to the core that is gone: clients come again
       engine.reset();
       if (own_store != nullptr) {
+        if (backups != nullptr) backups->SetStore(nullptr);
         store = nullptr;
         own_store.reset();
       }
@@ -384,18 +452,22 @@ BrokerFigures Server::Parts::Read() const {
   } else {
     figures.problems.push_back("the storage refuses writes; see the broker's log");
   }
+  const std::string backup_error = backups != nullptr ? backups->figures().last_error : "";
   MutexLock lock(mu);
   figures.disk_free_bytes = disk.free;
-  figures.disk_watermark_bytes = data_dir != nullptr ? options.DiskWatermark(disk.total) : 0;
+  figures.disk_watermark_bytes = data_dir != nullptr && paused.ok() ? options.DiskWatermark(disk.total) : 0;
   figures.data_bytes = storage.data_bytes;
   figures.enqueues_refused = !enqueues_refused.ok();
-  if (!enqueues_refused.ok()) {
+  if (!paused.ok()) {
+    figures.problems.emplace_back(ToStd(paused.message()));
+  } else if (!enqueues_refused.ok()) {
     figures.problems.push_back("enqueues are refused: " + std::string(enqueues_refused.message()));
   }
   if (storage.stalled) {
     figures.problems.push_back(
         "the disk is too slow: writes wait for compaction; move the data folder to a faster disk or enqueue less");
   }
+  if (!backup_error.empty()) figures.problems.push_back("the last backup failed: " + backup_error);
   return figures;
 }
 
@@ -452,6 +524,7 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
   snapshot.enqueues_refused = figures.enqueues_refused;
   snapshot.rejects = slot.rejects();
   snapshot.process = ReadProcessUsage();
+  if (backups != nullptr) snapshot.backup = ToMetrics(backups->figures());
   if (std::shared_ptr<Engine> engine = slot.Get()) {
     const CommitStats stats = engine->commit_stats();
     snapshot.commit_bytes = stats.bytes;
@@ -495,6 +568,13 @@ Server::~Server() { Stop(); }
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const BrokerOptions& options) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(options)));
   RETURN_IF_ERROR(server->parts_->OpenStore());
+  RETURN_IF_ERROR(server->parts_->Start());
+  return server;
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::StartPausedFork(const BrokerOptions& options) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(options)));
+  RETURN_IF_ERROR(server->parts_->OpenPausedFork());
   RETURN_IF_ERROR(server->parts_->Start());
   return server;
 }

@@ -27,6 +27,9 @@ class Server {
   // Opens the data folder, recovers, and listens. The status says what is wrong and what to do; ExitCodeOf tells what
   // to exit with.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const BrokerOptions& options);
+  // To look at the data folder of a stopped broker: shows it as it was at its last commit, refuses whatever would
+  // change it, and writes nothing to it. No timer fires, nothing expires, no worker gets a task.
+  static absl::StatusOr<std::unique_ptr<Server>> StartPausedFork(const BrokerOptions& options);
   // On a store of the caller's, for tests of users (broker/test_broker.h): no data folder, no disk watermark. `store`
   // and `clock` outlive it.
   static absl::StatusOr<std::unique_ptr<Server>> StartOn(const BrokerOptions& options, Store& store, Clock& clock);

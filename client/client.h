@@ -13,7 +13,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client_options.h"
+#include "client/schedules.h"
 #include "client/task.h"
+#include "client/throttles.h"
 #include "common/task_id.h"
 #include "google/protobuf/message_lite.h"
 
@@ -105,6 +107,12 @@ class Client {
   // kWait it is repeated as CancelTask is: if the first one had been heard, FailedPrecondition says that the task is
   // available already, or further. Should it have run and failed meanwhile, the repetition runs it once more at once.
   virtual absl::Status RetryTask(TaskId id) = 0;
+
+  // Tasks made by the clock, see client/schedules.h. Lives as long as the client.
+  virtual ScheduleClient& Schedules() = 0;
+
+  // How many tasks run at once, and start in a time, see client/throttles.h. Lives as long as the client.
+  virtual ThrottleClient& Throttles() = 0;
 
  private:
   static absl::StatusOr<std::string> ResultOf(absl::StatusOr<TaskInfo> task);

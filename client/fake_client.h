@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "client/client.h"
+#include "client/fake_schedules.h"
+#include "client/fake_throttles.h"
 #include "common/mutex.h"
 
 namespace penstock {
@@ -47,6 +49,8 @@ class FakeClient : public Client {
   std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) override;
   absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason = "") override;
   absl::Status RetryTask(TaskId id) override;
+  ScheduleClient& Schedules() override { return schedules_; }
+  ThrottleClient& Throttles() override { return throttles_; }
 
  private:
   absl::StatusOr<EnqueueResult> AddLocked(NewTask task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -55,6 +59,13 @@ class FakeClient : public Client {
   // Tells those who wait for the task, which has just ended.
   void TellWaiters(TaskId id);
 
+  FakeThrottles throttles_;
+  FakeSchedules schedules_{[this](NewTask task) -> absl::StatusOr<TaskId> {
+    MutexLock lock(mu_);
+    absl::StatusOr<EnqueueResult> result = AddLocked(std::move(task));
+    if (!result.ok()) return result.status();
+    return result->id;
+  }};
   mutable Mutex mu_;
   CondVar changed_;
   absl::Status fail_ ABSL_GUARDED_BY(mu_);

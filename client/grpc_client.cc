@@ -11,6 +11,8 @@
 #include "client/callback_scope.h"
 #include "client/client.h"
 #include "client/enqueue_stream.h"
+#include "client/grpc_schedules.h"
+#include "client/grpc_throttles.h"
 #include "client/task_spec.h"
 #include "client/wait_calls.h"
 #include "common/status.h"
@@ -132,6 +134,9 @@ class GrpcClient : public Client {
     return Call([&](grpc::ClientContext* context) { return stub_->RetryTask(context, request, &response); });
   }
 
+  ScheduleClient& Schedules() override { return schedules_; }
+  ThrottleClient& Throttles() override { return throttles_; }
+
  private:
   // A thread that reads a watch until it is over.
   class Watcher {
@@ -184,12 +189,15 @@ class GrpcClient : public Client {
   GrpcClient(const ClientOptions& options, const std::shared_ptr<grpc::Channel>& channel, const Connect& connect)
       : options_(options),
         stub_(v1::TaskService::NewStub(channel)),
+        schedules_(channel,
+                   [this](GrpcSchedules::IfAway if_away, const GrpcSchedules::Rpc& rpc) { return Call(rpc, if_away); }),
+        throttles_(channel, [this](const GrpcThrottles::Rpc& rpc) { return Call(rpc); }),
         waits_(options, channel, connect),
         stream_(options, channel) {}
 
   // Makes a call, and with kWait makes it again, until its time is up, while the broker is away.
   template <class Rpc>
-  absl::Status Call(Rpc rpc) {
+  absl::Status Call(Rpc rpc, GrpcSchedules::IfAway if_away = GrpcSchedules::IfAway::kRepeat) {
     RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
     const absl::Time deadline = absl::Now() + options_.timeout;
     for (int failures = 1;; ++failures) {
@@ -199,7 +207,9 @@ class GrpcClient : public Client {
       const absl::Status status = CallStatus(rpc(&context));
       if (!absl::IsUnavailable(status)) return status;
       const absl::Status away = Annotate(status, "broker at " + options_.broker);
-      if (options_.when_unavailable == WhenUnavailable::kFailFast) return away;
+      if (options_.when_unavailable == WhenUnavailable::kFailFast || if_away == GrpcSchedules::IfAway::kGiveUp) {
+        return away;
+      }
       const absl::Duration pause = Backoff(options_, failures);
       if (absl::Now() + pause >= deadline) return absl::DeadlineExceededError(away.message());
       absl::SleepFor(pause);
@@ -208,6 +218,8 @@ class GrpcClient : public Client {
 
   const ClientOptions options_;
   const std::shared_ptr<v1::TaskService::Stub> stub_;
+  GrpcSchedules schedules_;
+  GrpcThrottles throttles_;
   WaitCalls waits_;
   EnqueueStream stream_;
 };

@@ -17,6 +17,9 @@ namespace penstock {
 struct EnqueueOptions {
   std::string unique_key = {};                          // refuses equals while they exist
   absl::Duration unique_window = {};                    // 0: until the task is finished
+  std::string key = {};                                 // tasks of a key run one at a time and in order
+  std::string group = {};                               // groups share the queue's worker time
+  uint32_t cost = 1;                                    // what it counts for in throttles; at most 1,000
   int max_attempts = 0;                                 // runs in all; 0: the queue's (20)
   std::optional<int> priority = {};                     // 0 to 9, 9 most urgent; default 5
   absl::Duration delay = {};                            // not before this long from now

@@ -131,6 +131,12 @@ absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
   } else if (options.unique_window != absl::ZeroDuration()) {
     return InvalidField("unique_window", "needs a unique_key");
   }
+  if (options.key.size() > 256) return InvalidField("key", "must be at most 256 bytes");
+  spec->set_key(std::move(options.key));
+  if (options.group.size() > 256) return InvalidField("group", "must be at most 256 bytes");
+  spec->set_group(std::move(options.group));
+  if (options.cost < 1 || options.cost > 1'000) return InvalidField("cost", "must be 1 to 1,000");
+  if (options.cost != 1) spec->set_cost(options.cost);
   if (options.result_retention) {
     RETURN_IF_ERROR(CheckSpan("result_retention", *options.result_retention, absl::ZeroDuration(), kYear));
     Set(*options.result_retention, spec->mutable_result_retention());

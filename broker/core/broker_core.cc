@@ -10,12 +10,15 @@
 #include "broker/core/debug_state.h"
 #include "broker/core/dispatcher.h"
 #include "broker/core/enqueuer.h"
+#include "broker/core/epochs.h"
 #include "broker/core/janitor.h"
 #include "broker/core/lifecycle.h"
 #include "broker/core/queries.h"
 #include "broker/core/queue_admin.h"
+#include "broker/core/schedules.h"
 #include "broker/core/sessions.h"
 #include "broker/core/state_codec.h"
+#include "broker/core/throttles.h"
 #include "broker/core/timers.h"
 #include "broker/core/watchers.h"
 #include "broker/storage/applied.h"
@@ -26,12 +29,7 @@
 namespace penstock::broker {
 namespace {
 
-// Numbers are never given out twice, also when a backup was restored whose original had gone on: at a start they move
-// to where the clock stands, which no life of the data has reached before. Epochs count 4 minutes (24 bits of a token:
-// 127 years); blocks have 2^17 numbers a minute (42 bits of a task id: 63 years), more than can be committed.
-constexpr Span kEpochSpan = 4 * kMinute;
-constexpr int kBlocksAMinuteBits = 17;
-// And past what a commit of unknown outcome may have used.
+// Past what a commit of unknown outcome may have used; see also epochs.h.
 constexpr uint64_t kBlocksSkipped = 1 << 12;
 constexpr uint64_t kSessionsSkipped = 1 << 10;
 
@@ -51,21 +49,27 @@ struct BrokerCore::Parts {
         timers(context),
         lifecycle(context, timers, watchers),
         enqueuer(context, timers, lifecycle),
-        dispatcher(context, lifecycle, timers),
+        throttles(context, lifecycle),
+        dispatcher(context, lifecycle, timers, throttles.meters()),
         sessions(context, lifecycle, watchers, dispatcher),
         queue_admin(context, enqueuer, lifecycle, timers, dispatcher),
         janitor(context, lifecycle),
         queries(context, lifecycle, sessions, dispatcher, queue_admin),
+        schedules(context, enqueuer, lifecycle,
+                  [this](TaskId task, const std::string& reason) { (void)CancelTask(task, reason); }),
         checkpointer(context) {
     dispatcher.set_sessions(&sessions);
     context.drop_lane = [this](Lane* lane) {
       dispatcher.Drop(lane);
       timers.Drop(lane);
     };
+    context.settle = [this](const Lease& lease) { dispatcher.Settle(lease); };
   }
 
   void Apply(Command& command);
   void Cancel(const CancelTaskCommand& command);
+  // Running: asked to end; waiting: cancelled.
+  absl::StatusOr<State> CancelTask(TaskId task, const std::string& reason);
   void Retry(const RetryTaskCommand& command);
   void Watch(const WatchTaskCommand& command);
   // Stores what the batch collected: history, expiry lists, the delta and `applied`.
@@ -76,11 +80,13 @@ struct BrokerCore::Parts {
   Timers timers;
   Lifecycle lifecycle;
   Enqueuer enqueuer;
+  Throttles throttles;
   Dispatcher dispatcher;
   Sessions sessions;
   QueueAdmin queue_admin;
   Janitor janitor;
   Queries queries;
+  Schedules schedules;
   Checkpointer checkpointer;
 
   Applied applied;
@@ -138,12 +144,18 @@ absl::StatusOr<std::unique_ptr<BrokerCore>> BrokerCore::Recover(const CoreOption
   });
   RETURN_IF_ERROR(broken);
   for (const auto& [id, lane] : context.state.lanes()) parts->timers.Restore(lane.get());
+  RETURN_IF_ERROR(parts->throttles.Restore(store));
+  parts->dispatcher.Restore();
+  RETURN_IF_ERROR(parts->schedules.Restore(store));
+  if (options.paused) {
+    parts->started = true;
+    return std::unique_ptr<BrokerCore>(new BrokerCore(std::move(parts)));
+  }
   parts->janitor.Restore();
-  const Span age = now.wall > options.numbers_begin ? now.wall - options.numbers_begin : 0;
-  parts->applied.epoch = std::max(parts->applied.epoch + 1, static_cast<uint64_t>(age / kEpochSpan));
+  parts->applied.epoch = std::max(parts->applied.epoch + 1, EpochOfClock(now.wall, options.numbers_begin));
   parts->dispatcher.set_epoch(parts->applied.epoch);
   uint64_t& block = context.state.next().block;
-  block = std::max(block + kBlocksSkipped, static_cast<uint64_t>(age / kMinute) << kBlocksAMinuteBits);
+  block = std::max(block + kBlocksSkipped, BlockOfClock(now.wall, options.numbers_begin, parts->applied.epoch));
   context.state.next().session += kSessionsSkipped;
   parts->checkpointer.Demand();
   return std::unique_ptr<BrokerCore>(new BrokerCore(std::move(parts)));
@@ -156,8 +168,14 @@ CoreBatch BrokerCore::Step(absl::Span<Command> commands, CoreNow now) {
   context.now.ahead = now.ahead;
   context.sequence = parts_->applied.sequence + 1;
   for (Command& command : commands) parts_->Apply(command);
+  if (context.options.paused) {
+    CoreBatch answers;
+    answers.effects = std::exchange(context.effects, {});
+    return answers;
+  }
   parts_->enqueuer.CloseBlock();
   parts_->more_work = false;
+  if (!parts_->schedules.Tick()) parts_->more_work = true;
   if (!parts_->sessions.Tick()) parts_->more_work = true;
   if (!parts_->timers.Advance()) parts_->more_work = true;
   if (!parts_->janitor.Tick()) parts_->more_work = true;
@@ -186,28 +204,39 @@ void BrokerCore::Parts::Apply(Command& command) {
                  [&](ListRunningCommand& list) { queries.Answer(list); },
                  [&](QueueCommand& queue) { queue_admin.Apply(queue); },
                  [&](DeadTasksCommand& dead) { queue_admin.Apply(dead); },
+                 [&](ListKeysCommand& list) { queue_admin.Apply(list); },
+                 [&](ReleaseKeyCommand& release) { queue_admin.Apply(release); },
                  [&](StatusCommand& status) { queries.Answer(status, applied.epoch); },
+                 [&](ScheduleCommand& schedule) { schedules.Apply(schedule); },
+                 [&](ListSchedulesCommand& list) { schedules.Answer(list); },
+                 [&](ThrottleCommand& throttle) { throttles.Apply(throttle); },
+                 [&](ListThrottlesCommand& list) { throttles.Answer(list); },
              },
              command);
 }
 
-void BrokerCore::Parts::Cancel(const CancelTaskCommand& command) {
-  if (Lease* lease = context.state.FindLease(command.task)) {
+absl::StatusOr<State> BrokerCore::Parts::CancelTask(TaskId task, const std::string& reason) {
+  if (Lease* lease = context.state.FindLease(task)) {
     context.effects.needs_sync = true;
     if (!lease->cancel_requested) {
-      lifecycle.RequestCancel(lease, command.reason);
+      lifecycle.RequestCancel(lease, reason);
       sessions.SendCancel(*lease);
     }
-    if (watchers.Watched(command.task)) watchers.Notify(queries.Snapshot(command.task));
-    context.ReplyTo(command.ticket, CancelReply{State::kRunning});
-    return;
+    if (watchers.Watched(task)) watchers.Notify(queries.Snapshot(task));
+    return State::kRunning;
   }
-  if (absl::Status status = lifecycle.CancelWaiting(command.task, command.reason); !status.ok()) {
-    context.ReplyTo(command.ticket, std::move(status));
-    return;
-  }
+  RETURN_IF_ERROR(lifecycle.CancelWaiting(task, reason));
   context.effects.needs_sync = true;
-  context.ReplyTo(command.ticket, CancelReply{State::kCancelled});
+  return State::kCancelled;
+}
+
+void BrokerCore::Parts::Cancel(const CancelTaskCommand& command) {
+  auto state = CancelTask(command.task, command.reason);
+  if (state.ok()) {
+    context.ReplyTo(command.ticket, CancelReply{*state});
+  } else {
+    context.ReplyTo(command.ticket, state.status());
+  }
 }
 
 void BrokerCore::Parts::Retry(const RetryTaskCommand& command) {
@@ -276,14 +305,19 @@ void BrokerCore::Committed() {
 }
 
 CoreNow BrokerCore::next_deadline() const {
+  if (parts_->context.options.paused) return {kNever, kNever};
   if (parts_->more_work || !parts_->started) return {0, 0};
-  return {std::min(parts_->timers.next_wake(), parts_->janitor.next_due()), parts_->sessions.next_deadline()};
+  return {std::min({parts_->timers.next_wake(), parts_->janitor.next_due(), parts_->schedules.next_due(),
+                    parts_->throttles.meters().next_wake()}),
+          parts_->sessions.next_deadline()};
 }
 
 void BrokerCore::StopDispatch() { parts_->dispatcher.Stop(); }
 
 uint64_t BrokerCore::epoch() const { return parts_->applied.epoch; }
 
-std::string BrokerCore::DebugState() const { return RenderState(parts_->context.state); }
+std::string BrokerCore::DebugState() const {
+  return RenderState(parts_->context.state) + parts_->throttles.meters().DebugState();
+}
 
 }  // namespace penstock::broker

@@ -46,7 +46,7 @@ absl::Status Checkpointer::LoadCheckpoint(const StoreReader& store) {
   RETURN_IF_ERROR(broken);
   checkpoint_bytes_ = body.size();
   if (chunks_ == 0) return absl::OkStatus();
-  auto no_segments = [](LaneId, uint64_t) -> absl::StatusOr<std::vector<FreshRun>> {
+  auto no_segments = [](LaneId, uint64_t, bool) -> absl::StatusOr<std::vector<FreshRun>> {
     return absl::DataLossError("a checkpoint reads a segment");
   };
   return Annotate(ApplyDelta(body, sequence_, no_segments, &context_.state), "checkpoint");
@@ -54,11 +54,11 @@ absl::Status Checkpointer::LoadCheckpoint(const StoreReader& store) {
 
 absl::Status Checkpointer::Recover(const StoreReader& store, uint64_t applied) {
   RETURN_IF_ERROR(LoadCheckpoint(store));
-  auto read_segment = [&](LaneId lane, uint64_t segment) -> absl::StatusOr<std::vector<FreshRun>> {
+  auto read_segment = [&](LaneId lane, uint64_t segment, bool fifo) -> absl::StatusOr<std::vector<FreshRun>> {
     const std::string key = context_.keys.Segment(lane, segment);
     ASSIGN_OR_RETURN(std::string value, store.Get(Family::kIndex, key));
     ASSIGN_OR_RETURN(std::string_view body, OpenValue(key, value));
-    return DecodeRuns(body);
+    return DecodeRuns(body, fifo);
   };
   uint64_t last = sequence_;
   absl::Status broken;
@@ -105,11 +105,12 @@ void Checkpointer::StoreCheckpoint() {
   // Nothing before this checkpoint will be replayed: what only a replay could still need goes.
   std::vector<Lane*> empty;
   for (const auto& [id, lane] : state.lanes()) {
-    for (; lane->segment_deleted < lane->segment_begin; ++lane->segment_deleted) {
-      context_.commit.Delete(Family::kIndex, context_.keys.Segment(id, lane->segment_deleted));
+    LaneRuns& runs = lane->runs;
+    while (runs.segment_deleted() < runs.segment_begin()) {
+      context_.commit.Delete(Family::kIndex, context_.keys.Segment(id, runs.segment_deleted()));
+      runs.set_segment_deleted(runs.segment_deleted() + 1);
     }
-    // Runs of which every task left out of turn may remain; with them the lane.
-    if (!lane->has_waiting() && !lane->has_runs() && lane->wake == kNever) empty.push_back(lane.get());
+    if (lane->is_over()) empty.push_back(lane.get());
   }
   for (Lane* lane : empty) {
     context_.drop_lane(lane);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,7 +70,10 @@ struct NewTask {
   RetryPolicyChange retry_change;           // on the queue's, as it is when the core takes the command
   std::string_view unique_key;              // empty: none
   Span unique_window = 0;                   // 0: until finished
+  std::string_view key;                     // FIFO key; empty: none
+  std::string_view group;                   // empty: none
   std::optional<Span> result_retention;     // absent: the queue's
+  uint16_t cost = 1;                        // what it counts for in throttles
   std::string_view spec;                    // serialized penstock.v1.TaskSpec, kept and delivered as it is
 };
 
@@ -239,6 +243,9 @@ struct QueueSettings {
   Span result_retention = 24 * 3'600 * kSecond;
   Span dead_retention = 30 * 24 * 3'600 * kSecond;
   Span run_timeout = 30 * kMinute;
+  bool dead_blocks_key = false;  // a dead task keeps its FIFO key until it is redriven or deleted
+  // What groups get of the queue's worker time, in proportion; a group that is not named has 1. 0.001 to 1,000.
+  std::map<std::string, double> group_weights;
 
   friend bool operator==(const QueueSettings&, const QueueSettings&) = default;
 };
@@ -250,6 +257,8 @@ struct QueueSettingsChange {
   std::optional<Span> result_retention;
   std::optional<Span> dead_retention;
   std::optional<Span> run_timeout;
+  std::optional<bool> dead_blocks_key;
+  std::optional<std::map<std::string, double>> group_weights;  // in place of all
 };
 
 enum class QueueVerb : uint8_t { kCreate, kUpdate, kPause, kResume, kDrain, kPurge, kDelete };
@@ -272,14 +281,84 @@ struct DeadTasksCommand {
   uint32_t limit = 1'000;
 };
 
+// FIFO keys of a queue that a task holds. See KeysReply.
+struct ListKeysCommand {
+  Ticket ticket;
+  std::string queue;
+  LaneId from_lane;  // lanes with this number or higher
+  uint32_t limit = 100;
+};
+
+// Takes a key from the task that holds it, unless that is running. FailedPrecondition: it is. NotFound: nobody holds
+// it.
+struct ReleaseKeyCommand {
+  Ticket ticket;
+  std::string queue;
+  std::string key;
+};
+
+// --- schedules: see schedule.h ---
+
+struct ScheduleChange;
+
+enum class ScheduleVerb : uint8_t { kCreate, kUpdate, kGet, kPause, kResume, kRunNow, kDelete };
+
+struct ScheduleCommand {
+  Ticket ticket;
+  ScheduleVerb verb = ScheduleVerb::kGet;
+  std::string name;
+  std::shared_ptr<const ScheduleChange> change;  // create, update
+};
+
+// In the order of their names.
+struct ListSchedulesCommand {
+  Ticket ticket;
+  std::string after;  // names after this one
+  uint32_t limit = 100;
+};
+
+// --- throttles: see throttle.h ---
+
+struct ThrottleChange;
+
+enum class ThrottleVerb : uint8_t { kCreate, kUpdate, kGet, kDelete };
+
+struct ThrottleCommand {
+  Ticket ticket;
+  ThrottleVerb verb = ThrottleVerb::kGet;
+  std::string name;
+  std::shared_ptr<const ThrottleChange> change;  // create, update
+  uint32_t max_meters = 100;                     // get: told of at most
+};
+
+// In the order of their names.
+struct ListThrottlesCommand {
+  Ticket ticket;
+  std::string after;  // names after this one
+  uint32_t limit = 100;
+};
+
 // All queues, workers and totals; see StatusReply.
 struct StatusCommand {
   Ticket ticket;
 };
 
-using Command = std::variant<EnqueueCommand, SessionInput, OpenSessionCommand, SessionBroken, DrainWorkerCommand,
-                             GetTaskCommand, WatchTaskCommand, UnwatchCommand, CancelTaskCommand, RetryTaskCommand,
-                             ListLanesCommand, ListRunningCommand, QueueCommand, DeadTasksCommand, StatusCommand>;
+using Command =
+    std::variant<EnqueueCommand, SessionInput, OpenSessionCommand, SessionBroken, DrainWorkerCommand, GetTaskCommand,
+                 WatchTaskCommand, UnwatchCommand, CancelTaskCommand, RetryTaskCommand, ListLanesCommand,
+                 ListRunningCommand, QueueCommand, DeadTasksCommand, ListKeysCommand, ReleaseKeyCommand, StatusCommand,
+                 ScheduleCommand, ListSchedulesCommand, ThrottleCommand, ListThrottlesCommand>;
+
+// Whether a command only asks, and changes nothing that is stored.
+inline bool IsQuestion(const Command& command) {
+  if (const auto* schedule = std::get_if<ScheduleCommand>(&command)) return schedule->verb == ScheduleVerb::kGet;
+  if (const auto* throttle = std::get_if<ThrottleCommand>(&command)) return throttle->verb == ThrottleVerb::kGet;
+  return std::holds_alternative<ListThrottlesCommand>(command) || std::holds_alternative<ListKeysCommand>(command) ||
+         std::holds_alternative<ListSchedulesCommand>(command) || std::holds_alternative<GetTaskCommand>(command) ||
+         std::holds_alternative<WatchTaskCommand>(command) || std::holds_alternative<UnwatchCommand>(command) ||
+         std::holds_alternative<ListLanesCommand>(command) || std::holds_alternative<ListRunningCommand>(command) ||
+         std::holds_alternative<StatusCommand>(command);
+}
 
 }  // namespace penstock::broker
 

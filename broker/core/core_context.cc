@@ -1,9 +1,13 @@
 #include "broker/core/core_context.h"
 
+#include <algorithm>
+
+#include "common/name_hash.h"
+
 namespace penstock::broker {
 
-void PutQueueRecord(CoreContext& context, const QueueState& queue) {
-  records::QueueRecord record;
+records::QueueRecord MakeQueueRecord(const QueueState& queue) {
+  records::QueueRecord record = StartFrom<records::QueueRecord>(queue.newer_record);
   record.set_name(queue.name);
   record.set_relaxed(queue.settings.relaxed);
   const RetryPolicy& policy = queue.settings.retry_policy;
@@ -15,11 +19,24 @@ void PutQueueRecord(CoreContext& context, const QueueState& queue) {
   record.set_result_retention(queue.settings.result_retention);
   record.set_dead_retention(queue.settings.dead_retention);
   record.set_run_timeout(queue.settings.run_timeout);
+  record.set_dead_blocks_key(queue.settings.dead_blocks_key);
+  for (const auto& [group, weight] : queue.settings.group_weights) (*record.mutable_group_weights())[group] = weight;
   record.set_paused(queue.paused);
   record.set_draining(queue.draining);
   record.set_create_time(queue.create_time);
-  context.Put(Family::kMeta, context.keys.Queue(queue.id), record);
+  return record;
+}
+
+void PutQueueRecord(CoreContext& context, const QueueState& queue) {
+  context.Put(Family::kMeta, context.keys.Queue(queue.id), MakeQueueRecord(queue));
   context.effects.needs_sync = true;
+}
+
+void SetWeights(QueueState* queue) {
+  queue->weights.clear();
+  for (const auto& [group, weight] : queue->settings.group_weights) {
+    queue->weights[NameHash(group)] = static_cast<uint32_t>(std::clamp(weight * 1'000, 1.0, 1e6));
+  }
 }
 
 void ReadQueueRecord(const records::QueueRecord& record, QueueState* queue) {
@@ -33,9 +50,13 @@ void ReadQueueRecord(const records::QueueRecord& record, QueueState* queue) {
   queue->settings.result_retention = record.result_retention();
   queue->settings.dead_retention = record.dead_retention();
   queue->settings.run_timeout = record.run_timeout();
+  queue->settings.dead_blocks_key = record.dead_blocks_key();
+  for (const auto& [group, weight] : record.group_weights()) queue->settings.group_weights[group] = weight;
+  SetWeights(queue);
   queue->paused = record.paused();
   queue->draining = record.draining();
   queue->create_time = record.create_time();
+  queue->newer_record = IfNewer(record);
 }
 
 }  // namespace penstock::broker

@@ -46,6 +46,8 @@ struct CoreContext {
 
   // Tells the parts that know lanes by address that one is going away.
   std::function<void(Lane*)> drop_lane;
+  // A task that was charged to its group, or counted by throttles, is not running any more.
+  std::function<void(const Lease&)> settle;
   size_t delivered_bytes = 0;  // since the core was made
 
   // The earliest times that were put under Keys::Expiry and Keys::Retention; the janitor takes them over.
@@ -87,9 +89,13 @@ struct CoreContext {
   }
 };
 
-// Stores a queue's settings and flags.
+// A queue's settings and flags as they are stored, with what a later version may have written beside them.
+records::QueueRecord MakeQueueRecord(const QueueState& queue);
+// Stores them.
 void PutQueueRecord(CoreContext& context, const QueueState& queue);
-// The reverse.
+// Makes QueueState::weights of its settings.
+void SetWeights(QueueState* queue);
+// The reverse of PutQueueRecord.
 void ReadQueueRecord(const records::QueueRecord& record, QueueState* queue);
 
 }  // namespace penstock::broker

@@ -3,16 +3,11 @@
 #include <cstdlib>
 #include <utility>
 
-#include "broker/core/lane_head.h"
 #include "common/coding.h"
 #include "common/text.h"
 
 namespace penstock::broker {
 namespace {
-
-// A lane's runs are stored away in pieces of this many, so that a lane of a million blocks costs no more memory than
-// one of a few hundred.
-constexpr size_t kSegmentRuns = 256;
 
 void SetBit(std::vector<uint64_t>& bits, uint32_t slot, uint32_t total) {
   if (bits.empty()) bits.resize((total + 63) / 64);
@@ -20,9 +15,6 @@ void SetBit(std::vector<uint64_t>& bits, uint32_t slot, uint32_t total) {
 }
 
 }  // namespace
-
-Lane::Lane() = default;
-Lane::~Lane() = default;
 
 uint64_t& CounterOf(QueueCounters& counters, Counter counter) {
   switch (counter) {
@@ -106,7 +98,7 @@ void CoreState::AddType(TypeId id, std::string name) {
 
 Lane* CoreState::FindLane(const LaneKey& key) {
   auto found = lanes_by_key_.find(key);
-  return found == lanes_by_key_.end() ? nullptr : found->second;
+  return found == lanes_by_key_.end() ? nullptr : *found;
 }
 
 Lane* CoreState::FindLane(LaneId id) {
@@ -114,20 +106,22 @@ Lane* CoreState::FindLane(LaneId id) {
   return found == lanes_.end() ? nullptr : found->second.get();
 }
 
-Lane* CoreState::RestoreLane(LaneId id, const LaneKey& key) {
+Lane* CoreState::RestoreLane(LaneId id, const LaneKey& key, uint64_t group) {
   auto lane = std::make_unique<Lane>();
   lane->id = id;
   lane->key = key;
+  lane->group = group;
   lane->queue = FindQueue(key.queue);
   if (lane->queue != nullptr) lane->queue->lanes.insert(id);
   Lane* added = lane.get();
-  lanes_by_key_[key] = added;
+  lanes_by_key_.erase(key);  // while a delta is replayed, a predecessor may still be in place
+  lanes_by_key_.insert(added);
   lanes_[id] = std::move(lane);
   return added;
 }
 
-Lane* CoreState::CreateLane(const LaneKey& key) {
-  Lane* lane = RestoreLane(LaneId(next_.lane++), key);
+Lane* CoreState::CreateLane(const LaneKey& key, uint64_t group) {
+  Lane* lane = RestoreLane(LaneId(next_.lane++), key, group);
   MarkDirty(lane);
   changes_.lanes[static_cast<size_t>(lane->change)].created = true;
   return lane;
@@ -136,75 +130,56 @@ Lane* CoreState::CreateLane(const LaneKey& key) {
 void CoreState::MarkDirty(Lane* lane) {
   if (lane->change >= 0) return;
   lane->change = static_cast<int32_t>(changes_.lanes.size());
-  changes_.lanes.push_back({lane->id, lane->key, false, {}});
+  changes_.lanes.push_back({lane->id, lane->key, lane->group, false, {}});
 }
 
 void CoreState::RemoveLane(Lane* lane) {
-  if (lane->segment_deleted < lane->segment_end) {
-    segment_garbage_.push_back({lane->id, lane->segment_deleted, lane->segment_end});
+  const LaneRuns& runs = lane->runs;
+  if (runs.segment_deleted() < runs.segment_end()) {
+    segment_garbage_.push_back({lane->id, runs.segment_deleted(), runs.segment_end()});
   }
   changes_.removed_lanes.push_back(lane->id);
   if (lane->queue != nullptr) lane->queue->lanes.erase(lane->id);
   // While a delta is replayed, a successor with the same key may be in place already.
-  if (auto found = lanes_by_key_.find(lane->key); found->second == lane) lanes_by_key_.erase(found);
+  if (auto found = lanes_by_key_.find(lane->key); found != lanes_by_key_.end() && *found == lane)
+    lanes_by_key_.erase(found);
   lanes_.erase(lane->id);
 }
 
-void CoreState::AppendRun(Lane* lane, const FreshRun& run, uint32_t tasks) {
+void CoreState::NoteOperation(Lane* lane, RunOperation operation) {
   MarkDirty(lane);
-  lane->back.push_back(run);
+  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(operation));
+}
+
+void CoreState::AppendRun(Lane* lane, const FreshRun& run, uint32_t tasks) {
+  NoteOperation(lane, RunOperation::kAppend);
+  lane->runs.Append(run);
   lane->fresh_count += tasks;
   std::string& operations = changes_.lanes[static_cast<size_t>(lane->change)].operations;
-  operations.push_back(static_cast<char>(RunOperation::kAppend));
   PutVarint(&operations, run.block.value());
   PutSigned(&operations, run.since);
   PutVarint(&operations, run.entry);
-}
-
-bool CoreState::ShouldSpill(const Lane& lane) const {
-  return lane.back.size() >= kSegmentRuns &&
-         (lane.front_index < lane.front.size() || lane.segment_begin < lane.segment_end);
-}
-
-bool CoreState::ShouldTurn(const Lane& lane) const {
-  return lane.back.size() >= kSegmentRuns && lane.front_index == lane.front.size() &&
-         lane.segment_begin == lane.segment_end;
+  if (lane->key.fifo) PutVarint(&operations, run.kind);
 }
 
 std::vector<FreshRun> CoreState::SpillBack(Lane* lane) {
-  MarkDirty(lane);
-  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kSpill));
-  ++lane->segment_end;
-  return std::exchange(lane->back, {});
+  NoteOperation(lane, RunOperation::kSpill);
+  return lane->runs.SpillBack();
 }
 
 void CoreState::PopRun(Lane* lane) {
-  MarkDirty(lane);
-  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kPop));
-  if (++lane->front_index == lane->front.size()) {
-    lane->front.clear();
-    lane->front_index = 0;
-  }
+  NoteOperation(lane, RunOperation::kPop);
+  lane->runs.Pop();
 }
 
 void CoreState::LoadSegment(Lane* lane, std::vector<FreshRun> runs) {
-  MarkDirty(lane);
-  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kLoadSegment));
-  lane->front = std::move(runs);
-  lane->front_index = 0;
-  ++lane->segment_begin;
-}
-
-void CoreState::TurnToBack(Lane* lane) {
-  MarkDirty(lane);
-  changes_.lanes[static_cast<size_t>(lane->change)].operations.push_back(static_cast<char>(RunOperation::kTurnToBack));
-  lane->front = std::exchange(lane->back, {});
-  lane->front_index = 0;
+  NoteOperation(lane, RunOperation::kLoadSegment);
+  lane->runs.LoadSegment(std::move(runs));
 }
 
 void CoreState::SetFrontPosition(Lane* lane, uint16_t position) {
   MarkDirty(lane);
-  lane->front[lane->front_index].position = position;
+  lane->runs.front().position = position;
 }
 
 void CoreState::ChangeFresh(Lane* lane, int64_t change) {
@@ -212,15 +187,26 @@ void CoreState::ChangeFresh(Lane* lane, int64_t change) {
   lane->fresh_count += static_cast<uint64_t>(change);
 }
 
+LaneTimers& CoreState::TimersOf(Lane* lane) {
+  if (lane->timers == nullptr) lane->timers = std::make_unique<LaneTimers>();
+  return *lane->timers;
+}
+
 void CoreState::ChangeTimed(Lane* lane, int64_t count, int64_t due) {
   MarkDirty(lane);
-  lane->timed_count += static_cast<uint64_t>(count);
-  lane->timed_due += static_cast<uint64_t>(due);
+  LaneTimers& timers = TimersOf(lane);
+  timers.count += static_cast<uint64_t>(count);
+  timers.due += static_cast<uint64_t>(due);
 }
 
 void CoreState::SetDueCursor(Lane* lane, const TimerPosition& cursor) {
   MarkDirty(lane);
-  lane->due_cursor = cursor;
+  TimersOf(lane).cursor = cursor;
+}
+
+void CoreState::SetHold(Lane* lane, const std::optional<KeyHold>& hold) {
+  MarkDirty(lane);
+  lane->hold = hold ? std::make_unique<KeyHold>(*hold) : nullptr;
 }
 
 // --- purged lanes ---
@@ -228,11 +214,13 @@ void CoreState::SetDueCursor(Lane* lane, const TimerPosition& cursor) {
 void CoreState::PurgeLane(Lane* lane) {
   PurgedLane purged;
   purged.lane = lane->id;
-  purged.segment_begin = lane->segment_begin;
-  purged.segment_end = lane->segment_end;
-  purged.timed_count = lane->timed_count;
-  purged.runs.assign(lane->front.begin() + lane->front_index, lane->front.end());
-  purged.runs.insert(purged.runs.end(), lane->back.begin(), lane->back.end());
+  purged.segment_begin = lane->runs.segment_begin();
+  purged.segment_end = lane->runs.segment_end();
+  purged.timed_count = lane->timed_count();
+  purged.fifo = lane->key.fifo;
+  auto keep = [&](const FreshRun& run) { purged.runs.push_back(run); };
+  lane->runs.VisitFirst(keep);
+  lane->runs.VisitBack(keep);
   changes_.purged_lanes.push_back(purged.lane);
   purged_lanes_.push_back(std::move(purged));
   RemoveLane(lane);
@@ -391,6 +379,31 @@ void CoreState::End(TaskId task, const Ending& ending, BlockState* block, uint64
   }
 }
 
+// --- meters ---
+
+MeterTimes CoreState::TimesOf(const MeterKey& key) const {
+  auto found = meter_times_.find(key);
+  return found == meter_times_.end() ? MeterTimes() : found->second;
+}
+
+void CoreState::SetTimes(const MeterKey& key, const MeterTimes& times) {
+  if (times == MeterTimes()) {
+    if (meter_times_.erase(key) == 0) return;
+  } else {
+    meter_times_[key] = times;
+  }
+  changes_.meters.insert(key);
+}
+
+void CoreState::PruneTimes(Time now) {
+  for (int i = 0; i < 2 && !meter_times_.empty(); ++i) {
+    auto next = meter_times_.upper_bound(prune_hand_);
+    if (next == meter_times_.end()) next = meter_times_.begin();
+    prune_hand_ = next->first;
+    if (next->second.is_over(now)) SetTimes(prune_hand_, MeterTimes());
+  }
+}
+
 void CoreState::Changes::Clear() {
   queues.clear();
   lanes.clear();
@@ -403,12 +416,13 @@ void CoreState::Changes::Clear() {
   endings.clear();
   purge_operations.clear();
   purged_lanes.clear();
+  meters.clear();
 }
 
 bool CoreState::Changes::empty() const {
   return queues.empty() && lanes.empty() && removed_lanes.empty() && touched_blocks.empty() && gone.empty() &&
          compacted_blocks.empty() && leased.empty() && updated_leases.empty() && endings.empty() &&
-         purge_operations.empty() && purged_lanes.empty();
+         purge_operations.empty() && purged_lanes.empty() && meters.empty();
 }
 
 void CoreState::ClearChanges() {

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,24 +19,16 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
+#include "absl/hash/hash.h"
 #include "broker/core/core_types.h"
 #include "broker/core/effects.h"
+#include "broker/core/lane.h"
+#include "broker/core/meter.h"
 #include "broker/core/queue_times.h"
 
 namespace penstock::broker {
-
-struct LaneKey {
-  QueueId queue;
-  TypeId type;
-  uint8_t priority = 0;
-
-  friend auto operator<=>(const LaneKey&, const LaneKey&) = default;
-  template <typename H>
-  friend H AbslHashValue(H h, const LaneKey& key) {
-    return H::combine(std::move(h), key.queue, key.type, key.priority);
-  }
-};
 
 struct QueueState {
   QueueId id;
@@ -47,60 +40,17 @@ struct QueueState {
   QueueCounters counters;
   absl::btree_set<LaneId> lanes;
   QueueTimes times;
-  bool dirty = false;  // counters changed in this batch
-};
+  std::string newer_record;  // see IfNewer (storage/records.h)
+  bool dirty = false;        // counters changed in this batch
 
-// A lane's tasks in one block. `position` counts within TaskBlock::FreshSlots(entry).
-struct FreshRun {
-  BlockId block;
-  Time since = 0;  // when the block was made
-  uint16_t entry = 0;
-  uint16_t position = 0;
-
-  friend bool operator==(const FreshRun&, const FreshRun&) = default;
-};
-
-// A timer's place in its lane: keys sort by due time, then task.
-struct TimerPosition {
-  Time due = 0;
-  TaskId task;
-
-  friend auto operator<=>(const TimerPosition&, const TimerPosition&) = default;
-};
-
-// What the dispatcher keeps of a lane between batches; rebuilt on demand, never stored.
-struct LaneHead;
-
-struct Lane {
-  LaneId id;
-  LaneKey key;
-  QueueState* queue = nullptr;
-
-  // Tasks enqueued without delay, in order: `front` from front_index on, then the stored segments
-  // [segment_begin, segment_end), then `back`.
-  std::vector<FreshRun> front;
-  uint32_t front_index = 0;
-  std::vector<FreshRun> back;
-  uint64_t segment_begin = 0;
-  uint64_t segment_end = 0;
-  uint64_t segment_deleted = 0;  // segments below are deleted from the store
-  uint64_t fresh_count = 0;
-
-  // Tasks with a timer (scheduled, retryable, given back), in the store under Keys::Timer. Those up to `due_cursor`
-  // have been counted as due.
-  uint64_t timed_count = 0;
-  uint64_t timed_due = 0;
-  TimerPosition due_cursor;
-
-  int32_t change = -1;  // its place in Changes::lanes, if it changed in this batch
-
-  std::unique_ptr<LaneHead> head;
-  Time wake = kNever;  // when the first timer past due_cursor is due; kept by timers.h
-
-  Lane();
-  ~Lane();
-  bool has_waiting() const { return fresh_count > 0 || timed_count > 0; }
-  bool has_runs() const { return front_index < front.size() || segment_begin < segment_end || !back.empty(); }
+  // Its groups share it: each has an account (ready_index.h).
+  bool shared = false;
+  // What groups get, in thousandths: from settings.group_weights, by NameHash.
+  absl::flat_hash_map<uint64_t, uint32_t> weights;
+  uint32_t WeightOf(uint64_t group) const {
+    auto found = weights.find(group);
+    return found == weights.end() ? 1'000 : found->second;
+  }
 };
 
 // A block of which something has been taken, and which still holds living tasks.
@@ -122,11 +72,10 @@ struct BlockState {
 
 // What can happen to a lane's runs; noted in order, so that a replay does exactly the same.
 enum class RunOperation : uint8_t {
-  kAppend = 1,       // varint(block) signed(since) varint(entry)
+  kAppend = 1,       // varint(block) signed(since) varint(entry), in a FIFO lane varint(kind)
   kSpill = 2,        // back became a segment
   kPop = 3,          // the front run is done with
-  kLoadSegment = 4,  // the first segment became the front
-  kTurnToBack = 5,   // back became the front
+  kLoadSegment = 4,  // the first segment was read
 };
 
 inline constexpr uint32_t kNoLease = UINT32_MAX;
@@ -139,7 +88,10 @@ struct Lease {
   QueueId queue;
   TypeId type;
   uint8_t priority = 0;
+  bool fifo = false;     // its lane is that of its key
+  bool metered = false;  // it is counted by throttles (meters.h)
   uint16_t attempt = 1;
+  uint16_t cost = 1;         // for throttles
   bool exceptional = false;  // has a TaskRecord
   bool started = false;
   bool cancel_requested = false;
@@ -153,6 +105,14 @@ struct Lease {
   Span result_retention = -1;  // -1: the queue's
   uint32_t previous = kNoLease;
   uint32_t next = kNoLease;
+  uint64_t lane_name = 0;  // as in its lane's key
+  uint64_t group = 0;      // as Lane::group; 0 after a recovery
+  Span charged = 0;        // of its group's account (ready_index.h), to be settled at its end; 0: nothing
+
+  bool is_settled_at_end() const { return charged > 0 || metered; }
+  LaneKey lane() const {
+    return fifo ? LaneKey::Fifo(queue, lane_name) : LaneKey{queue, type, priority, false, lane_name};
+  }
 };
 
 struct LeaseList {
@@ -218,28 +178,27 @@ class CoreState {
   // --- lanes ---
   Lane* FindLane(const LaneKey& key);
   Lane* FindLane(LaneId id);
-  // Notes that the lane exists from this batch on.
-  Lane* CreateLane(const LaneKey& key);
+  // Notes that the lane exists from this batch on. `group`: see Lane::group.
+  Lane* CreateLane(const LaneKey& key, uint64_t group);
   // Takes an empty or purged lane out. Its stored segments are garbage from then on.
   void RemoveLane(Lane* lane);
   const absl::btree_map<LaneId, std::unique_ptr<Lane>>& lanes() const { return lanes_; }
   void AppendRun(Lane* lane, const FreshRun& run, uint32_t tasks);
-  // The front run was taken as a whole. REQUIRES: the front is loaded (front_index < front.size()).
+  // The front run was taken as a whole. REQUIRES: runs.has_front().
   void PopRun(Lane* lane);
   void SetFrontPosition(Lane* lane, uint16_t position);
   void ChangeFresh(Lane* lane, int64_t change);
   void ChangeTimed(Lane* lane, int64_t count, int64_t due);
   void SetDueCursor(Lane* lane, const TimerPosition& cursor);
   void MarkDirty(Lane* lane);
-  // Moves `back` out: the caller stores it as segment number segment_end - 1. Called when ShouldSpill.
+  static LaneTimers& TimersOf(Lane* lane);
+  // Moves the back of the lane's runs out: the caller stores it as segment number segment_end - 1. Called when
+  // ShouldSpill.
   std::vector<FreshRun> SpillBack(Lane* lane);
-  bool ShouldSpill(const Lane& lane) const;
-  // A full `back` of a lane that nobody takes from: as the front it makes room, and later ones spill.
-  bool ShouldTurn(const Lane& lane) const;
   // The next stored segment has been read.
   void LoadSegment(Lane* lane, std::vector<FreshRun> runs);
-  // `back` becomes the front. REQUIRES: no stored segments.
-  void TurnToBack(Lane* lane);
+  // Who has the lane's FIFO key; nullopt: nobody.
+  void SetHold(Lane* lane, const std::optional<KeyHold>& hold);
 
   // --- blocks ---
   BlockState* FindBlock(BlockId id);
@@ -269,6 +228,15 @@ class CoreState {
   void End(TaskId task, const Ending& ending, BlockState* block, uint64_t sequence);
   void ForgetSession(SessionNumber session) { lease_lists_.erase(session); }
 
+  // --- meters ---
+  // What a throttle's meter keeps beyond a restart; none: the default.
+  MeterTimes TimesOf(const MeterKey& key) const;
+  void SetTimes(const MeterKey& key, const MeterTimes& times);
+  // Forgets some of what says nothing any more: called once for each meter that gets times, so that they do not heap
+  // up.
+  void PruneTimes(Time now);
+  const absl::btree_map<MeterKey, MeterTimes>& meter_times() const { return meter_times_; }
+
   // Stored segments of lanes that are gone: {lane, first, end}. Deleted with the next checkpoint.
   struct SegmentGarbage {
     LaneId lane;
@@ -284,6 +252,7 @@ class CoreState {
     uint64_t segment_begin = 0;
     uint64_t segment_end = 0;
     uint64_t timed_count = 0;  // timers left in the store
+    bool fifo = false;
   };
   const std::vector<PurgedLane>& purged_lanes() const { return purged_lanes_; }
   // Takes a lane out with all that waits in it.
@@ -300,6 +269,7 @@ class CoreState {
     struct LaneChange {
       LaneId lane;
       LaneKey key;
+      uint64_t group = 0;
       bool created = false;
       // What happened to its runs, in order: see state_codec.h.
       std::string operations;
@@ -315,6 +285,7 @@ class CoreState {
     // Purge: lane and operation, as in LaneChange::operations; an empty list of operations: the lane was removed.
     std::string purge_operations;
     std::vector<LaneId> purged_lanes;
+    absl::btree_set<MeterKey> meters;
     void Clear();
     bool empty() const;
   };
@@ -322,12 +293,13 @@ class CoreState {
   void ClearChanges();
 
   // For recovery: puts things in place without noting a change.
-  Lane* RestoreLane(LaneId id, const LaneKey& key);
+  Lane* RestoreLane(LaneId id, const LaneKey& key, uint64_t group);
   Lease* RestoreLease(const Lease& lease);
   void RestorePurgedLane(PurgedLane lane) { purged_lanes_.push_back(std::move(lane)); }
 
  private:
   void RemoveLease(uint32_t index);
+  void NoteOperation(Lane* lane, RunOperation operation);
 
   const uint8_t partition_;
   NextNumbers next_;
@@ -336,13 +308,31 @@ class CoreState {
   absl::flat_hash_map<std::string, TypeId> types_;
   absl::btree_map<TypeId, std::string> type_names_;
   absl::btree_map<LaneId, std::unique_ptr<Lane>> lanes_;
-  absl::flat_hash_map<LaneKey, Lane*> lanes_by_key_;
+  // By their keys, without a copy of them.
+  struct HashLane {
+    using is_transparent = void;
+    size_t operator()(const LaneKey& key) const { return absl::Hash<LaneKey>()(key); }
+    size_t operator()(const Lane* lane) const { return (*this)(lane->key); }
+  };
+  struct SameLane {
+    using is_transparent = void;
+    static const LaneKey& KeyOf(const LaneKey& key) { return key; }
+    static const LaneKey& KeyOf(const Lane* lane) { return lane->key; }
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      return KeyOf(a) == KeyOf(b);
+    }
+  };
+  absl::flat_hash_set<Lane*, HashLane, SameLane> lanes_by_key_;
   absl::btree_map<BlockId, std::unique_ptr<BlockState>> blocks_;
   BlockState* last_block_ = nullptr;  // most look-ups repeat the one before
   std::vector<Lease> leases_;
   std::vector<uint32_t> free_leases_;
   absl::flat_hash_map<TaskId, uint32_t> lease_index_;
   absl::btree_map<SessionNumber, LeaseList> lease_lists_;
+  absl::btree_map<MeterKey, MeterTimes> meter_times_;
+  // What is over is looked for from here, a little with each change.
+  MeterKey prune_hand_;
   std::vector<SegmentGarbage> segment_garbage_;
   std::vector<PurgedLane> purged_lanes_;
   Changes changes_;

@@ -19,16 +19,20 @@ std::string RenderState(const CoreState& state) {
         queue->draining ? " draining" : "");
   }
   for (const auto& [id, lane] : state.lanes()) {
-    if (!lane->has_waiting()) continue;
+    if (!lane->has_waiting() && lane->hold == nullptr) continue;
     out += fmt::format("lane {} queue={} type={} priority={} fresh={} timed={} due={} runs=", id.value(),
                        lane->key.queue.value(), lane->key.type.value(), lane->key.priority, lane->fresh_count,
-                       lane->timed_count, lane->timed_due);
-    for (size_t i = lane->front_index; i < lane->front.size(); ++i) {
-      out += fmt::format("{}+{} ", lane->front[i].block.value(), lane->front[i].position);
+                       lane->timed_count(), lane->timed_due());
+    lane->runs.VisitFirst([&](const FreshRun& run) { out += fmt::format("{}+{} ", run.block.value(), run.position); });
+    if (lane->runs.segment_begin() < lane->runs.segment_end())
+      out += fmt::format("[{}..{}) ", lane->runs.segment_begin(), lane->runs.segment_end());
+    lane->runs.VisitBack([&](const FreshRun& run) { out += fmt::format("{} ", run.block.value()); });
+    if (lane->key.fifo) out += fmt::format("key={:016x} ", lane->key.name);
+    if (lane->group != 0) out += fmt::format("group={:016x} ", lane->group);
+    if (lane->hold != nullptr) {
+      out += fmt::format("held by {}{} ", lane->hold->task.ToString(),
+                         lane->hold->due == kNever ? "" : fmt::format(" due {}", lane->hold->due));
     }
-    if (lane->segment_begin < lane->segment_end)
-      out += fmt::format("[{}..{}) ", lane->segment_begin, lane->segment_end);
-    for (const FreshRun& run : lane->back) out += fmt::format("{} ", run.block.value());
     out.back() = '\n';
   }
   for (const auto& purged : state.purged_lanes()) {
@@ -44,6 +48,10 @@ std::string RenderState(const CoreState& state) {
       for (uint32_t slot = 0; slot < block->total; ++slot) out += block->is_gone(slot) ? '1' : '0';
     }
     out += '\n';
+  }
+  for (const auto& [key, times] : state.meter_times()) {
+    out += fmt::format("meter {}/{:016x} full={} cooled={}\n", key.throttle.value(), key.scope, times.full,
+                       times.cooled_until);
   }
   std::vector<const Lease*> leases;
   state.ForEachLease([&](const Lease& lease) { leases.push_back(&lease); });

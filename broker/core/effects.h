@@ -15,6 +15,8 @@
 #include "broker/core/command.h"
 #include "broker/core/core_types.h"
 #include "broker/core/queue_times.h"
+#include "broker/core/schedule.h"
+#include "broker/core/throttle.h"
 
 namespace penstock::broker {
 
@@ -80,13 +82,14 @@ struct RetryReply {
 // A run of waiting tasks of one lane in one block.
 struct LaneRun {
   BlockId block;
+  uint16_t entry = 0;           // the lane's directory entry in it
   bool compacted = false;       // the block is stored as a compacted block
-  std::vector<uint16_t> slots;  // empty: every slot of the lane in this block
+  std::vector<uint16_t> slots;  // empty: every fresh slot of the entry
 };
 
 struct LaneView {
   LaneId lane;
-  std::string type;
+  std::string type;  // empty: the lane of a FIFO key, whose tasks may be of several
   uint8_t priority = 0;
   std::vector<LaneRun> runs;  // tasks enqueued without delay, oldest first
   bool has_timed = false;     // the store's timers of this lane hold more (scheduled, retryable, returned)
@@ -167,10 +170,43 @@ struct QueueReply {
   uint64_t purged = 0;
 };
 
+// A FIFO key that a task holds. The key itself stands in that task's spec.
+struct KeyView {
+  TaskId holder;
+  State state = State::kRunning;  // of the holder: running, retryable, available again, or dead
+  Time due = 0;                   // when it runs again; 0: it is running or dead
+  uint64_t waiting = 0;           // tasks behind it
+};
+
+struct KeysReply {
+  std::vector<KeyView> keys;
+  bool more = false;
+  LaneId next_lane;
+};
+
 struct DeadTasksReply {
   uint64_t changed = 0;
   uint64_t remaining = 0;
   bool exhausted = false;
+};
+
+struct ScheduleReply {
+  ScheduleView schedule;
+  TaskId task;  // run now
+};
+
+struct SchedulesReply {
+  std::vector<ScheduleView> schedules;
+  bool more = false;
+};
+
+struct ThrottleReply {
+  ThrottleView throttle;
+};
+
+struct ThrottlesReply {
+  std::vector<ThrottleView> throttles;  // without their meters
+  bool more = false;
 };
 
 struct EnqueueReply {
@@ -182,7 +218,7 @@ struct Reply {
   Ticket ticket;
   absl::Status status;
   std::variant<std::monostate, EnqueueReply, TaskReply, CancelReply, RetryReply, LanesReply, RunningReply, QueueReply,
-               DeadTasksReply, StatusReply>
+               DeadTasksReply, KeysReply, StatusReply, ScheduleReply, SchedulesReply, ThrottleReply, ThrottlesReply>
       value;
 };
 
@@ -252,6 +288,10 @@ struct LogFact {
     kQueueChanged,
     kQueueDeleted,
     kQueuePurged,
+    kKeyReleased,
+    kScheduleChanged,
+    kScheduleFailed,
+    kThrottleChanged,
     kRecordUnreadable,
   };
   Kind kind;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "broker/core/state_codec.h"
+#include "common/name_hash.h"
 #include "common/status.h"
 #include "common/status_details.h"
 #include "fmt/format.h"
@@ -134,6 +135,13 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
   context_.ReplyTo(command.ticket, std::move(reply));
 }
 
+absl::StatusOr<EnqueueResult> Enqueuer::EnqueueOne(const NewTask& task) {
+  EnqueueCommand command;
+  command.tasks.push_back(task);
+  RETURN_IF_ERROR(CheckLimits(command));
+  return Add(task);
+}
+
 EnqueueResult Enqueuer::Add(const NewTask& task) {
   if (task.queue != last_queue_ || task.type != last_type_) {
     last_queue_ = task.queue;
@@ -141,7 +149,14 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
     last_key_.queue = context_.state.FindQueue(task.queue)->id;  // CheckLimits made both
     last_key_.type = context_.state.FindType(task.type);
   }
-  last_key_.priority = task.priority;
+  LaneKey lane_key = last_key_;
+  lane_key.priority = task.priority;
+  const uint64_t group = task.group.empty() ? 0 : NameHash(task.group);
+  if (task.key.empty()) {
+    lane_key.name = group;
+  } else {
+    lane_key = LaneKey::Fifo(last_key_.queue, NameHash(task.key));
+  }
   QueueState* queue = context_.state.FindQueue(last_key_.queue);
   context_.Promise(*queue);
 
@@ -155,14 +170,14 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
     }
   }
   if (builder_.full() || builder_.bytes() >= context_.options.block_bytes) CloseBlock();
-  Lane* lane = context_.state.FindLane(last_key_);
-  if (lane == nullptr) lane = context_.state.CreateLane(last_key_);
+  Lane* lane = context_.state.FindLane(lane_key);
+  if (lane == nullptr) lane = context_.state.CreateLane(lane_key, group);
   NewTask resolved = task;
   const Time now = context_.now.wall;
   if (task.delay > 0) resolved.run_at = now + task.delay;
   if (resolved.run_at <= now) resolved.run_at = 0;
   if (!task.retry_change.empty()) resolved.retry_policy = task.retry_change.On(queue->settings.retry_policy);
-  const uint32_t entry = EntryFor(lane);
+  const uint32_t entry = EntryFor(lane, last_key_.type, task.priority);
   const uint32_t slot = builder_.Add(entry, resolved, now);
   earliest_expiry_ = std::min(earliest_expiry_, task.expire_at);
   if (resolved.run_at == 0) {
@@ -187,11 +202,15 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
   return {id, false};
 }
 
-uint32_t Enqueuer::EntryFor(Lane* lane) {
+uint32_t Enqueuer::EntryFor(Lane* lane, TypeId type, uint8_t priority) {
+  const uint32_t kind = FreshRun::Kind(type, priority);
   auto [found, added] = entries_.try_emplace(lane->id, 0);
-  if (added) {
-    found->second = builder_.AddEntry({lane->id, lane->key.queue, lane->key.type, lane->key.priority});
+  // In a FIFO key's lane another type or priority begins another entry: their order is that of the tasks.
+  if (added || (lane->key.fifo && entry_kinds_[found->second] != kind)) {
+    const LaneKey& key = lane->key;
+    found->second = builder_.AddEntry({lane->id, key.queue, type, priority, key.fifo, key.name, lane->group});
     entry_lanes_.push_back(lane);
+    entry_kinds_.push_back(kind);
     fresh_counts_.push_back(0);
   }
   return found->second;
@@ -208,13 +227,12 @@ void Enqueuer::CloseBlock() {
   for (uint32_t entry = 0; entry < entry_lanes_.size(); ++entry) {
     if (fresh_counts_[entry] == 0) continue;
     Lane* lane = entry_lanes_[entry];
-    context_.state.AppendRun(lane, {id, now, static_cast<uint16_t>(entry), 0}, fresh_counts_[entry]);
+    const FreshRun run{id, now, static_cast<uint16_t>(entry), 0, lane->key.fifo ? entry_kinds_[entry] : 0};
+    context_.state.AppendRun(lane, run, fresh_counts_[entry]);
     context_.state.Count(lane->queue, Counter::kAvailable, fresh_counts_[entry]);
-    if (context_.state.ShouldTurn(*lane)) {
-      context_.state.TurnToBack(lane);
-    } else if (context_.state.ShouldSpill(*lane)) {
-      const std::string segment_key = context_.keys.Segment(lane->id, lane->segment_end);
-      context_.PutBody(Family::kIndex, segment_key, EncodeRuns(context_.state.SpillBack(lane)));
+    if (lane->runs.ShouldSpill()) {
+      const std::string segment_key = context_.keys.Segment(lane->id, lane->runs.segment_end());
+      context_.PutBody(Family::kIndex, segment_key, EncodeRuns(context_.state.SpillBack(lane), lane->key.fifo));
     }
   }
   for (const TimedRun& run : timed_) {
@@ -227,6 +245,7 @@ void Enqueuer::CloseBlock() {
   }
   entry_lanes_.clear();
   entries_.clear();
+  entry_kinds_.clear();
   fresh_counts_.clear();
   timed_.clear();
   earliest_expiry_ = kNever;

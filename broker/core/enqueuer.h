@@ -22,6 +22,8 @@ class Enqueuer {
       : context_(context), timers_(timers), lifecycle_(lifecycle) {}
 
   void Enqueue(const EnqueueCommand& command);
+  // One task that nobody waits for; see core/schedules.h. Its texts are copied.
+  absl::StatusOr<EnqueueResult> EnqueueOne(const NewTask& task);
   // The queue, made if need be. ResourceExhausted: too many queues.
   absl::StatusOr<QueueState*> QueueFor(std::string_view name);
   // Closes the block being built, if there is one. Called before anything else looks at lanes.
@@ -36,7 +38,7 @@ class Enqueuer {
   absl::Status CheckLimits(const EnqueueCommand& command);
   absl::StatusOr<TypeId> TypeFor(std::string_view name);
   EnqueueResult Add(const NewTask& task);
-  uint32_t EntryFor(Lane* lane);
+  uint32_t EntryFor(Lane* lane, TypeId type, uint8_t priority);
 
   CoreContext& context_;
   Timers& timers_;
@@ -44,6 +46,7 @@ class Enqueuer {
 
   TaskBlockBuilder builder_;
   std::vector<Lane*> entry_lanes_;
+  std::vector<uint32_t> entry_kinds_;  // FreshRun::kind
   absl::flat_hash_map<LaneId, uint32_t> entries_;
   Time earliest_expiry_ = kNever;
   // Tasks in consecutive slots of one lane that are due together.

@@ -230,7 +230,7 @@ bool Janitor::ClearPurged() {
       std::vector<FreshRun> runs;
       if (auto value = context_.commit.Get(Family::kIndex, key); value.ok()) {
         if (auto body = OpenValue(key, *value); body.ok()) {
-          if (auto decoded = DecodeRuns(*body); decoded.ok()) runs = *std::move(decoded);
+          if (auto decoded = DecodeRuns(*body, purged.fifo); decoded.ok()) runs = *std::move(decoded);
         }
       }
       context_.state.LoadPurgedSegment(std::move(runs));

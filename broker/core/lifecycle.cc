@@ -14,6 +14,20 @@ namespace {
 // As many as a task may have attempts.
 constexpr uint32_t kAttemptRecordsMax = 1'000;
 
+void SetLane(const LaneKey& lane, TypeId type, uint8_t priority, records::TaskRecord* record) {
+  record->set_queue_id(lane.queue.value());
+  record->set_type_id(type.value());
+  record->set_priority(priority);
+  record->set_lane_name(lane.name);
+  record->set_fifo(lane.fifo);
+}
+
+LaneKey LaneOf(const records::TaskRecord& record) {
+  const QueueId queue(record.queue_id());
+  if (record.fifo()) return LaneKey::Fifo(queue, record.lane_name());
+  return {queue, TypeId(record.type_id()), static_cast<uint8_t>(record.priority()), false, record.lane_name()};
+}
+
 }  // namespace
 
 // --- reading ---
@@ -24,8 +38,9 @@ absl::StatusOr<Lifecycle::StoredTask> Lifecycle::Load(TaskId task) {
   auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
   if (record.ok()) {
     stored.record = *std::move(record);
-    stored.lane = {QueueId(stored.record->queue_id()), TypeId(stored.record->type_id()),
-                   static_cast<uint8_t>(stored.record->priority())};
+    stored.lane = LaneOf(*stored.record);
+    stored.type = TypeId(stored.record->type_id());
+    stored.priority = static_cast<uint8_t>(stored.record->priority());
   } else if (!absl::IsNotFound(record.status())) {
     return record.status();
   }
@@ -37,8 +52,11 @@ absl::StatusOr<Lifecycle::StoredTask> Lifecycle::Load(TaskId task) {
     const TaskBlock::Entry& entry = stored.block->lane_of(task.slot());
     if (!stored.record) {
       if (state != nullptr && state->is_finished(task.slot())) return absl::NotFoundError("the task is finished");
-      stored.lane = {entry.queue, entry.type, entry.priority};
+      stored.lane = entry.lane_key();
+      stored.type = entry.type;
+      stored.priority = entry.priority;
     }
+    stored.group = entry.group;
   } else if (!block.ok() && !absl::IsNotFound(block.status())) {
     return block.status();
   } else if (!stored.record) {
@@ -67,6 +85,7 @@ void Lifecycle::LoadDetails(Lease* lease) {
   }
   lease->has_unique_key = !stored->extras().unique_key.empty();
   lease->result_retention = stored->extras().result_retention.value_or(-1);
+  lease->cost = stored->extras().cost;
 }
 
 records::TaskRecord Lifecycle::RecordOf(const Lease& lease) {
@@ -76,9 +95,7 @@ records::TaskRecord Lifecycle::RecordOf(const Lease& lease) {
     context_.Unreadable(record.status(), "task " + lease.task.ToString());
   }
   records::TaskRecord record;
-  record.set_queue_id(lease.queue.value());
-  record.set_type_id(lease.type.value());
-  record.set_priority(lease.priority);
+  SetLane(lease.lane(), lease.type, lease.priority, &record);
   record.set_create_time(lease.create_time);
   record.set_run_time(lease.create_time);
   return record;
@@ -125,9 +142,23 @@ std::optional<FencingToken> Lifecycle::FinishedUnder(TaskId task) {
 
 // --- helpers ---
 
-Lane* Lifecycle::LaneFor(const LaneKey& key) {
+Lane* Lifecycle::LaneFor(const LaneKey& key, uint64_t group) {
   Lane* lane = context_.state.FindLane(key);
-  return lane != nullptr ? lane : context_.state.CreateLane(key);
+  return lane != nullptr ? lane : context_.state.CreateLane(key, group);
+}
+
+void Lifecycle::ReleaseKey(const LaneKey& key, TaskId task) {
+  if (!key.fifo) return;
+  Lane* lane = context_.state.FindLane(key);
+  if (lane != nullptr && lane->hold != nullptr && lane->hold->task == task) context_.state.SetHold(lane, std::nullopt);
+}
+
+records::TaskRecord Lifecycle::NewRecord(const StoredTask& task) {
+  records::TaskRecord record;
+  SetLane(task.lane, task.type, task.priority, &record);
+  record.set_create_time(task.block->create_time());
+  record.set_run_time(std::max(task.extras().run_at, task.block->create_time()));
+  return record;
 }
 
 const RetryPolicy& Lifecycle::PolicyOf(const QueueState& queue, const StoredTask& task) {
@@ -253,6 +284,8 @@ void Lifecycle::Complete(Lease* lease, std::string_view worker, std::string_view
   }
   context_.state.Count(queue, Counter::kRunning, -1);
   context_.state.Count(queue, Counter::kCompletedTotal, 1);
+  if (lease->fifo) ReleaseKey(lease->lane(), task);
+  if (lease->is_settled_at_end()) context_.settle(*lease);
   NotifyWatchers(task, State::kCompleted, attempt, result, content_type);
   FinishSlot(task, ending, context_.state.FindBlock(BlockId(task.block())));
 }
@@ -402,14 +435,17 @@ void Lifecycle::AddLog(Lease* lease, const LogReport& report) {
 }
 
 void Lifecycle::Return(Lease* lease, records::TaskRecord record, Time due, TimerKind kind) {
-  Lane* lane = LaneFor({lease->queue, lease->type, lease->priority});
+  // A lane of a FIFO key is not made anew here: its hold keeps it, and purging it, too, while its task runs.
+  Lane* lane = LaneFor(lease->lane(), lease->fifo ? 0 : lease->lane_name);
   const TaskId task = lease->task;
+  if (lane->hold != nullptr && lane->hold->task == task) context_.state.SetHold(lane, KeyHold{task, due});
   context_.state.Count(lane->queue, Counter::kRunning, -1);
   record.set_state(static_cast<uint32_t>(kind == TimerKind::kRetryable ? State::kRetryable : State::kAvailable));
   record.set_lane_id(lane->id.value());
   record.set_run_time(due);
   PutRecord(task, record);
   timers_.Add(lane, due, task, 1, kind);
+  if (lease->is_settled_at_end()) context_.settle(*lease);
   context_.state.End(task, {true, false, 0}, nullptr, context_.sequence);
 }
 
@@ -448,6 +484,8 @@ void Lifecycle::EndWithRecord(Lease* lease, records::TaskRecord record, State st
     if (auto stored = Load(task); stored.ok()) ReleaseUniqueKeyOf(*stored);
   }
   const Span own_retention = lease->result_retention;
+  if (state != State::kDead || !queue->settings.dead_blocks_key) ReleaseKey(lease->lane(), task);
+  if (lease->is_settled_at_end()) context_.settle(*lease);
   context_.state.Count(queue, Counter::kRunning, -1);
   PutFinalRecord(task, queue, state, reason, own_retention, &record);
   // A dead task keeps its payload, to be redriven.
@@ -499,16 +537,8 @@ absl::Status Lifecycle::CancelWaiting(TaskId task, std::string_view reason) {
   QueueState* queue = context_.state.FindQueue(stored.lane.queue);
   RETURN_IF_ERROR(LeaveLane(stored));
   context_.Promise(*queue);
-  records::TaskRecord record;
-  if (stored.record) {
-    record = *stored.record;
-  } else {
-    record.set_queue_id(stored.lane.queue.value());
-    record.set_type_id(stored.lane.type.value());
-    record.set_priority(stored.lane.priority);
-    record.set_create_time(stored.block->create_time());
-    record.set_run_time(std::max(stored.extras().run_at, stored.block->create_time()));
-  }
+  ReleaseKey(stored.lane, task);
+  records::TaskRecord record = stored.record ? *stored.record : NewRecord(stored);
   record.set_cancel_reason(std::string(reason));
   ReleaseUniqueKeyOf(stored);
   PutFinalRecord(task, queue, State::kCancelled, DeadReason::kNone,
@@ -531,6 +561,13 @@ bool Lifecycle::WasPurged(TaskId task) {
   return lane == nullptr || lane->id != waits_in;
 }
 
+bool Lifecycle::Unfinished(TaskId task) {
+  if (context_.state.FindLease(task) != nullptr) return true;
+  auto stored = Load(task);
+  if (!stored.ok() || (stored->record && IsFinal(static_cast<State>(stored->record->state())))) return false;
+  return !WasPurged(task);
+}
+
 void Lifecycle::FailPurgedWatches() {
   if (!watchers_.anybody()) return;
   for (TaskId task : watchers_.Tasks()) {
@@ -547,20 +584,16 @@ void Lifecycle::Expire(const StoredTask& task, bool in_lane) {
   if (in_lane && !LeaveLane(task).ok()) return;
   QueueState* queue = context_.state.FindQueue(task.lane.queue);
   context_.Promise(*queue);
-  records::TaskRecord record;
-  if (task.record) {
-    record = *task.record;
-  } else {
-    record.set_queue_id(task.lane.queue.value());
-    record.set_type_id(task.lane.type.value());
-    record.set_priority(task.lane.priority);
-    record.set_create_time(task.block->create_time());
-    record.set_run_time(std::max(task.extras().run_at, task.block->create_time()));
-  }
+  ReleaseKey(task.lane, task.id);
+  records::TaskRecord record = task.record ? *task.record : NewRecord(task);
   ReleaseUniqueKeyOf(task);
   TouchBlockOf(task.id);
   PutFinalRecord(task.id, queue, State::kDead, DeadReason::kExpired, -1, &record);
   NotifyWatchers(task.id, State::kDead, record.attempt());
+}
+
+void Lifecycle::MoveHold(Lane* lane, TaskId task) {
+  if (lane->hold != nullptr && lane->hold->task == task) context_.state.SetHold(lane, KeyHold{task, context_.now.wall});
 }
 
 absl::Status Lifecycle::RunNow(TaskId task) {
@@ -582,19 +615,17 @@ absl::Status Lifecycle::RunNow(TaskId task) {
     if (stored.extras().run_at <= context_.now.wall) {
       return absl::FailedPreconditionError("the task is available already");
     }
-    record.set_queue_id(stored.lane.queue.value());
-    record.set_type_id(stored.lane.type.value());
-    record.set_priority(stored.lane.priority);
-    record.set_create_time(stored.block->create_time());
+    record = NewRecord(stored);
   }
   RETURN_IF_ERROR(LeaveLane(stored));
   context_.Promise(*queue);
-  Lane* lane = LaneFor(stored.lane);
+  Lane* lane = LaneFor(stored.lane, stored.group);
   record.set_state(static_cast<uint32_t>(State::kAvailable));
   record.set_lane_id(lane->id.value());
   record.set_run_time(context_.now.wall);
   PutRecord(task, record);
   timers_.Add(lane, context_.now.wall, task, 1, TimerKind::kReturned);
+  MoveHold(lane, task);
   NotifyWatchers(task, State::kAvailable, record.attempt());
   return absl::OkStatus();
 }
@@ -608,7 +639,7 @@ void Lifecycle::Redrive(StoredTask task) {
   context_.commit.Delete(Family::kIndex, context_.keys.Done(queue->id, State::kDead, record.end_time(), task.id));
   context_.commit.Delete(Family::kIndex, context_.keys.Retention(record.forget_time(), task.id));
   context_.state.Count(queue, Counter::kDead, -1);
-  Lane* lane = LaneFor(task.lane);
+  Lane* lane = LaneFor(task.lane, task.group);
   record.set_state(static_cast<uint32_t>(State::kAvailable));
   record.set_lane_id(lane->id.value());
   record.set_run_time(context_.now.wall);
@@ -619,6 +650,7 @@ void Lifecycle::Redrive(StoredTask task) {
   record.clear_dead_reason();
   PutRecord(task.id, record);
   timers_.Add(lane, context_.now.wall, task.id, 1, TimerKind::kReturned);
+  MoveHold(lane, task.id);
   NotifyWatchers(task.id, State::kAvailable, record.attempt());
 }
 
@@ -639,7 +671,10 @@ void Lifecycle::Forget(TaskId task, const records::TaskRecord& record, Forgettin
     context_.commit.Delete(Family::kIndex, context_.keys.Retention(record.forget_time(), task));
   }
   QueueState* queue = context_.state.FindQueue(queue_id);
-  if (state == State::kDead && queue != nullptr) context_.state.Count(queue, Counter::kDead, -1);
+  if (state == State::kDead && queue != nullptr) {
+    context_.state.Count(queue, Counter::kDead, -1);
+    ReleaseKey(LaneOf(record), task);
+  }
   // Completed and cancelled tasks left their slot when they ended.
   if (state == State::kCompleted || state == State::kCancelled) return;
   if (BlockState* state_of_block = TouchBlockOf(task)) {

@@ -27,6 +27,9 @@ class Lifecycle {
     std::shared_ptr<const TaskBlock> block;  // null: the block is gone, the record remains
     std::optional<records::TaskRecord> record;
     LaneKey lane;
+    uint64_t group = 0;  // Lane::group, if its lane has to be made anew
+    TypeId type;
+    uint8_t priority = 0;
     const SlotExtras& extras() const { return block->extras(id.slot()); }
   };
   // NotFound: unknown, or finished and forgotten, or finished at its first attempt.
@@ -53,6 +56,8 @@ class Lifecycle {
   absl::Status CancelWaiting(TaskId task, std::string_view reason);
   // It was not started in time. `in_lane`: it still counts as waiting in its lane.
   void Expire(const StoredTask& task, bool in_lane);
+  // It waits or runs.
+  bool Unfinished(TaskId task);
   // Its queue was purged while it waited; the janitor may not have cleared it away yet.
   bool WasPurged(TaskId task);
   // Tells whoever watches a task that was purged.
@@ -76,12 +81,17 @@ class Lifecycle {
   BlockState* TouchBlockOf(TaskId task);
 
   // The lane for a key, made if need be.
-  Lane* LaneFor(const LaneKey& key);
+  Lane* LaneFor(const LaneKey& key, uint64_t group);
+  // The task does not have its FIFO key any more, if it had it: the next of its lane may run.
+  void ReleaseKey(const LaneKey& lane, TaskId task);
+  // What its slot tells of a running task is in its lease.
+  void LoadDetails(Lease* lease);
   // Under which lease a task was finished, if it was and that is still known.
   std::optional<FencingToken> FinishedUnder(TaskId task);
 
  private:
-  void LoadDetails(Lease* lease);
+  // A record for a task that has none yet, waiting as its block says.
+  static records::TaskRecord NewRecord(const StoredTask& task);
   // The record of a running task: the stored one, or a new one.
   records::TaskRecord RecordOf(const Lease& lease);
   // As Load; FailedPrecondition for a completed task that only history knows.
@@ -105,6 +115,8 @@ class Lifecycle {
   void NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result = {},
                       std::string_view content_type = {});
   const RetryPolicy& PolicyOf(const QueueState& queue, const StoredTask& task);
+  // A task that has its FIFO key waits again from now on.
+  void MoveHold(Lane* lane, TaskId task);
   // Takes a waiting task out of its lane. FailedPrecondition if it doesn't wait.
   absl::Status LeaveLane(const StoredTask& task);
 

@@ -13,6 +13,9 @@ namespace penstock::broker {
 // documents them.
 struct CoreOptions {
   uint8_t partition = 0;
+  // For looking only: nothing is written, handed out, expired or forgotten, whatever the time. REQUIRES: only commands
+  // that ask come (IsQuestion).
+  bool paused = false;
   Span lease = 30 * kSecond;  // of a session that names none
   Span session_grace = 3 * kSecond;
   Span reclaim_window = 30 * kSecond;
@@ -22,6 +25,9 @@ struct CoreOptions {
   Time numbers_begin = 1'704'067'200 * kSecond;
   uint32_t max_queues = 10'000;
   uint32_t max_types = 10'000;
+  uint32_t max_schedules = 10'000;
+  size_t max_schedule_bytes = 64 << 20;  // of the tasks that they hold, in memory
+  uint32_t max_throttles = 1'000;
   uint32_t max_sessions = 4'096;
   uint32_t max_tasks_per_worker = 1'000;
   uint32_t max_watchers = 100'000;

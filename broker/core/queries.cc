@@ -50,7 +50,7 @@ TaskSnapshot Queries::Snapshot(TaskId task) {
   const Time due = stored->record ? stored->record->run_time() : stored->extras().run_at;
   if (due <= context_.now.wall) {
     snapshot.state = State::kAvailable;
-    snapshot.waiting_reason = dispatcher_.WaitingReason(stored->lane);
+    snapshot.waiting_reason = dispatcher_.WaitingReason(*stored);
   } else {
     snapshot.state = stored->record && stored->record->state() == static_cast<uint32_t>(State::kRetryable)
                          ? State::kRetryable
@@ -80,7 +80,7 @@ void Queries::Answer(const ListLanesCommand& command) {
     view.lane = lane->id;
     view.type = context_.state.TypeName(lane->key.type);
     view.priority = lane->key.priority;
-    view.has_timed = lane->timed_count > 0;
+    view.has_timed = lane->timed_count() > 0;
     const BlockId from = lane->id == command.from_lane ? command.from_block : BlockId();
     auto add = [&](const FreshRun& run) {
       if (run.block < from) return true;
@@ -93,6 +93,7 @@ void Queries::Answer(const ListLanesCommand& command) {
       --runs_left;
       LaneRun listed;
       listed.block = run.block;
+      listed.entry = run.entry;
       if (const BlockState* state = context_.state.FindBlock(run.block)) {
         // Touched: say exactly what still waits. The block is in the cache or the store; its directory names the slots.
         listed.compacted = state->compacted;
@@ -109,19 +110,20 @@ void Queries::Answer(const ListLanesCommand& command) {
     };
     bool room = true;
     if (lane->fresh_count > 0) {
-      for (size_t i = lane->front_index; room && i < lane->front.size(); ++i) room = add(lane->front[i]);
+      auto add_if_room = [&](const FreshRun& run) { room = room && add(run); };
+      lane->runs.VisitFirst(add_if_room);
       // The middle of a very long lane is in the store.
-      for (uint64_t segment = lane->segment_begin; room && segment < lane->segment_end; ++segment) {
+      for (uint64_t segment = lane->runs.segment_begin(); room && segment < lane->runs.segment_end(); ++segment) {
         const std::string key = context_.keys.Segment(lane->id, segment);
         auto value = context_.commit.Get(Family::kIndex, key);
         if (!value.ok()) break;
         auto body = OpenValue(key, *value);
         if (!body.ok()) break;
-        auto runs = DecodeRuns(*body);
+        auto runs = DecodeRuns(*body, lane->key.fifo);
         if (!runs.ok()) break;
         for (size_t i = 0; room && i < runs->size(); ++i) room = add((*runs)[i]);
       }
-      for (size_t i = 0; room && i < lane->back.size(); ++i) room = add(lane->back[i]);
+      lane->runs.VisitBack(add_if_room);
     }
     reply.lanes.push_back(std::move(view));
     if (!room) break;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/name_hash.h"
 #include "common/status.h"
 #include "fmt/format.h"
 
@@ -10,6 +11,8 @@ namespace {
 
 // Dead tasks looked through in one call, when only some are of the type asked for.
 constexpr uint32_t kDeadTasksLooked = 100'000;
+// Lanes looked through in one call for keys that are held.
+constexpr int kLanesLooked = 10'000;
 
 void ApplySettings(const QueueSettingsChange& change, QueueSettings* settings) {
   if (change.relaxed) settings->relaxed = *change.relaxed;
@@ -17,6 +20,8 @@ void ApplySettings(const QueueSettingsChange& change, QueueSettings* settings) {
   if (change.result_retention) settings->result_retention = *change.result_retention;
   if (change.dead_retention) settings->dead_retention = *change.dead_retention;
   if (change.run_timeout) settings->run_timeout = *change.run_timeout;
+  if (change.dead_blocks_key) settings->dead_blocks_key = *change.dead_blocks_key;
+  if (change.group_weights) settings->group_weights = *change.group_weights;
 }
 
 }  // namespace
@@ -31,29 +36,7 @@ QueueView QueueAdmin::View(const QueueState& queue) {
   view.create_time = queue.create_time;
   view.counters = queue.counters;
   view.times = queue.times;
-  TypeId last_type;
-  for (LaneId id : queue.lanes) {
-    Lane* lane = context_.state.FindLane(id);
-    if (!lane->has_waiting()) continue;
-    if (lane->fresh_count > 0) {
-      if (lane->front_index < lane->front.size()) {
-        view.oldest_available = std::min(view.oldest_available, lane->front[lane->front_index].since);
-      } else if (!lane->back.empty()) {
-        view.oldest_available = std::min(view.oldest_available, lane->back.front().since);
-      }
-    }
-    if (const auto timer = timers_.Peek(lane)) {
-      view.oldest_available = std::min(view.oldest_available, timer->position.due);
-    }
-    if (lane->key.type != last_type && view.unhandled_types.size() < 10 &&
-        !dispatcher_.Handled(queue, lane->key.type)) {
-      std::string name(context_.state.TypeName(lane->key.type));
-      if (std::find(view.unhandled_types.begin(), view.unhandled_types.end(), name) == view.unhandled_types.end()) {
-        view.unhandled_types.push_back(std::move(name));
-      }
-    }
-    last_type = lane->key.type;
-  }
+  dispatcher_.Describe(queue, &view);
   return view;
 }
 
@@ -73,6 +56,7 @@ absl::Status QueueAdmin::Change(const QueueCommand& command, QueueReply* reply) 
     if (queue != nullptr) return absl::AlreadyExistsError(fmt::format("queue {} exists already", command.queue));
     ASSIGN_OR_RETURN(queue, enqueuer_.QueueFor(command.queue));
     ApplySettings(command.settings, &queue->settings);
+    SetWeights(queue);
     PutQueueRecord(context_, *queue);
     reply->queue = View(*queue);
     return absl::OkStatus();
@@ -83,6 +67,8 @@ absl::Status QueueAdmin::Change(const QueueCommand& command, QueueReply* reply) 
       break;
     case QueueVerb::kUpdate:
       ApplySettings(command.settings, &queue->settings);
+      SetWeights(queue);
+      if (!queue->settings.dead_blocks_key) ReleaseDeadKeys(*queue);
       break;
     case QueueVerb::kPause:
       queue->paused = true;
@@ -119,13 +105,81 @@ uint64_t QueueAdmin::Purge(QueueState* queue) {
     Lane* lane = context_.state.FindLane(id);
     dispatcher_.Drop(lane);
     timers_.Drop(lane);
+    // A key whose task runs stays its own, or the next of that key would run beside it.
+    const LaneKey key = lane->key;
+    const uint64_t group = lane->group;
+    std::optional<KeyHold> hold;
+    if (lane->hold != nullptr && context_.state.FindLease(lane->hold->task) != nullptr) hold = *lane->hold;
     context_.state.PurgeLane(lane);
+    if (hold) context_.state.SetHold(context_.state.CreateLane(key, group), hold);
   }
   context_.state.Count(queue, Counter::kScheduled, -static_cast<int64_t>(counters.scheduled));
   context_.state.Count(queue, Counter::kAvailable, -static_cast<int64_t>(counters.available));
   context_.state.Count(queue, Counter::kRetryable, -static_cast<int64_t>(counters.retryable));
   lifecycle_.FailPurgedWatches();
   return purged;
+}
+
+// Dead tasks block their keys no longer.
+void QueueAdmin::ReleaseDeadKeys(const QueueState& queue) {
+  for (LaneId id : queue.lanes) {
+    Lane* lane = context_.state.FindLane(id);
+    if (lane->hold == nullptr || lane->hold->due != kNever) continue;
+    if (context_.state.FindLease(lane->hold->task) == nullptr) context_.state.SetHold(lane, std::nullopt);
+  }
+}
+
+void QueueAdmin::Apply(const ListKeysCommand& command) {
+  const QueueState* queue = context_.state.FindQueue(command.queue);
+  if (queue == nullptr) {
+    context_.ReplyTo(command.ticket, absl::NotFoundError(fmt::format("there is no queue {}", command.queue)));
+    return;
+  }
+  KeysReply reply;
+  int looked = 0;
+  for (auto it = queue->lanes.lower_bound(command.from_lane); it != queue->lanes.end(); ++it) {
+    if (reply.keys.size() == command.limit || ++looked > kLanesLooked) {
+      reply.more = true;
+      reply.next_lane = *it;
+      break;
+    }
+    const Lane* lane = context_.state.FindLane(*it);
+    if (lane->hold == nullptr) continue;
+    KeyView view;
+    view.holder = lane->hold->task;
+    view.waiting = lane->fresh_count + lane->timed_count();
+    if (lane->hold->due != kNever) {
+      --view.waiting;  // it waits itself
+      view.due = lane->hold->due;
+      view.state = lane->hold->due > context_.now.wall ? State::kRetryable : State::kAvailable;
+    } else if (context_.state.FindLease(lane->hold->task) == nullptr) {
+      view.state = State::kDead;
+    }
+    reply.keys.push_back(view);
+  }
+  context_.ReplyTo(command.ticket, std::move(reply));
+}
+
+void QueueAdmin::Apply(const ReleaseKeyCommand& command) {
+  const QueueState* queue = context_.state.FindQueue(command.queue);
+  Lane* lane = queue == nullptr ? nullptr : context_.state.FindLane(LaneKey::Fifo(queue->id, NameHash(command.key)));
+  if (lane == nullptr || lane->hold == nullptr) {
+    context_.ReplyTo(command.ticket, queue == nullptr
+                                         ? absl::NotFoundError(fmt::format("there is no queue {}", command.queue))
+                                         : absl::NotFoundError("no task holds this key"));
+    return;
+  }
+  const TaskId holder = lane->hold->task;
+  if (context_.state.FindLease(holder) != nullptr) {
+    context_.ReplyTo(command.ticket,
+                     absl::FailedPreconditionError(fmt::format(
+                         "task {} holds this key and is running; cancel it, and its key is free", holder.ToString())));
+    return;
+  }
+  context_.state.SetHold(lane, std::nullopt);
+  context_.effects.needs_sync = true;
+  context_.Fact(LogFact::Kind::kKeyReleased, fmt::format("queue={} task={}", queue->name, holder.ToString()));
+  context_.ReplyTo(command.ticket, absl::OkStatus());
 }
 
 absl::Status QueueAdmin::Delete(QueueState* queue, bool force) {
@@ -147,6 +201,7 @@ absl::Status QueueAdmin::Delete(QueueState* queue, bool force) {
   context_.commit.Delete(Family::kMeta, context_.keys.Queue(queue->id));
   context_.Fact(LogFact::Kind::kQueueDeleted, fmt::format("queue={}", queue->name));
   enqueuer_.Forget(queue->name);
+  dispatcher_.Forget(*queue);
   context_.state.RemoveQueue(queue);
   return absl::OkStatus();
 }

@@ -17,6 +17,8 @@ class QueueAdmin {
 
   void Apply(const QueueCommand& command);
   void Apply(const DeadTasksCommand& command);
+  void Apply(const ListKeysCommand& command);
+  void Apply(const ReleaseKeyCommand& command);
 
   // The queue as operators see it.
   QueueView View(const QueueState& queue);
@@ -25,6 +27,7 @@ class QueueAdmin {
   absl::Status Change(const QueueCommand& command, QueueReply* reply);
   uint64_t Purge(QueueState* queue);
   absl::Status Delete(QueueState* queue, bool force);
+  void ReleaseDeadKeys(const QueueState& queue);
 
   CoreContext& context_;
   Enqueuer& enqueuer_;

@@ -37,7 +37,9 @@ void Sessions::SetDeadline(Session* session, Span deadline) {
 void Sessions::ForgetDeadline(const Session& session) { deadlines_.erase({session.noted_deadline, session.number}); }
 
 void Sessions::Record(const Session& session) {
-  records::SessionRecord record;
+  auto record = StartFrom<records::SessionRecord>(session.newer_record);
+  record.clear_queues();
+  record.clear_types();
   record.set_session_id(session.id);
   record.set_worker_name(session.worker_name);
   for (const std::string& queue : session.queues) record.add_queues(queue);
@@ -69,6 +71,7 @@ void Sessions::Restore(const records::SessionRecord& record, SessionNumber numbe
   session->pid = record.pid();
   session->version = record.version();
   session->connect_time = record.connect_time();
+  session->newer_record = IfNewer(record);
   session->last_heard = context_.now.elapsed;
   Session* added = session.get();
   by_id_[added->id] = added;
@@ -194,7 +197,10 @@ void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, Sessio
   } else if (outcome.run_time > 0) {
     lease->start_time = context_.now.wall - outcome.run_time;
   }
-  if (outcome.run_time > 0) context_.state.FindQueue(lease->queue)->times.run.Add(outcome.run_time);
+  if (outcome.run_time > 0) {
+    context_.state.FindQueue(lease->queue)->times.run.Add(outcome.run_time);
+    if (lease->charged > 0) observer_.TaskRan(lease->type, outcome.run_time);
+  }
   if (!progress_.empty()) ForgetProgress(outcome.task);
   switch (outcome.kind) {
     case OutcomeKind::kCompleted:

@@ -30,6 +30,7 @@ struct Session {
   int32_t pid = 0;
   std::string version;
   Time connect_time = 0;
+  std::string newer_record;  // see IfNewer (storage/records.h)
 
   Ticket stream;            // empty: not connected
   Span last_heard = 0;      // elapsed
@@ -58,6 +59,8 @@ class SessionObserver {
   // Credit, connection or draining changed.
   virtual void SessionChanged(Session* session) = 0;
   virtual void SessionEnds(Session* session) = 0;
+  // A task of the type ran for so long.
+  virtual void TaskRan(TypeId type, Span run_time) = 0;
 };
 
 // Who is connected, and what becomes of the tasks of those who are not. docs/task_lifecycle.md

@@ -23,6 +23,7 @@ enum Section : char {
   kLane = 12,
   kBlock = 13,
   kSegmentGarbage = 14,
+  kMeter = 15,
 };
 
 enum LeaseFlag : uint8_t { kAsBefore = 1, kExceptional = 2, kStarted = 4, kCancelRequested = 8 };
@@ -42,52 +43,85 @@ void PutQueue(std::string* out, QueueState& queue) {
   for (int i = 0; i < kCounterCount; ++i) PutVarint(out, CounterOf(queue.counters, static_cast<Counter>(i)));
 }
 
-void PutLaneKey(std::string* out, const LaneKey& key) {
-  PutVarint(out, key.queue.value());
-  PutVarint(out, key.type.value());
-  out->push_back(static_cast<char>(key.priority));
+// Beside the priority: whether there is a name, and whether it is that of a FIFO key.
+enum LaneFlag : uint8_t { kPriority = 0x0f, kNamed = 0x10, kFifo = 0x20 };
+
+void PutPriority(std::string* out, uint8_t priority, bool fifo, uint64_t name) {
+  out->push_back(static_cast<char>(priority | (name != 0 ? kNamed : 0) | (fifo ? kFifo : 0)));
+  if (name != 0) PutBig64(out, name);
 }
 
-LaneKey GetLaneKey(Decoder& decoder) {
+void GetPriority(Decoder& decoder, uint8_t* priority, bool* fifo, uint64_t* name) {
+  const uint8_t byte = decoder.Byte();
+  *priority = byte & kPriority;
+  *fifo = (byte & kFifo) != 0;
+  *name = (byte & kNamed) != 0 ? decoder.Big64() : 0;
+}
+
+void PutLaneKey(std::string* out, const LaneKey& key, uint64_t group) {
+  PutVarint(out, key.queue.value());
+  PutVarint(out, key.type.value());
+  PutPriority(out, key.priority, key.fifo, key.name);
+  if (key.fifo) PutBig64(out, group);
+}
+
+LaneKey GetLaneKey(Decoder& decoder, uint64_t* group) {
   LaneKey key;
   key.queue = QueueId(static_cast<uint32_t>(decoder.Varint()));
   key.type = TypeId(static_cast<uint32_t>(decoder.Varint()));
-  key.priority = decoder.Byte();
+  GetPriority(decoder, &key.priority, &key.fifo, &key.name);
+  *group = key.fifo ? decoder.Big64() : key.name;
   return key;
 }
 
 void PutLaneCounts(std::string* out, const Lane& lane) {
   PutVarint(out, lane.fresh_count);
-  PutVarint(out, lane.timed_count);
-  PutVarint(out, lane.timed_due);
-  PutSigned(out, lane.due_cursor.due);
-  PutVarint(out, lane.due_cursor.task.value());
-  PutVarint(out, lane.front_index < lane.front.size() ? lane.front[lane.front_index].position : 0);
+  PutVarint(out, lane.timed_count());
+  PutVarint(out, lane.timed_due());
+  const TimerPosition cursor = lane.due_cursor();
+  PutSigned(out, cursor.due);
+  PutVarint(out, cursor.task.value());
+  PutVarint(out, lane.runs.has_front() ? lane.runs.front().position : 0);
+  if (!lane.key.fifo) return;
+  const KeyHold hold = lane.hold == nullptr ? KeyHold{} : *lane.hold;
+  PutVarint(out, hold.task.value());
+  if (!hold.task.empty()) PutVarint(out, hold.due == kNever ? 0 : static_cast<uint64_t>(hold.due) + 1);
 }
 
 void GetLaneCounts(Decoder& decoder, Lane* lane) {
   lane->fresh_count = decoder.Varint();
-  lane->timed_count = decoder.Varint();
-  lane->timed_due = decoder.Varint();
-  lane->due_cursor.due = decoder.Signed();
-  lane->due_cursor.task = TaskId(decoder.Varint());
+  LaneTimers timers;
+  timers.count = decoder.Varint();
+  timers.due = decoder.Varint();
+  timers.cursor.due = decoder.Signed();
+  timers.cursor.task = TaskId(decoder.Varint());
   const uint64_t position = decoder.Varint();
-  if (lane->front_index < lane->front.size()) {
-    lane->front[lane->front_index].position = static_cast<uint16_t>(position);
+  if (lane->runs.has_front()) lane->runs.front().position = static_cast<uint16_t>(position);
+  if (lane->timers != nullptr || timers.count != 0 || timers.cursor != TimerPosition()) {
+    if (lane->timers == nullptr) lane->timers = std::make_unique<LaneTimers>();
+    *lane->timers = timers;
+  }
+  if (!lane->key.fifo) return;
+  KeyHold hold;
+  hold.task = TaskId(decoder.Varint());
+  lane->hold = nullptr;
+  if (hold.task.empty()) return;
+  if (const uint64_t due = decoder.Varint(); due != 0) hold.due = static_cast<Time>(due - 1);
+  lane->hold = std::make_unique<KeyHold>(hold);
+}
+
+void PutRuns(std::string* out, const std::vector<FreshRun>& runs, bool fifo) {
+  PutVarint(out, runs.size());
+  for (const FreshRun& run : runs) {
+    PutVarint(out, run.block.value());
+    PutSigned(out, run.since);
+    PutVarint(out, run.entry);
+    PutVarint(out, run.position);
+    if (fifo) PutVarint(out, run.kind);
   }
 }
 
-void PutRuns(std::string* out, const FreshRun* begin, const FreshRun* end) {
-  PutVarint(out, static_cast<uint64_t>(end - begin));
-  for (; begin != end; ++begin) {
-    PutVarint(out, begin->block.value());
-    PutSigned(out, begin->since);
-    PutVarint(out, begin->entry);
-    PutVarint(out, begin->position);
-  }
-}
-
-std::vector<FreshRun> GetRuns(Decoder& decoder) {
+std::vector<FreshRun> GetRuns(Decoder& decoder, bool fifo) {
   std::vector<FreshRun> runs;
   const uint64_t count = decoder.Varint();
   for (uint64_t i = 0; i < count && decoder.ok(); ++i) {
@@ -96,6 +130,7 @@ std::vector<FreshRun> GetRuns(Decoder& decoder) {
     run.since = decoder.Signed();
     run.entry = static_cast<uint16_t>(decoder.Varint());
     run.position = static_cast<uint16_t>(decoder.Varint());
+    if (fifo) run.kind = static_cast<uint32_t>(decoder.Varint());
     runs.push_back(run);
   }
   return runs;
@@ -129,15 +164,23 @@ class TaskDifferences {
   uint64_t last_ = 0;
 };
 
+void PutMeter(std::string* out, const MeterKey& key, const MeterTimes& times) {
+  out->push_back(kMeter);
+  PutVarint(out, key.throttle.value());
+  PutBig64(out, key.scope);
+  PutSigned(out, times.full);
+  PutSigned(out, times.cooled_until);
+}
+
 class LeaseListEncoder {
  public:
   void Put(const Lease& lease) {
     tasks_.Put(&items_, lease.task);
     PutSigned(&items_, static_cast<int64_t>(lease.token.value() - last_.token.value()));
     const bool as_before = count_ > 0 && lease.session == last_.session && lease.queue == last_.queue &&
-                           lease.type == last_.type && lease.priority == last_.priority &&
-                           lease.attempt == last_.attempt && lease.create_time == last_.create_time &&
-                           lease.start_time == last_.start_time;
+                           lease.type == last_.type && lease.priority == last_.priority && lease.fifo == last_.fifo &&
+                           lease.lane_name == last_.lane_name && lease.attempt == last_.attempt &&
+                           lease.create_time == last_.create_time && lease.start_time == last_.start_time;
     uint8_t flags = as_before ? kAsBefore : 0;
     if (lease.exceptional) flags |= kExceptional;
     if (lease.started) flags |= kStarted;
@@ -147,7 +190,7 @@ class LeaseListEncoder {
       PutVarint(&items_, lease.session.value());
       PutVarint(&items_, lease.queue.value());
       PutVarint(&items_, lease.type.value());
-      items_.push_back(static_cast<char>(lease.priority));
+      PutPriority(&items_, lease.priority, lease.fifo, lease.lane_name);
       PutVarint(&items_, lease.attempt);
       PutSigned(&items_, lease.create_time);
       PutSigned(&items_, lease.start_time);
@@ -184,7 +227,7 @@ void GetLeases(Decoder& decoder, CoreState* state) {
       lease.session = SessionNumber(decoder.Varint());
       lease.queue = QueueId(static_cast<uint32_t>(decoder.Varint()));
       lease.type = TypeId(static_cast<uint32_t>(decoder.Varint()));
-      lease.priority = decoder.Byte();
+      GetPriority(decoder, &lease.priority, &lease.fifo, &lease.lane_name);
       lease.attempt = static_cast<uint16_t>(decoder.Varint());
       lease.create_time = decoder.Signed();
       lease.start_time = decoder.Signed();
@@ -202,6 +245,7 @@ absl::Status ReplayRuns(std::string_view operations, Lane* lane, SegmentReader r
         run.block = BlockId(decoder.Varint());
         run.since = decoder.Signed();
         run.entry = static_cast<uint16_t>(decoder.Varint());
+        if (lane->key.fifo) run.kind = static_cast<uint32_t>(decoder.Varint());
         state->AppendRun(lane, run, 0);
         break;
       }
@@ -209,17 +253,18 @@ absl::Status ReplayRuns(std::string_view operations, Lane* lane, SegmentReader r
         state->SpillBack(lane);
         break;
       case RunOperation::kPop:
-        if (lane->front_index >= lane->front.size()) return absl::DataLossError("a delta pops a run that is not there");
+        if (!lane->runs.has_front()) return absl::DataLossError("a delta pops a run that is not there");
         state->PopRun(lane);
         break;
       case RunOperation::kLoadSegment: {
-        ASSIGN_OR_RETURN(std::vector<FreshRun> runs, read_segment(lane->id, lane->segment_begin));
+        if (lane->runs.has_front() || lane->runs.segment_begin() == lane->runs.segment_end()) {
+          return absl::DataLossError("a delta reads a segment that is not there");
+        }
+        ASSIGN_OR_RETURN(std::vector<FreshRun> runs,
+                         read_segment(lane->id, lane->runs.segment_begin(), lane->key.fifo));
         state->LoadSegment(lane, std::move(runs));
         break;
       }
-      case RunOperation::kTurnToBack:
-        state->TurnToBack(lane);
-        break;
       default:
         return absl::DataLossError("a delta has an unknown run operation");
     }
@@ -242,7 +287,8 @@ absl::Status ReplayPurge(std::string_view operations, SegmentReader read_segment
         return absl::DataLossError("a delta purges a run that is not there");
       state->PopPurgedRun();
     } else {
-      ASSIGN_OR_RETURN(std::vector<FreshRun> runs, read_segment(lane, state->purged_lanes().back().segment_begin));
+      const CoreState::PurgedLane& purged = state->purged_lanes().back();
+      ASSIGN_OR_RETURN(std::vector<FreshRun> runs, read_segment(lane, purged.segment_begin, purged.fifo));
       state->LoadPurgedSegment(std::move(runs));
     }
   }
@@ -255,20 +301,21 @@ void PutPurgedLane(std::string* out, const CoreState::PurgedLane& purged) {
   PutVarint(out, purged.segment_begin);
   PutVarint(out, purged.segment_end);
   PutVarint(out, purged.timed_count);
-  PutRuns(out, purged.runs.data(), purged.runs.data() + purged.runs.size());
+  out->push_back(purged.fifo);
+  PutRuns(out, purged.runs, purged.fifo);
 }
 
 }  // namespace
 
-std::string EncodeRuns(const std::vector<FreshRun>& runs) {
+std::string EncodeRuns(const std::vector<FreshRun>& runs, bool fifo) {
   std::string body;
-  PutRuns(&body, runs.data(), runs.data() + runs.size());
+  PutRuns(&body, runs, fifo);
   return body;
 }
 
-absl::StatusOr<std::vector<FreshRun>> DecodeRuns(std::string_view body) {
+absl::StatusOr<std::vector<FreshRun>> DecodeRuns(std::string_view body, bool fifo) {
   Decoder decoder(body);
-  std::vector<FreshRun> runs = GetRuns(decoder);
+  std::vector<FreshRun> runs = GetRuns(decoder, fifo);
   if (!decoder.ok()) return absl::DataLossError("a segment of a lane is broken");
   return runs;
 }
@@ -281,7 +328,7 @@ std::string EncodeDelta(CoreState& state) {
   for (const auto& change : changes.lanes) {
     out.push_back(kLaneChanged);
     PutVarint(&out, change.lane.value());
-    PutLaneKey(&out, change.key);
+    PutLaneKey(&out, change.key, change.group);
     PutBytes(&out, change.operations);
     const Lane* lane = state.FindLane(change.lane);
     out.push_back(lane != nullptr);
@@ -352,6 +399,7 @@ std::string EncodeDelta(CoreState& state) {
     PutVarint(&out, update_count);
     out += updates;
   }
+  for (const MeterKey& key : changes.meters) PutMeter(&out, key, state.TimesOf(key));
   return out;
 }
 
@@ -362,12 +410,15 @@ std::string EncodeCheckpoint(CoreState& state) {
   for (const auto& [id, lane] : state.lanes()) {
     out.push_back(kLane);
     PutVarint(&out, id.value());
-    PutLaneKey(&out, lane->key);
-    PutVarint(&out, lane->segment_begin);
-    PutVarint(&out, lane->segment_end);
-    PutVarint(&out, lane->segment_deleted);
-    PutRuns(&out, lane->front.data() + lane->front_index, lane->front.data() + lane->front.size());
-    PutRuns(&out, lane->back.data(), lane->back.data() + lane->back.size());
+    PutLaneKey(&out, lane->key, lane->group);
+    PutVarint(&out, lane->runs.segment_begin());
+    PutVarint(&out, lane->runs.segment_end());
+    PutVarint(&out, lane->runs.segment_deleted());
+    std::vector<FreshRun> first, back;
+    lane->runs.VisitFirst([&](const FreshRun& run) { first.push_back(run); });
+    lane->runs.VisitBack([&](const FreshRun& run) { back.push_back(run); });
+    PutRuns(&out, first, lane->key.fifo);
+    PutRuns(&out, back, lane->key.fifo);
     PutLaneCounts(&out, *lane);
   }
   for (const auto& purged : state.purged_lanes()) PutPurgedLane(&out, purged);
@@ -389,6 +440,7 @@ std::string EncodeCheckpoint(CoreState& state) {
     PutVarint(&out, garbage.begin);
     PutVarint(&out, garbage.end);
   }
+  for (const auto& [key, times] : state.meter_times()) PutMeter(&out, key, times);
   return out;
 }
 
@@ -411,12 +463,13 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
       }
       case kLaneChanged: {
         const LaneId id(static_cast<uint32_t>(decoder.Varint()));
-        const LaneKey key = GetLaneKey(decoder);
+        uint64_t group = 0;
+        const LaneKey key = GetLaneKey(decoder, &group);
         const std::string_view operations = decoder.Bytes();
         const bool alive = decoder.Byte() != 0;
         if (!decoder.ok()) break;
         Lane* lane = state->FindLane(id);
-        if (lane == nullptr) lane = state->RestoreLane(id, key);
+        if (lane == nullptr) lane = state->RestoreLane(id, key, group);
         RETURN_IF_ERROR(ReplayRuns(operations, lane, read_segment, state));
         if (alive) GetLaneCounts(decoder, lane);
         break;
@@ -487,7 +540,8 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
         purged.segment_begin = decoder.Varint();
         purged.segment_end = decoder.Varint();
         purged.timed_count = decoder.Varint();
-        purged.runs = GetRuns(decoder);
+        purged.fifo = decoder.Byte() != 0;
+        purged.runs = GetRuns(decoder, purged.fifo);
         state->RestorePurgedLane(std::move(purged));
         break;
       }
@@ -496,12 +550,14 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
         break;
       case kLane: {
         const LaneId id(static_cast<uint32_t>(decoder.Varint()));
-        Lane* lane = state->RestoreLane(id, GetLaneKey(decoder));
-        lane->segment_begin = decoder.Varint();
-        lane->segment_end = decoder.Varint();
-        lane->segment_deleted = decoder.Varint();
-        lane->front = GetRuns(decoder);
-        lane->back = GetRuns(decoder);
+        uint64_t group = 0;
+        const LaneKey key = GetLaneKey(decoder, &group);
+        Lane* lane = state->RestoreLane(id, key, group);
+        const uint64_t segment_begin = decoder.Varint();
+        const uint64_t segment_end = decoder.Varint();
+        const uint64_t segment_deleted = decoder.Varint();
+        std::vector<FreshRun> first = GetRuns(decoder, key.fifo);
+        lane->runs.Restore(std::move(first), segment_begin, segment_end, segment_deleted, GetRuns(decoder, key.fifo));
         GetLaneCounts(decoder, lane);
         break;
       }
@@ -523,6 +579,16 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
         garbage.begin = decoder.Varint();
         garbage.end = decoder.Varint();
         state->segment_garbage().push_back(garbage);
+        break;
+      }
+      case kMeter: {
+        MeterKey key;
+        key.throttle = ThrottleId(decoder.Varint());
+        key.scope = decoder.Big64();
+        MeterTimes times;
+        times.full = decoder.Signed();
+        times.cooled_until = decoder.Signed();
+        if (decoder.ok()) state->SetTimes(key, times);
         break;
       }
       default:

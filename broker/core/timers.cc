@@ -33,9 +33,10 @@ LaneHead& Timers::HeadOf(Lane* lane) {
 }
 
 void Timers::SetWake(Lane* lane, Time wake) {
-  if (lane->wake == wake) return;
-  if (lane->wake != kNever) wakes_.erase({lane->wake, lane->id});
-  lane->wake = wake;
+  const Time before = lane->wake();
+  if (before == wake) return;
+  if (before != kNever) wakes_.erase({before, lane->id});
+  CoreState::TimersOf(lane).wake = wake;
   if (wake != kNever) wakes_.insert({wake, lane->id});
 }
 
@@ -45,11 +46,11 @@ void Timers::Drop(Lane* lane) {
 }
 
 void Timers::Restore(Lane* lane) {
-  if (lane->timed_count == lane->timed_due) return;
+  if (lane->timed_count() == lane->timed_due()) return;
   Time wake = kNever;
   // The cursor may stand in a run of which it counted every task: start behind it.
   const std::string from =
-      context_.keys.Timer(lane->id, lane->due_cursor.due, TaskId(lane->due_cursor.task.value() + 1));
+      context_.keys.Timer(lane->id, lane->due_cursor().due, TaskId(lane->due_cursor().task.value() + 1));
   absl::Status status = context_.commit.Scan(Family::kIndex, from, context_.keys.PastLane('T', lane->id),
                                              [&](std::string_view key, auto) {
                                                wake = ParseTimerKey(key).due;
@@ -62,11 +63,11 @@ void Timers::Restore(Lane* lane) {
 void Timers::Add(Lane* lane, Time due, TaskId task, uint32_t count, TimerKind kind) {
   const TimerRun run{{due, task}, count, kind};
   context_.PutBody(Family::kIndex, context_.keys.Timer(lane->id, due, task), EncodeTimer(count, kind));
-  const bool counted_as_due = run.position <= lane->due_cursor;
+  const bool counted_as_due = run.position <= lane->due_cursor();
   context_.state.ChangeTimed(lane, count, counted_as_due ? count : 0);
   if (!counted_as_due) {
     context_.state.Count(lane->queue, CounterOf(kind), count);
-    SetWake(lane, std::min(lane->wake, due));
+    SetWake(lane, std::min(lane->wake(), due));
     return;
   }
   context_.state.Count(lane->queue, Counter::kAvailable, count);
@@ -82,7 +83,7 @@ void Timers::Add(Lane* lane, Time due, TaskId task, uint32_t count, TimerKind ki
 void Timers::Remove(Lane* lane, Time due, TaskId task, TimerKind kind) {
   const TimerPosition position{due, task};
   context_.commit.Delete(Family::kIndex, context_.keys.Timer(lane->id, due, task));
-  const bool was_due = position <= lane->due_cursor;
+  const bool was_due = position <= lane->due_cursor();
   context_.state.ChangeTimed(lane, -1, was_due ? -1 : 0);
   context_.state.Count(lane->queue, was_due ? Counter::kAvailable : CounterOf(kind), -1);
   if (lane->head != nullptr) {
@@ -91,7 +92,7 @@ void Timers::Remove(Lane* lane, Time due, TaskId task, TimerKind kind) {
 }
 
 void Timers::RemoveFromRun(Lane* lane, Time due, TaskId task) {
-  const bool was_due = TimerPosition{due, task} <= lane->due_cursor;
+  const bool was_due = TimerPosition{due, task} <= lane->due_cursor();
   context_.state.ChangeTimed(lane, -1, was_due ? -1 : 0);
   context_.state.Count(lane->queue, was_due ? Counter::kAvailable : Counter::kScheduled, -1);
 }
@@ -141,7 +142,7 @@ bool Timers::Advance() {
     Lane* lane = context_.state.FindLane(wakes_.begin()->second);
     if (lane == nullptr) std::abort();  // Drop is called before a lane goes.
     if (budget <= 0) return false;
-    TimerPosition cursor = lane->due_cursor;
+    TimerPosition cursor = lane->due_cursor();
     Time wake = kNever;
     int64_t scheduled = 0, retryable = 0, due = 0;
     const std::string from = context_.keys.Timer(lane->id, cursor.due, TaskId(cursor.task.value() + 1));
@@ -192,7 +193,7 @@ void Timers::Fill(Lane* lane) {
       context_.commit.Scan(Family::kIndex, context_.keys.Timer(lane->id, head.lowest.due, head.lowest.task),
                            context_.keys.PastLane('T', lane->id), [&](std::string_view key, std::string_view value) {
                              const TimerKey timer = ParseTimerKey(key);
-                             if (TimerPosition{timer.due, timer.task} > lane->due_cursor) return false;
+                             if (TimerPosition{timer.due, timer.task} > lane->due_cursor()) return false;
                              if (room-- == 0) {
                                complete = false;
                                return false;
@@ -212,7 +213,7 @@ void Timers::Fill(Lane* lane) {
 }
 
 std::optional<TimerRun> Timers::Peek(Lane* lane) {
-  if (lane->timed_due == 0) return std::nullopt;
+  if (lane->timed_due() == 0) return std::nullopt;
   while (true) {
     Fill(lane);
     LaneHead& head = *lane->head;

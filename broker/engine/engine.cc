@@ -143,7 +143,17 @@ void Engine::LogFacts(const std::vector<LogFact>& facts) {
         log.info("queue deleted {}", fact.text);
         break;
       case LogFact::Kind::kQueuePurged:
+      case LogFact::Kind::kKeyReleased:
         log.info("queue purged {}", fact.text);
+        break;
+      case LogFact::Kind::kScheduleChanged:
+        log.info("schedule {}", fact.text);
+        break;
+      case LogFact::Kind::kThrottleChanged:
+        log.info("throttle {}", fact.text);
+        break;
+      case LogFact::Kind::kScheduleFailed:
+        log.warn("schedule failed {}", fact.text);
         break;
       case LogFact::Kind::kRecordUnreadable:
         ++unreadable_records_;

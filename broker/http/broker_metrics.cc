@@ -170,6 +170,19 @@ void AddQueues(const MetricsSnapshot& snapshot, Families* out) {
   times("penstock_task_run_seconds", "Run time of attempts, as workers measured it.", &QueueMetrics::run_seconds);
 }
 
+void AddBackup(const BackupMetrics& backup, Families* out) {
+  if (backup.age_seconds >= 0) {
+    out->Gauge("penstock_backup_age_seconds", "Since the last backup that succeeded.", backup.age_seconds);
+    out->Gauge("penstock_backup_bytes", "Size of that backup.", static_cast<double>(backup.bytes));
+  }
+  out->Gauge("penstock_backup_duration_seconds", "How long the last backup since start took.", backup.duration_seconds);
+  out->Start("penstock_backups_total", MetricType::Counter, "Backups since start, by outcome.");
+  out->Add({{"outcome", "succeeded"}}, static_cast<double>(backup.succeeded));
+  out->Add({{"outcome", "failed"}}, static_cast<double>(backup.failed));
+  out->Gauge("penstock_backup_failed", "1 if the last backup failed.", backup.last_failed ? 1 : 0);
+  out->Gauge("penstock_backup_running", "1 while a backup is being made.", backup.running ? 1 : 0);
+}
+
 void AddProcess(const ProcessUsage& process, Families* out) {
   out->Counter("process_cpu_seconds_total", "User and system time since the process began.",
                absl::ToDoubleSeconds(process.cpu));
@@ -207,6 +220,7 @@ std::vector<MetricFamily> BrokerMetrics::Collect() const {
   out.Gauge("penstock_data_bytes", "Size of the data folder.", static_cast<double>(snapshot.data_bytes));
   out.Gauge("penstock_enqueues_refused", "1 while enqueues are refused: the disk is below its watermark, or full.",
             snapshot.enqueues_refused ? 1 : 0);
+  if (snapshot.backup) AddBackup(*snapshot.backup, &out);
   AddProcess(snapshot.process, &out);
   std::vector<MetricFamily> families = out.Take();
   // A family without series would be a heading over nothing.

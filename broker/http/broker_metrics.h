@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,17 @@ struct QueueMetrics {
   HistogramMetrics run_seconds;   // of attempts
 };
 
+// Absent in a snapshot: the broker makes no backups.
+struct BackupMetrics {
+  double age_seconds = -1;  // since the last that succeeded; negative: there is none
+  uint64_t bytes = 0;       // of that one
+  double duration_seconds = 0;
+  uint64_t succeeded = 0;  // since start
+  uint64_t failed = 0;
+  bool last_failed = false;
+  bool running = false;
+};
+
 struct MetricsSnapshot {
   std::string version;
   uint64_t epoch = 0;
@@ -61,6 +73,7 @@ struct MetricsSnapshot {
   uint64_t data_bytes = 0;
   bool enqueues_refused = false;
   std::map<std::string, uint64_t> rejects;  // by reason: the limit, or a status code
+  std::optional<BackupMetrics> backup;
   ProcessUsage process;
 };
 

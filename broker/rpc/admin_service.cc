@@ -8,6 +8,7 @@
 #include "broker/rpc/convert_queue.h"
 #include "broker/rpc/fields.h"
 #include "broker/rpc/page_token.h"
+#include "broker/rpc/task_reader.h"
 #include "broker/rpc/unary.h"
 #include "common/status.h"
 
@@ -19,6 +20,7 @@ constexpr int32_t kStatusItemsDefault = 20;
 // Stand in page tokens, so that a list refuses those of others. The phases of ListTasks are lower.
 constexpr uint8_t kQueuesPage = 'q';
 constexpr uint8_t kWorkersPage = 'w';
+constexpr uint8_t kKeysPage = 'k';
 
 // How many queues or workers a status shows.
 absl::StatusOr<size_t> ToCount(std::string_view field, int32_t count, const ApiLimits& limits) {
@@ -59,11 +61,34 @@ std::vector<QueueView>::const_iterator FirstAfter(const PageToken& token, const 
   return alike;
 }
 
+// The core knows keys by their hashes: what they are called stands with the tasks that hold them.
+absl::Status FillKeys(RpcContext& context, const KeysReply& keys, v1::ListKeysResponse* out) {
+  std::unique_ptr<StoreReader> store = context.door.Snapshot();
+  if (store == nullptr) return StoppingError();
+  TaskReader reader(std::move(store), context.partition, context.WallNow());
+  for (const KeyView& key : keys.keys) {
+    v1::Task task;
+    const absl::Status status = reader.ReadStored(key.holder, {}, &task);
+    if (absl::IsNotFound(status)) continue;  // finished meanwhile
+    RETURN_IF_ERROR(status);
+    v1::HeldKey* held = out->add_keys();
+    held->set_key(task.spec().key());
+    held->set_task_id(key.holder.ToString());
+    held->set_state(static_cast<v1::TaskState>(key.state));
+    if (key.due != 0) SetTimestamp(key.due, held->mutable_run_time());
+    held->set_waiting(key.waiting);
+  }
+  if (keys.more) {
+    out->set_next_page_token(PageToken{.phase = kKeysPage, .place = {keys.next_lane.value()}}.ToString());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 AdminService::AdminService(RpcContext& context, StatusFeed& status, const RateMeter& rates, const BrokerFacts& facts,
-                           std::vector<LimitInfo> limits)
-    : context_(context), status_(status), rates_(rates), facts_(facts), limits_(std::move(limits)) {}
+                           std::vector<LimitInfo> limits, BackupDoor* backups)
+    : context_(context), status_(status), rates_(rates), facts_(facts), limits_(std::move(limits)), backups_(backups) {}
 
 grpc::ServerUnaryReactor* AdminService::AnswerFromStatus(grpc::CallbackServerContext* call,
                                                          std::function<absl::Status(const StatusReply&)> fill) {
@@ -294,6 +319,34 @@ grpc::ServerUnaryReactor* AdminService::PurgeDeadTasks(grpc::CallbackServerConte
                                         response->set_remaining(reply.remaining);
                                         response->set_exhausted(reply.exhausted);
                                       });
+}
+
+grpc::ServerUnaryReactor* AdminService::ListKeys(grpc::CallbackServerContext* call, const v1::ListKeysRequest* request,
+                                                 v1::ListKeysResponse* response) {
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  auto command = ToCommand(*request, context_.limits);
+  const auto token = ToPageToken(request->page_token(), kKeysPage);
+  if (!command.ok() || !token.ok()) {
+    FinishWith(reactor, command.ok() ? token.status() : command.status());
+    return reactor;
+  }
+  command->from_lane = LaneId(static_cast<uint32_t>(token->place[0]));
+  Ask(context_.door, context_.tickets, *std::move(command), kSmallCommandBytes,
+      [&context = context_, reactor, response](Reply reply) {
+        auto* keys = std::get_if<KeysReply>(&reply.value);
+        if (keys == nullptr) return FinishWith(reactor, reply.status);
+        const absl::Status status = context.reads.Submit([&context, reactor, response, keys = std::move(*keys)] {
+          FinishWith(reactor, FillKeys(context, keys, response));
+        });
+        if (!status.ok()) FinishWith(reactor, status);
+      });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* AdminService::ReleaseKey(grpc::CallbackServerContext* call,
+                                                   const v1::ReleaseKeyRequest* request,
+                                                   v1::ReleaseKeyResponse* response) {
+  return AskForStatus(context_, call, ToCommand(*request, context_.limits));
 }
 
 }  // namespace penstock::broker

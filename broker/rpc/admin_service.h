@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "broker/rpc/backup_door.h"
 #include "broker/rpc/broker_facts.h"
 #include "broker/rpc/rate_meter.h"
 #include "broker/rpc/rpc_context.h"
@@ -15,8 +16,9 @@ namespace penstock::broker {
 // What operators call. Translates and waits for nothing.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
+  // `backups` may be null: there are none.
   AdminService(RpcContext& context, StatusFeed& status, const RateMeter& rates, const BrokerFacts& facts,
-               std::vector<LimitInfo> limits);
+               std::vector<LimitInfo> limits, BackupDoor* backups);
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* call, const v1::GetStatusRequest* request,
                                       v1::GetStatusResponse* response) override;
@@ -49,6 +51,18 @@ class AdminService final : public v1::AdminService::CallbackService {
                                              v1::RedriveDeadTasksResponse* response) override;
   grpc::ServerUnaryReactor* PurgeDeadTasks(grpc::CallbackServerContext* call, const v1::PurgeDeadTasksRequest* request,
                                            v1::PurgeDeadTasksResponse* response) override;
+  grpc::ServerUnaryReactor* ListKeys(grpc::CallbackServerContext* call, const v1::ListKeysRequest* request,
+                                     v1::ListKeysResponse* response) override;
+  grpc::ServerUnaryReactor* ReleaseKey(grpc::CallbackServerContext* call, const v1::ReleaseKeyRequest* request,
+                                       v1::ReleaseKeyResponse* response) override;
+  grpc::ServerWriteReactor<v1::CreateBackupResponse>* CreateBackup(grpc::CallbackServerContext* call,
+                                                                   const v1::CreateBackupRequest* request) override;
+  grpc::ServerUnaryReactor* ListBackups(grpc::CallbackServerContext* call, const v1::ListBackupsRequest* request,
+                                        v1::ListBackupsResponse* response) override;
+  grpc::ServerUnaryReactor* VerifyBackup(grpc::CallbackServerContext* call, const v1::VerifyBackupRequest* request,
+                                         v1::VerifyBackupResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteBackup(grpc::CallbackServerContext* call, const v1::DeleteBackupRequest* request,
+                                         v1::DeleteBackupResponse* response) override;
 
  private:
   // Answers with what `fill` makes of the core's status.
@@ -63,6 +77,7 @@ class AdminService final : public v1::AdminService::CallbackService {
   const RateMeter& rates_;
   const BrokerFacts& facts_;
   const std::vector<LimitInfo> limits_;
+  BackupDoor* const backups_;
 };
 
 }  // namespace penstock::broker

@@ -39,10 +39,16 @@ struct ApiLimits {
   uint32_t page = 1'000;
   uint32_t page_default = 100;
   uint32_t dead_tasks = 10'000;  // of one redrive or purge
+  uint16_t cost = 1'000;         // of a task
+  uint32_t throttle_units = 1'000'000;
+  size_t throttle_names = 1'000;  // queues of a throttle; types of a throttle
+  uint32_t previewed_ticks = 100;
+  uint32_t previewed_ticks_default = 10;
 
   Span lease_min = 2 * kSecond;
   Span lease_max = 12 * kHour;
   Span wait_max = kHour;
+  Span interval_min = kSecond;     // of a schedule; at most postpone_max
   Span start_max = 36'525 * kDay;  // run_at and delay
   Span postpone_max = 365 * kDay;  // retry_after, snooze, unique window, backoff, result retention
   Span dead_retention_max = 3'650 * kDay;

@@ -98,6 +98,12 @@ absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const Ap
                        CheckSpan(FieldPath(field, "window"), spec.unique_key().window(), 0, limits.postpone_max));
     }
   }
+  if (!spec.key().empty()) RETURN_IF_ERROR(CheckSize(FieldPath(at, "key"), spec.key(), 1, limits.key));
+  if (!spec.group().empty()) RETURN_IF_ERROR(CheckSize(FieldPath(at, "group"), spec.group(), 1, limits.key));
+  if (spec.has_cost()) {
+    RETURN_IF_ERROR(CheckNumber(FieldPath(at, "cost"), spec.cost(), 1, limits.cost));
+    task->cost = static_cast<uint16_t>(spec.cost());
+  }
   if (spec.has_result_retention()) {
     ASSIGN_OR_RETURN(task->result_retention,
                      CheckSpan(FieldPath(at, "result_retention"), spec.result_retention(), 0, limits.postpone_max));
@@ -117,6 +123,7 @@ class TextBuffer {
   explicit TextBuffer(size_t size) : bytes_(std::make_shared_for_overwrite<char[]>(size)), next_(bytes_.get()) {}
 
   std::string_view Copy(std::string_view text) {
+    if (text.empty()) return {};
     char* begin = Take(text.size());
     std::memcpy(begin, text.data(), text.size());
     return {begin, text.size()};
@@ -147,6 +154,9 @@ uint64_t AddContent(uint64_t hash, const v1::TaskSpec& spec) {
   for (const std::string* text : {&spec.queue(), &spec.type(), &spec.unique_key().key(), &spec.payload()}) {
     hash = MixBits(hash ^ XXH3_64bits(text->data(), text->size()));  // with a seed, long texts would cost far more
   }
+  for (const std::string* text : {&spec.key(), &spec.group()}) {
+    if (!text->empty()) hash = MixBits(hash ^ XXH3_64bits(text->data(), text->size()));
+  }
   return hash;
 }
 
@@ -160,7 +170,8 @@ absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskS
   for (size_t i = 0; i < count; ++i) {
     const v1::TaskSpec& spec = *specs[i];
     RETURN_IF_ERROR(ConvertTask(path_of(i), spec, limits, now, &tasks[i]));
-    size += spec.ByteSizeLong() + spec.queue().size() + spec.type().size() + spec.unique_key().key().size();
+    size += spec.ByteSizeLong() + spec.queue().size() + spec.type().size() + spec.unique_key().key().size() +
+            spec.key().size() + spec.group().size();
   }
   TextBuffer buffer(size);
   for (size_t i = 0; i < count; ++i) {
@@ -171,6 +182,8 @@ absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskS
     task.queue = before != nullptr && before->queue == spec.queue() ? before->queue : buffer.Copy(spec.queue());
     task.type = before != nullptr && before->type == spec.type() ? before->type : buffer.Copy(spec.type());
     task.unique_key = buffer.Copy(spec.unique_key().key());
+    if (!spec.key().empty()) task.key = buffer.Copy(spec.key());
+    if (!spec.group().empty()) task.group = buffer.Copy(spec.group());
     task.spec = buffer.Serialize(spec);
     sized.command.content_hash = AddContent(sized.command.content_hash, spec);
   }
@@ -215,6 +228,17 @@ absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueStreamRequest& 
   ASSIGN_OR_RETURN(Sized<EnqueueCommand> sized, ConvertMany(request.tasks(), limits, now));
   sized.command.request_id = FrameId(producer_id, request.frame_number());
   return sized;
+}
+
+absl::StatusOr<NewTask> ToTask(const FieldPath& field, const v1::TaskSpec& spec, const ApiLimits& limits, Time now) {
+  NewTask task;
+  RETURN_IF_ERROR(ConvertTask(field, spec, limits, now, &task));
+  task.queue = spec.queue();
+  task.type = spec.type();
+  task.unique_key = spec.unique_key().key();
+  task.key = spec.key();
+  task.group = spec.group();
+  return task;
 }
 
 absl::StatusOr<CancelTaskCommand> ToCommand(const v1::CancelTaskRequest& request, const ApiLimits& limits) {

@@ -36,6 +36,9 @@ absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueStreamRequest& 
 
 inline constexpr size_t kProducerIdBytes = 16;
 
+// A task that is not to be enqueued yet: all checks, and views into `spec`, of which `task.spec` is not set.
+absl::StatusOr<NewTask> ToTask(const FieldPath& field, const v1::TaskSpec& spec, const ApiLimits& limits, Time now);
+
 absl::StatusOr<CancelTaskCommand> ToCommand(const v1::CancelTaskRequest& request, const ApiLimits& limits);
 absl::StatusOr<RetryTaskCommand> ToCommand(const v1::RetryTaskRequest& request);
 

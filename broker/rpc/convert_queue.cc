@@ -1,6 +1,9 @@
 #include "broker/rpc/convert_queue.h"
 
 #include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "broker/rpc/convert.h"
 #include "broker/rpc/fields.h"
@@ -11,6 +14,7 @@ namespace penstock::broker {
 namespace {
 
 constexpr uint32_t kDeadTasksDefault = 1'000;
+constexpr size_t kGroupWeightsMax = 1'000;
 
 // Reads settings of a request one by one: those that are set, or those that a mask names.
 class SettingsReader {
@@ -24,13 +28,15 @@ class SettingsReader {
     if (settings_.has_result_retention()) RETURN_IF_ERROR(ReadResultRetention());
     if (settings_.has_dead_retention()) RETURN_IF_ERROR(ReadDeadRetention());
     if (settings_.has_run_timeout()) RETURN_IF_ERROR(ReadRunTimeout());
+    if (settings_.dead_key_policy() != v1::DEAD_KEY_POLICY_UNSPECIFIED) RETURN_IF_ERROR(ReadDeadKeyPolicy());
+    if (!settings_.group_weights().empty()) RETURN_IF_ERROR(ReadGroupWeights());
     return absl::OkStatus();
   }
 
   absl::Status ReadPath(const FieldPath& field, std::string_view path) {
     if (path == "settings") {
-      for (std::string_view part :
-           {"durability", "retry_policy", "result_retention", "dead_retention", "run_timeout"}) {
+      for (std::string_view part : {"durability", "retry_policy", "result_retention", "dead_retention", "run_timeout",
+                                    "dead_key_policy", "group_weights"}) {
         RETURN_IF_ERROR(ReadPath(field, fmt::format("settings.{}", part)));
       }
       return absl::OkStatus();
@@ -40,10 +46,12 @@ class SettingsReader {
     if (path == "settings.result_retention") return ReadResultRetention();
     if (path == "settings.dead_retention") return ReadDeadRetention();
     if (path == "settings.run_timeout") return ReadRunTimeout();
-    return BadField(field,
-                    fmt::format("'{}' is no setting; settings, settings.durability, settings.retry_policy, "
-                                "settings.result_retention, settings.dead_retention and settings.run_timeout are",
-                                CutEnd(path, 128)));
+    if (path == "settings.dead_key_policy") return ReadDeadKeyPolicy();
+    if (path == "settings.group_weights") return ReadGroupWeights();
+    return BadField(field, fmt::format("'{}' is no setting; settings, settings.durability, settings.retry_policy, "
+                                       "settings.result_retention, settings.dead_retention, settings.run_timeout, "
+                                       "settings.dead_key_policy and settings.group_weights are",
+                                       CutEnd(path, 128)));
   }
 
  private:
@@ -72,6 +80,31 @@ class SettingsReader {
   absl::Status ReadRunTimeout() {
     return ReadSpan("run_timeout", settings_.has_run_timeout(), settings_.run_timeout(), kMilli,
                     limits_.run_timeout_max, limits_.queue_defaults.run_timeout, &change_.run_timeout);
+  }
+  absl::Status ReadDeadKeyPolicy() {
+    const v1::DeadKeyPolicy policy = settings_.dead_key_policy();
+    if (!v1::DeadKeyPolicy_IsValid(policy)) {
+      return BadField(FieldPath(at_, "dead_key_policy"), fmt::format("{} is no policy", static_cast<int>(policy)));
+    }
+    change_.dead_blocks_key = policy == v1::DEAD_KEY_POLICY_BLOCK;
+    return absl::OkStatus();
+  }
+  absl::Status ReadGroupWeights() {
+    const FieldPath field(at_, "group_weights");
+    if (settings_.group_weights().size() > kGroupWeightsMax) {
+      return BadField(field,
+                      fmt::format("must be at most {}, are {}", kGroupWeightsMax, settings_.group_weights().size()));
+    }
+    std::map<std::string, double> weights;
+    for (const auto& [group, weight] : settings_.group_weights()) {
+      RETURN_IF_ERROR(CheckSize(field, group, 1, limits_.key));
+      if (!(weight >= 0.001 && weight <= 1'000)) {
+        return BadField(field, fmt::format("must be 0.001 to 1000, that of group {} is {}", group, weight));
+      }
+      weights[group] = weight;
+    }
+    change_.group_weights = std::move(weights);
+    return absl::OkStatus();
   }
   absl::Status ReadSpan(std::string_view name, bool has, const google::protobuf::Duration& value, Span min, Span max,
                         Span otherwise, std::optional<Span>* out) {
@@ -155,6 +188,24 @@ absl::StatusOr<DeadTasksCommand> ToCommand(const v1::PurgeDeadTasksRequest& requ
   return ToDeadTasksCommand(DeadVerb::kPurge, request, limits);
 }
 
+absl::StatusOr<ListKeysCommand> ToCommand(const v1::ListKeysRequest& request, const ApiLimits& limits) {
+  RETURN_IF_ERROR(CheckName(FieldPath("queue"), request.queue(), limits.name));
+  ListKeysCommand command;
+  command.queue = request.queue();
+  ASSIGN_OR_RETURN(const size_t page_size, ToPageSize(request.page_size(), limits));
+  command.limit = static_cast<uint32_t>(page_size);
+  return command;
+}
+
+absl::StatusOr<ReleaseKeyCommand> ToCommand(const v1::ReleaseKeyRequest& request, const ApiLimits& limits) {
+  RETURN_IF_ERROR(CheckName(FieldPath("queue"), request.queue(), limits.name));
+  RETURN_IF_ERROR(CheckSize(FieldPath("key"), request.key(), 1, limits.key));
+  ReleaseKeyCommand command;
+  command.queue = request.queue();
+  command.key = request.key();
+  return command;
+}
+
 absl::StatusOr<DrainWorkerCommand> ToCommand(const v1::DrainWorkerRequest& request, const ApiLimits& limits) {
   RETURN_IF_ERROR(CheckSize(FieldPath("worker"), request.worker(), 1, limits.label));
   DrainWorkerCommand command;
@@ -170,6 +221,9 @@ void ToProto(const QueueView& queue, const Rates& rates, Time now, v1::Queue* ou
   SetDuration(queue.settings.result_retention, settings->mutable_result_retention());
   SetDuration(queue.settings.dead_retention, settings->mutable_dead_retention());
   SetDuration(queue.settings.run_timeout, settings->mutable_run_timeout());
+  settings->set_dead_key_policy(queue.settings.dead_blocks_key ? v1::DEAD_KEY_POLICY_BLOCK
+                                                               : v1::DEAD_KEY_POLICY_RELEASE);
+  for (const auto& [group, weight] : queue.settings.group_weights) (*settings->mutable_group_weights())[group] = weight;
   out->set_paused(queue.paused);
   out->set_draining(queue.draining);
   SetTimestamp(queue.create_time, out->mutable_create_time());

@@ -22,6 +22,8 @@ absl::StatusOr<QueueCommand> ToCommand(const v1::UpdateQueueRequest& request, co
 absl::StatusOr<QueueCommand> ToQueueCommand(QueueVerb verb, std::string_view name, const ApiLimits& limits);
 absl::StatusOr<DeadTasksCommand> ToCommand(const v1::RedriveDeadTasksRequest& request, const ApiLimits& limits);
 absl::StatusOr<DeadTasksCommand> ToCommand(const v1::PurgeDeadTasksRequest& request, const ApiLimits& limits);
+absl::StatusOr<ListKeysCommand> ToCommand(const v1::ListKeysRequest& request, const ApiLimits& limits);
+absl::StatusOr<ReleaseKeyCommand> ToCommand(const v1::ReleaseKeyRequest& request, const ApiLimits& limits);
 absl::StatusOr<DrainWorkerCommand> ToCommand(const v1::DrainWorkerRequest& request, const ApiLimits& limits);
 
 void ToProto(const QueueView& queue, const Rates& rates, Time now, v1::Queue* out);

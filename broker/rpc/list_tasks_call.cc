@@ -226,12 +226,9 @@ absl::StatusOr<bool> ListTasksCall::VisitRuns(const LaneView& lane, uint64_t fro
       auto block = reader_->Block(run.block);
       if (absl::IsNotFound(block.status())) continue;  // all its tasks are finished meanwhile
       RETURN_IF_ERROR(block.status());
-      const auto& entries = (*block)->entries();
-      for (uint32_t entry = 0; entry < entries.size(); ++entry) {
-        if (entries[entry].lane != lane.lane) continue;
-        const auto fresh = (*block)->FreshSlots(entry);
-        slots.assign(fresh.begin(), fresh.end());
-      }
+      if (run.entry >= (*block)->entries().size()) return absl::DataLossError("a lane names no entry of its block");
+      const auto fresh = (*block)->FreshSlots(run.entry);
+      slots.assign(fresh.begin(), fresh.end());
     }
     for (uint16_t slot : slots) {
       if (run.block.value() == from_block && slot < from_slot) continue;

@@ -6,7 +6,9 @@
 #include "broker/rpc/open_calls.h"
 #include "broker/rpc/read_pool.h"
 #include "broker/rpc/rpc_context.h"
+#include "broker/rpc/schedule_service.h"
 #include "broker/rpc/task_service.h"
+#include "broker/rpc/throttle_service.h"
 #include "broker/rpc/worker_service.h"
 #include "common/status.h"
 
@@ -23,7 +25,9 @@ struct RpcEdge::Parts {
         status(door, tickets),
         task_service(context),
         worker_service(context),
-        admin_service(context, status, rates, facts, std::move(options.limit_infos)) {}
+        admin_service(context, status, rates, facts, std::move(options.limit_infos), options.backups),
+        schedule_service(context),
+        throttle_service(context) {}
 
   OpenCalls calls;
   ReadPool reads;
@@ -33,6 +37,8 @@ struct RpcEdge::Parts {
   TaskService task_service;
   WorkerService worker_service;
   AdminService admin_service;
+  ScheduleService schedule_service;
+  ThrottleService throttle_service;
   std::unique_ptr<GrpcServer> server;
 };
 
@@ -40,11 +46,13 @@ absl::StatusOr<std::unique_ptr<RpcEdge>> RpcEdge::Start(Options options, Command
                                                         const BrokerFacts& facts, const Clock& clock) {
   const GrpcServerOptions server_options = options.server;
   auto parts = std::make_unique<Parts>(std::move(options), door, tickets, facts, clock);
-  const std::vector<grpc::Service*> services = {&parts->task_service, &parts->worker_service, &parts->admin_service};
+  const std::vector<grpc::Service*> services = {&parts->task_service, &parts->worker_service, &parts->admin_service,
+                                                &parts->schedule_service, &parts->throttle_service};
   ASSIGN_OR_RETURN(parts->server,
                    GrpcServer::Start(server_options, services,
                                      {v1::TaskService::service_full_name(), v1::WorkerService::service_full_name(),
-                                      v1::AdminService::service_full_name()}));
+                                      v1::AdminService::service_full_name(), v1::ScheduleService::service_full_name(),
+                                      v1::ThrottleService::service_full_name()}));
   return std::unique_ptr<RpcEdge>(new RpcEdge(std::move(parts)));
 }
 

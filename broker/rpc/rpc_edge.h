@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "broker/engine/door.h"
 #include "broker/rpc/api_limits.h"
+#include "broker/rpc/backup_door.h"
 #include "broker/rpc/broker_facts.h"
 #include "broker/rpc/grpc_server.h"
 #include "broker/rpc/rate_meter.h"
@@ -30,6 +31,7 @@ class RpcEdge {
     std::vector<LimitInfo> limit_infos;  // what GetLimits shows
     std::string version;
     uint8_t partition = 0;
+    BackupDoor* backups = nullptr;  // outlives the edge; null: this broker makes no backups
   };
 
   // All references outlive the edge. Errors as GrpcServer::Start.

@@ -19,6 +19,7 @@ std::string EncodeApplied(std::string_view key, const Applied& applied) {
   PutVarint(&value, applied.epoch);
   PutSigned(&value, applied.time_micros);
   PutBig64(&value, applied.hash);
+  value += applied.rest;
   SealValueInPlace(key, &value);
   return value;
 }
@@ -32,6 +33,7 @@ absl::StatusOr<Applied> DecodeApplied(std::string_view key, std::string_view val
   applied.time_micros = decoder.Signed();
   applied.hash = decoder.Big64();
   if (!decoder.ok()) return absl::DataLossError("the record of the last commit is cut short");
+  applied.rest = std::string(decoder.rest());
   return applied;
 }
 

@@ -4,7 +4,7 @@
 // The record that every commit sets, in family kMeta: which commit of a partition its data is at.
 //
 //   key  = partition:1 "applied"
-//   body = varint(sequence) varint(epoch) signed(time) hash:8     (bytes behind these are ignored: a later version's)
+//   body = varint(sequence) varint(epoch) signed(time) hash:8 rest     (the rest is a later version's, and is kept)
 
 #include <cstdint>
 #include <string>
@@ -19,6 +19,7 @@ struct Applied {
   uint64_t epoch = 0;       // of the partition's leader that made it; grows at each start
   int64_t time_micros = 0;  // the partition's time (Unix, microseconds) in that commit
   uint64_t hash = 0;        // ChainHash over all commits up to this one
+  std::string rest = {};    // what a later version wrote behind these
 
   friend bool operator==(const Applied&, const Applied&) = default;
 };

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "absl/strings/numbers.h"
+#include "broker/storage/storage_files.h"
 #include "common/random.h"
 #include "common/status.h"
 #include "fmt/format.h"
@@ -47,14 +48,6 @@ absl::Status ErrnoError(int error, std::string_view what) {
 }
 
 std::string Join(const std::string& folder, std::string_view name) { return fmt::format("{}/{}", folder, name); }
-
-absl::Status SyncFolder(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoError(errno, fmt::format("cannot open folder {}", path));
-  const int error = fsync(fd) == 0 ? 0 : errno;
-  close(fd);
-  return error == 0 ? absl::OkStatus() : ErrnoError(error, fmt::format("cannot sync folder {}", path));
-}
 
 absl::Status WriteSynced(int fd, std::string_view text, const std::string& path) {
   while (!text.empty()) {
@@ -101,6 +94,19 @@ absl::Status CheckOurs(const std::string& path) {
       *foreign));
 }
 
+std::string ReadPid(int fd) {
+  char pid[16] = {};
+  const ssize_t size = pread(fd, pid, sizeof(pid) - 1, 0);
+  return size > 0 ? std::string(pid) : std::string();
+}
+
+absl::Status InUse(const std::string& path, std::string_view pid) {
+  return absl::AlreadyExistsError(
+      fmt::format("another broker (pid {}), or somebody who looks at it, uses data folder {}: stop it, or name another "
+                  "folder",
+                  pid.empty() ? "unknown" : pid, path));
+}
+
 // The lock's file descriptor.
 absl::StatusOr<int> Lock(const std::string& path) {
   const std::string file = Join(path, kLockFile);
@@ -108,13 +114,9 @@ absl::StatusOr<int> Lock(const std::string& path) {
   if (fd < 0) return ErrnoError(errno, fmt::format("cannot write to data folder {}", path));
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
-    char pid[16] = {};
-    const ssize_t size = pread(fd, pid, sizeof(pid) - 1, 0);
+    const std::string pid = ReadPid(fd);
     close(fd);
-    if (error != EWOULDBLOCK) return ErrnoError(error, fmt::format("cannot lock {}", file));
-    return absl::AlreadyExistsError(
-        fmt::format("another broker (pid {}) uses data folder {}: stop it, or name another folder",
-                    size > 0 ? pid : "unknown", path));
+    return error == EWOULDBLOCK ? InUse(path, pid) : ErrnoError(error, fmt::format("cannot lock {}", file));
   }
   const std::string pid = std::to_string(getpid());
   absl::Status written = ftruncate(fd, 0) == 0 ? WriteSynced(fd, pid, file) : ErrnoError(errno, file);
@@ -123,6 +125,19 @@ absl::StatusOr<int> Lock(const std::string& path) {
     return written;
   }
   return fd;
+}
+
+// As Lock, for somebody who only looks, beside others who do; -1 if no broker has ever locked the folder.
+absl::StatusOr<int> LockShared(const std::string& path) {
+  const std::string file = Join(path, kLockFile);
+  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return -1;
+  if (fd < 0) return ErrnoError(errno, fmt::format("cannot read {}", file));
+  if (flock(fd, LOCK_SH | LOCK_NB) == 0) return fd;
+  const int error = errno;
+  const std::string pid = ReadPid(fd);
+  close(fd);
+  return error == EWOULDBLOCK ? InUse(path, pid) : ErrnoError(error, fmt::format("cannot lock {}", file));
 }
 
 struct Format {
@@ -150,12 +165,16 @@ absl::StatusOr<Format> ParseFormat(const std::string& text, const std::string& f
   return result;
 }
 
+std::string WithoutSlash(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& given_path) {
   if (given_path.empty()) return absl::InvalidArgumentError("the data folder's path is empty");
-  std::string path = given_path;
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const std::string path = WithoutSlash(given_path);
   RETURN_IF_ERROR(MakeFolder(path));
   RETURN_IF_ERROR(CheckOurs(path));
   ASSIGN_OR_RETURN(const int lock_fd, Lock(path));
@@ -164,25 +183,66 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& given_
   return dir;
 }
 
-DataDir::~DataDir() { close(lock_fd_); }
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::OpenReadOnly(const std::string& given_path) {
+  const std::string path = WithoutSlash(given_path);
+  if (access(Join(path, kFormatFile).c_str(), F_OK) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) return ErrnoError(errno, fmt::format("cannot read data folder {}", path));
+    return absl::FailedPreconditionError(
+        fmt::format("{} is not a Penstock data folder: it has no file FORMAT", given_path));
+  }
+  ASSIGN_OR_RETURN(const int lock_fd, LockShared(path));
+  std::unique_ptr<DataDir> dir(new DataDir(path, lock_fd));
+  RETURN_IF_ERROR(dir->ReadFormat());
+  return dir;
+}
+
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::CreateNew(const std::string& given_path,
+                                                            const std::string& instance) {
+  if (given_path.empty()) return absl::InvalidArgumentError("the new data folder's path is empty");
+  const std::string path = WithoutSlash(given_path);
+  std::error_code error;
+  if (std::filesystem::exists(path, error) && !std::filesystem::is_empty(path, error)) {
+    return absl::FailedPreconditionError(fmt::format("{} exists already and is not empty: name a new folder", path));
+  }
+  RETURN_IF_ERROR(MakeFolder(path));
+  if (chmod(path.c_str(), 0700) != 0) return ErrnoError(errno, fmt::format("cannot close folder {} to others", path));
+  ASSIGN_OR_RETURN(const int lock_fd, Lock(path));
+  std::unique_ptr<DataDir> dir(new DataDir(path, lock_fd));
+  dir->instance_ = instance.empty() ? RandomHexId() : instance;
+  return dir;
+}
+
+absl::Status DataDir::FinishNew() { return WriteFormat(); }
+
+DataDir::~DataDir() {
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+absl::Status DataDir::ReadFormat() {
+  const std::string file = Join(path_, kFormatFile);
+  std::ifstream in(file);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in) return absl::PermissionDeniedError(fmt::format("cannot read {}", file));
+  ASSIGN_OR_RETURN(Format found, ParseFormat(text.str(), file));
+  if (found.min_reader > kFormat) {
+    return absl::FailedPreconditionError(
+        fmt::format("a newer Penstock wrote {}: it takes one that reads storage format {}, this one reads format {}",
+                    path_, found.min_reader, kFormat));
+  }
+  instance_ = std::move(found.instance);
+  format_ = found.format;
+  return absl::OkStatus();
+}
 
 absl::Status DataDir::ReadOrWriteFormat() {
-  const std::string file = Join(path_, kFormatFile);
-  if (access(file.c_str(), F_OK) == 0) {
-    std::ifstream in(file);
-    std::stringstream text;
-    text << in.rdbuf();
-    if (!in) return absl::PermissionDeniedError(fmt::format("cannot read {}", file));
-    ASSIGN_OR_RETURN(Format found, ParseFormat(text.str(), file));
-    if (found.min_reader > kFormat) {
-      return absl::FailedPreconditionError(
-          fmt::format("a newer Penstock wrote {}: it takes one that reads storage format {}, this one reads format {}",
-                      path_, found.min_reader, kFormat));
-    }
-    instance_ = std::move(found.instance);
-    return absl::OkStatus();
-  }
+  if (access(Join(path_, kFormatFile).c_str(), F_OK) == 0) return ReadFormat();
   instance_ = RandomHexId();
+  return WriteFormat();
+}
+
+absl::Status DataDir::WriteFormat() {
+  const std::string file = Join(path_, kFormatFile);
   const std::string new_file = Join(path_, kNewFormatFile);
   const int fd = open(new_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoError(errno, fmt::format("cannot write {}", new_file));
@@ -191,6 +251,7 @@ absl::Status DataDir::ReadOrWriteFormat() {
   close(fd);
   RETURN_IF_ERROR(written);
   if (rename(new_file.c_str(), file.c_str()) != 0) return ErrnoError(errno, fmt::format("cannot write {}", file));
+  format_ = kFormat;
   return SyncFolder(path_);
 }
 

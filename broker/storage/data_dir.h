@@ -25,6 +25,16 @@ class DataDir {
   // FORMAT is damaged.
   static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::string& path);
 
+  // For looking into the folder of a stopped broker: changes nothing in it, and keeps brokers out meanwhile. Several
+  // may look at the same time. Errors as Open; FailedPrecondition if there is no data folder.
+  static absl::StatusOr<std::unique_ptr<DataDir>> OpenReadOnly(const std::string& path);
+
+  // Makes a new folder for data that come from elsewhere. FORMAT, which makes it a data folder, is written by
+  // FinishNew: what was cut short before is no data folder, and no broker takes it. `instance` empty: a new one.
+  // FailedPrecondition if there is anything at `path` already.
+  static absl::StatusOr<std::unique_ptr<DataDir>> CreateNew(const std::string& path, const std::string& instance);
+  absl::Status FinishNew();
+
   ~DataDir();
   DataDir(const DataDir&) = delete;
   DataDir& operator=(const DataDir&) = delete;
@@ -33,16 +43,21 @@ class DataDir {
   std::string db_path() const { return path_ + "/db"; }
   // Random, made with the folder: tells one broker's data from another's.
   const std::string& instance() const { return instance_; }
+  // The version that made the folder, as FORMAT says.
+  uint64_t format() const { return format_; }
 
  private:
   DataDir(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
 
   absl::Status ReadOrWriteFormat();
+  absl::Status ReadFormat();
+  absl::Status WriteFormat();
 
   // Constant after Open.
   const std::string path_;
-  const int lock_fd_;
+  const int lock_fd_;  // -1: there is nothing to lock
   std::string instance_;
+  uint64_t format_ = 0;
 };
 
 struct DiskSpace {

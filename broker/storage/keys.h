@@ -7,6 +7,9 @@
 //             'q' queue:4                               QueueRecord
 //             't' type:4                                TypeRecord
 //             's' session:8                             SessionRecord
+//             'd' name                                  ScheduleRecord
+//             'n' name                                  ScheduleProgressRecord
+//             'l' name                                  ThrottleRecord
 //             'c' sequence:8 chunk:4                    a piece of a checkpoint (core/checkpoint.h)
 //   kBlocks   block:8                                   TaskBlock (storage/task_block.h)
 //   kDeltas   sequence:8                                Delta (core/state_codec.h)
@@ -47,6 +50,9 @@ class Keys {
   std::string Queue(QueueId queue) const { return Make('q', queue.value(), 4); }
   std::string Type(TypeId type) const { return Make('t', type.value(), 4); }
   std::string Session(SessionNumber session) const { return Make('s', session.value(), 8); }
+  std::string Schedule(std::string_view name) const { return First('d') + std::string(name); }
+  std::string ScheduleProgress(std::string_view name) const { return First('n') + std::string(name); }
+  std::string Throttle(std::string_view name) const { return First('l') + std::string(name); }
   std::string CheckpointChunk(uint64_t sequence, uint32_t chunk) const { return Make('c', sequence, 8, chunk, 4); }
 
   std::string Block(BlockId block) const {

@@ -102,20 +102,20 @@ bool MayBeCut(const std::string& db_path, rocksdb::Env* env, const std::string& 
 
 }  // namespace
 
-absl::Status RecoverManifest(const std::string& db_path, rocksdb::Env* env, const std::vector<WalScan>& logs,
-                             OpenReport* report) {
-  ASSIGN_OR_RETURN(const std::string manifest, CurrentManifest(db_path));
-  if (manifest.empty()) return absl::OkStatus();
-  const std::string path = db_path + "/" + manifest;
+absl::StatusOr<ManifestVerdict> JudgeManifest(const std::string& db_path, rocksdb::Env* env,
+                                              const std::vector<WalScan>& logs) {
+  ManifestVerdict verdict;
+  ASSIGN_OR_RETURN(verdict.manifest, CurrentManifest(db_path));
+  if (verdict.manifest.empty()) return verdict;
+  const std::string path = db_path + "/" + verdict.manifest;
   ASSIGN_OR_RETURN(const std::string content, ReadWholeFile(path));
-  const uint64_t intact = IntactLogBytes(content);
-  if (intact == content.size()) return absl::OkStatus();
-  if (!MayBeCut(db_path, env, manifest, intact, logs)) {
-    return absl::DataLossError(fmt::format(
-        "{} is damaged at byte {}, where it had been on disk. Nothing was changed. Restore a backup", path, intact));
-  }
-  report->manifest_dropped_bytes = content.size() - intact;
-  return CutFile(path, intact);
+  verdict.bytes = content.size();
+  verdict.intact_bytes = IntactLogBytes(content);
+  if (!verdict.torn() || MayBeCut(db_path, env, verdict.manifest, verdict.intact_bytes, logs)) return verdict;
+  return absl::DataLossError(
+      fmt::format("{} is damaged at byte {}, where it had been on disk. Nothing was changed. Restore a backup, or save "
+                  "what can be read with `penstock-broker --repair --to NEW_FOLDER`",
+                  path, verdict.intact_bytes));
 }
 
 absl::Status NoteSyncedManifest(const std::string& db_path, rocksdb::Env* env, rocksdb::DB* db) {

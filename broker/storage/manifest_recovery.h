@@ -14,10 +14,12 @@
 //
 // In the window before SYNCED.penstock is written RocksDB adds no edits: RocksDbWatch holds compactions back.
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "broker/storage/rocksdb_store.h"
 #include "broker/storage/wal_scan.h"
 
@@ -28,10 +30,21 @@ class Env;
 
 namespace penstock::broker {
 
-// Makes the MANIFEST that CURRENT names fit to be opened; `logs` are the folder's. DataLoss if more than an unsynced
-// tail is damaged; nothing is changed then. A folder without CURRENT is fine. REQUIRES: nobody has the database open.
-absl::Status RecoverManifest(const std::string& db_path, rocksdb::Env* env, const std::vector<WalScan>& logs,
-                             OpenReport* report);
+// What of the MANIFEST that CURRENT names is to be read.
+struct ManifestVerdict {
+  std::string manifest;  // empty: there is no CURRENT
+  uint64_t bytes = 0;
+  uint64_t intact_bytes = 0;  // less than bytes: a torn tail, which nobody needs
+
+  bool torn() const { return intact_bytes < bytes; }
+  // For LookBeneathLogs and ReadOnlyDb.
+  uint64_t shown_bytes() const { return torn() ? intact_bytes : UINT64_MAX; }
+};
+
+// Judges the MANIFEST without changing anything; `logs` are the folder's. A torn tail is to be cut off before RocksDB
+// opens the database. DataLoss if more than an unsynced tail is damaged. REQUIRES: nobody has the database open.
+absl::StatusOr<ManifestVerdict> JudgeManifest(const std::string& db_path, rocksdb::Env* env,
+                                              const std::vector<WalScan>& logs);
 
 // Writes SYNCED.penstock. REQUIRES: compactions are still held back, nothing was committed.
 absl::Status NoteSyncedManifest(const std::string& db_path, rocksdb::Env* env, rocksdb::DB* db);

@@ -19,15 +19,14 @@ class NeededLogs final : public rocksdb::WalFilter {
  public:
   void ColumnFamilyLogNumberMap(const std::map<uint32_t, uint64_t>& family_logs,
                                 const std::map<std::string, uint32_t>&) override {
-    first_ = UINT64_MAX;
-    for (const auto& [family, log] : family_logs) first_ = std::min(first_, log);
+    by_family_ = family_logs;
   }
   const char* Name() const override { return "penstock.needed_logs"; }
 
-  uint64_t first() const { return first_; }
+  const std::map<uint32_t, uint64_t>& by_family() const { return by_family_; }
 
  private:
-  uint64_t first_ = 0;
+  std::map<uint32_t, uint64_t> by_family_;
 };
 
 // The first `bytes` of a file.
@@ -52,11 +51,14 @@ class FileStart final : public rocksdb::FSSequentialFileOwnerWrapper {
   uint64_t left_;
 };
 
-// Shows write-ahead logs as empty, and one file as shorter.
+// Shows write-ahead logs as empty, if that is wanted, and one file as shorter.
 class Beneath final : public rocksdb::FileSystemWrapper {
  public:
-  Beneath(const std::shared_ptr<rocksdb::FileSystem>& target, std::string manifest, uint64_t manifest_bytes)
-      : FileSystemWrapper(target), manifest_(std::move(manifest)), manifest_bytes_(manifest_bytes) {}
+  Beneath(const std::shared_ptr<rocksdb::FileSystem>& target, const ReadOnlyDb::Options& options)
+      : FileSystemWrapper(target),
+        without_logs_(options.without_logs),
+        manifest_(options.manifest),
+        manifest_bytes_(options.manifest_bytes) {}
   const char* Name() const override { return "penstock.beneath_logs"; }
 
   rocksdb::IOStatus NewSequentialFile(const std::string& path, const rocksdb::FileOptions& options,
@@ -78,43 +80,67 @@ class Beneath final : public rocksdb::FileSystemWrapper {
  private:
   uint64_t Shown(const std::string& path) const {
     const std::filesystem::path file(path);
-    if (file.extension() == ".log") return 0;
+    if (without_logs_ && file.extension() == ".log") return 0;
     return file.filename() == manifest_ ? manifest_bytes_ : UINT64_MAX;
   }
 
+  const bool without_logs_;
   const std::string manifest_;
   const uint64_t manifest_bytes_;
 };
 
 }  // namespace
 
-ReadOnlyDb::~ReadOnlyDb() {
-  for (auto* family : families) db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
-}
-
-absl::Status ReadOnlyDb::Open(const std::string& path, rocksdb::Env* env, rocksdb::WalFilter* filter) {
-  rocksdb::DBOptions options = MakeReadOnlyDbOptions(env);
-  options.wal_filter = filter;
-  RETURN_IF_ERROR(ToStatus(rocksdb::DB::ListColumnFamilies(options, path, &names)));
+absl::StatusOr<std::unique_ptr<ReadOnlyDb>> ReadOnlyDb::Open(const std::string& path, rocksdb::Env* env,
+                                                             const Options& options) {
+  std::unique_ptr<ReadOnlyDb> opened(new ReadOnlyDb());
+  if (env == nullptr) env = rocksdb::Env::Default();
+  if (options.without_logs || options.manifest_bytes != UINT64_MAX) {
+    opened->env_ = rocksdb::NewCompositeEnv(std::make_shared<Beneath>(env->GetFileSystem(), options));
+    env = opened->env_.get();
+  }
+  rocksdb::DBOptions db_options = MakeReadOnlyDbOptions(env);
+  db_options.wal_filter = options.filter;
+  // Those that exist: a first start may have been cut short before it made all.
+  std::vector<std::string> names;
+  RETURN_IF_ERROR(ToStatus(rocksdb::DB::ListColumnFamilies(db_options, path, &names)));
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (const std::string& name : names) descriptors.emplace_back(name, rocksdb::ColumnFamilyOptions());
-  rocksdb::DB* opened = nullptr;
-  RETURN_IF_ERROR(ToStatus(rocksdb::DB::OpenForReadOnly(options, path, descriptors, &families, &opened)));
-  db.reset(opened);
-  return absl::OkStatus();
+  rocksdb::DB* db = nullptr;
+  RETURN_IF_ERROR(ToStatus(rocksdb::DB::OpenForReadOnly(db_options, path, descriptors, &opened->handles_, &db)));
+  opened->db_.reset(db);
+  for (const std::string_view name : FamilyNames()) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    opened->by_family_.push_back(found == names.end() ? nullptr
+                                                      : opened->handles_[static_cast<size_t>(found - names.begin())]);
+  }
+  return opened;
+}
+
+ReadOnlyDb::~ReadOnlyDb() {
+  for (auto* handle : handles_) db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
 }
 
 absl::StatusOr<BeneathLogs> LookBeneathLogs(const std::string& path, rocksdb::Env* env, const std::string& manifest,
                                             uint64_t manifest_bytes) {
-  const std::unique_ptr<rocksdb::Env> beneath =
-      rocksdb::NewCompositeEnv(std::make_shared<Beneath>(env->GetFileSystem(), manifest, manifest_bytes));
   NeededLogs filter;
-  ReadOnlyDb probe;
-  RETURN_IF_ERROR(probe.Open(path, beneath.get(), &filter));
+  ReadOnlyDb::Options options;
+  options.without_logs = true;
+  options.manifest = manifest;
+  options.manifest_bytes = manifest_bytes;
+  options.filter = &filter;
+  ASSIGN_OR_RETURN(const std::unique_ptr<ReadOnlyDb> probe, ReadOnlyDb::Open(path, env, options));
   BeneathLogs found;
-  found.families = probe.names.size();
-  probe.db->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &found.min_log_to_keep);
-  found.first_needed_log = std::max(found.min_log_to_keep, filter.first());
+  found.families = probe->family_count();
+  probe->db().GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &found.min_log_to_keep);
+  found.first_by_family = filter.by_family();
+  found.first_needed_log = UINT64_MAX;
+  for (auto& [family, log] : found.first_by_family) {
+    log = std::max(log, found.min_log_to_keep);
+    found.first_needed_log = std::min(found.first_needed_log, log);
+  }
+  // Asked without a log, RocksDB names no family.
+  if (found.first_by_family.empty()) found.first_needed_log = found.min_log_to_keep;
   return found;
 }
 

@@ -34,6 +34,21 @@ absl::StatusOr<Record> OpenRecord(std::string_view key, std::string_view value) 
   return record;
 }
 
+// For records that are kept in another form in memory: the record as it was stored, if it has fields, here or in a
+// message within it, that this version does not know; otherwise nothing. Whoever writes it again starts from there.
+template <class Record>
+std::string IfNewer(const Record& record) {
+  Record known = record;
+  known.DiscardUnknownFields();
+  return known.ByteSizeLong() == record.ByteSizeLong() ? std::string() : record.SerializeAsString();
+}
+template <class Record>
+Record StartFrom(const std::string& stored) {
+  Record record;
+  record.ParseFromString(stored);
+  return record;
+}
+
 // `reader` is a StoreReader or a CommitBuilder. NotFound, or DataLoss.
 template <class Record, class Reader>
 absl::StatusOr<Record> GetRecord(const Reader& reader, Family family, const std::string& key) {

@@ -81,10 +81,10 @@ rocksdb::BlockBasedTableOptions BaseTable(const std::shared_ptr<rocksdb::Cache>&
   return table;
 }
 
-rocksdb::ColumnFamilyDescriptor Describe(const char* name, rocksdb::ColumnFamilyOptions family,
+rocksdb::ColumnFamilyDescriptor Describe(std::string_view name, rocksdb::ColumnFamilyOptions family,
                                          const rocksdb::BlockBasedTableOptions& table) {
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return {name, family};
+  return {std::string(name), family};
 }
 
 // For families with a mixed life: files full of the remains of deleted keys are compacted early, and every file once a
@@ -106,6 +106,8 @@ rocksdb::DBOptions MakeDbOptions(const RocksDbStoreOptions& options, const std::
   db.max_background_jobs = std::clamp(options.background_jobs, 2, 4);
   db.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(options.memtable_bytes, cache);
   db.max_total_wal_size = options.wal_bytes;
+  // RocksDB moves such logs to archive/, where neither its recovery nor ours looks.
+  db.WAL_ttl_seconds = options.keep_logs_seconds;
   db.max_open_files = options.open_files;
   // Spreads the writing of a large file, so that a commit's sync does not wait behind it.
   db.bytes_per_sync = uint64_t{1} << 20;
@@ -129,6 +131,12 @@ rocksdb::DBOptions MakeReadOnlyDbOptions(rocksdb::Env* env) {
   db.max_open_files = 64;
   db.info_log = std::make_shared<SilentLogger>();
   return db;
+}
+
+const std::array<std::string_view, kFamilyCount>& FamilyNames() {
+  static constexpr std::array<std::string_view, kFamilyCount> kNames = {"default", "blocks", "deltas",
+                                                                        "tasks",   "index",  "history"};
+  return kNames;
 }
 
 std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const RocksDbStoreOptions& options,

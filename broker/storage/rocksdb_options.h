@@ -3,8 +3,10 @@
 
 // How RocksDB is tuned, with the reasons in the .cc file. Private to the RocksDB store.
 
+#include <array>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +21,9 @@ rocksdb::DBOptions MakeDbOptions(const RocksDbStoreOptions& options, const std::
 // For looking into a database without changing anything in its folder, RocksDB's log file included. Shows it as it is
 // up to the first damage of the write-ahead log.
 rocksdb::DBOptions MakeReadOnlyDbOptions(rocksdb::Env* env);
+
+// RocksDB's names of the families, in the order of their numbers.
+const std::array<std::string_view, kFamilyCount>& FamilyNames();
 
 // The families in the order of their numbers. kMeta is RocksDB's "default", which every database has.
 std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const RocksDbStoreOptions& options,

@@ -53,6 +53,7 @@ class RocksDbStore final : public Store {
   absl::Status Commit(const CommitBatch& batch, bool sync) override;
   std::unique_ptr<StoreReader> Snapshot() const override;
   Health GetHealth() const override;
+  rocksdb::DB* db() { return db_.get(); }
 
  private:
   class SnapshotReader;
@@ -285,6 +286,11 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const RocksDbStoreOption
   LogFor("store").info("opened path={} wal_files={} wal_bytes={} step={}", options.path, report->wal_files,
                        report->wal_bytes, report->step);
   return store;
+}
+
+rocksdb::DB* DatabaseOf(Store& store) {
+  auto* const found = dynamic_cast<RocksDbStore*>(&store);
+  return found == nullptr ? nullptr : found->db();
 }
 
 }  // namespace penstock::broker

@@ -20,8 +20,9 @@
 #include "broker/storage/store.h"
 
 namespace rocksdb {
+class DB;
 class Env;
-}
+}  // namespace rocksdb
 
 namespace penstock::broker {
 
@@ -35,6 +36,9 @@ struct RocksDbStoreOptions {
   size_t memtable_bytes = size_t{96} << 20;
   // Above it the oldest memtables are written out. Bounds what a start has to replay (64 MiB: 0.3 to 0.7 s).
   uint64_t wal_bytes = uint64_t{64} << 20;
+  // For how long log files that are not needed any more are kept in `archive/`, for backups to fetch them. 0: not at
+  // all.
+  uint64_t keep_logs_seconds = 0;
   int open_files = 512;
   // Threads that write out memtables and compact: 2 to 4.
   int background_jobs = 4;
@@ -61,6 +65,9 @@ struct OpenReport {
 // Opens the database, or makes a new one. DataLoss if confirmed data is damaged: restore a backup. ResourceExhausted if
 // the disk is full, Unavailable if the folder cannot be used. `report` may be null.
 absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const RocksDbStoreOptions& options, OpenReport* report);
+
+// The database beneath a store that OpenRocksDbStore made, for backups; null for any other.
+rocksdb::DB* DatabaseOf(Store& store);
 
 }  // namespace penstock::broker
 

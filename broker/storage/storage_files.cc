@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -32,16 +33,19 @@ absl::Status SyncPath(const std::string& path, int flags) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path) { return ReadFileStart(path, UINT64_MAX); }
+
+absl::StatusOr<std::string> ReadFileStart(const std::string& path, uint64_t bytes_max) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return Errno("open", path);
   std::string content;
   absl::Status status;
-  while (true) {
-    constexpr size_t kPiece = 256 << 10;
+  while (content.size() < bytes_max) {
+    constexpr uint64_t kPiece = 256 << 10;
     const size_t before = content.size();
-    content.resize(before + kPiece);
-    const ssize_t got = read(fd, content.data() + before, kPiece);
+    const size_t wanted = std::min(kPiece, bytes_max - before);
+    content.resize(before + wanted);
+    const ssize_t got = read(fd, content.data() + before, wanted);
     content.resize(before + (got > 0 ? static_cast<size_t>(got) : 0));
     if (got > 0 || (got < 0 && errno == EINTR)) continue;
     if (got < 0) status = Errno("read", path);

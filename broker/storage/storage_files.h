@@ -17,6 +17,8 @@ class Env;
 namespace penstock::broker {
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
+// Its first `bytes_max`.
+absl::StatusOr<std::string> ReadFileStart(const std::string& path, uint64_t bytes_max);
 
 absl::Status SyncFolder(const std::string& path);
 // Cuts a file to its first `bytes`, and syncs that.

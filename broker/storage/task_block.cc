@@ -18,7 +18,10 @@ enum Flag : uint64_t {
   kUniqueKey = 16,
   kRetention = 32,
   kDropped = 64,
+  kCost = 128,
 };
+
+enum EntryFlag : uint8_t { kPriority = 0x0f, kNamed = 0x10, kFifo = 0x20 };
 
 void PutDouble(std::string* out, double value) { PutBig64(out, std::bit_cast<uint64_t>(value)); }
 
@@ -31,7 +34,9 @@ void EncodeHeader(BlockId id, Time create_time, const std::vector<TaskBlock::Ent
     PutVarint(out, entry.lane.value());
     PutVarint(out, entry.queue.value());
     PutVarint(out, entry.type.value());
-    out->push_back(static_cast<char>(entry.priority));
+    out->push_back(static_cast<char>(entry.priority | (entry.fifo ? kFifo : entry.name != 0 ? kNamed : 0)));
+    if (entry.fifo || entry.name != 0) PutBig64(out, entry.name);
+    if (entry.fifo) PutBig64(out, entry.group);
   }
   PutVarint(out, slot_count);
 }
@@ -46,6 +51,7 @@ void EncodeSlot(uint32_t entry, const SlotExtras& extras, Time create_time, bool
   if (!extras.unique_key.empty()) flags |= kUniqueKey;
   if (extras.result_retention) flags |= kRetention;
   if (dropped) flags |= kDropped;
+  if (extras.cost != 1) flags |= kCost;
   PutVarint(out, entry);
   PutVarint(out, flags);
   if (flags & kRunAt) PutSigned(out, extras.run_at - create_time);
@@ -64,6 +70,7 @@ void EncodeSlot(uint32_t entry, const SlotExtras& extras, Time create_time, bool
     PutVarint(out, static_cast<uint64_t>(extras.unique_window));
   }
   if (flags & kRetention) PutVarint(out, static_cast<uint64_t>(*extras.result_retention));
+  if (flags & kCost) PutVarint(out, extras.cost);
   PutVarint(out, spec_size);
 }
 
@@ -85,7 +92,11 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> TaskBlock::Parse(std::string bo
     entry.lane = LaneId(static_cast<uint32_t>(decoder.Varint()));
     entry.queue = QueueId(static_cast<uint32_t>(decoder.Varint()));
     entry.type = TypeId(static_cast<uint32_t>(decoder.Varint()));
-    entry.priority = decoder.Byte();
+    const uint8_t byte = decoder.Byte();
+    entry.priority = byte & kPriority;
+    entry.fifo = (byte & kFifo) != 0;
+    if (entry.fifo || (byte & kNamed) != 0) entry.name = decoder.Big64();
+    entry.group = entry.fifo ? decoder.Big64() : entry.name;
     block->entries_.push_back(entry);
   }
   const uint64_t slot_count = decoder.Varint();
@@ -117,6 +128,7 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> TaskBlock::Parse(std::string bo
         extras.unique_window = static_cast<Span>(decoder.Varint());
       }
       if (flags & kRetention) extras.result_retention = static_cast<Span>(decoder.Varint());
+      if (flags & kCost) extras.cost = static_cast<uint16_t>(decoder.Varint());
       slot.extras = static_cast<int32_t>(block->extras_.size());
       block->extras_.push_back(extras);
     }
@@ -172,6 +184,7 @@ uint32_t TaskBlockBuilder::Add(uint32_t entry, const NewTask& task, Time create_
   extras.unique_key = task.unique_key;
   extras.unique_window = task.unique_window;
   extras.result_retention = task.result_retention;
+  extras.cost = task.cost;
   EncodeSlot(entry, extras, create_time, false, task.spec.size(), &slots_);
   specs_ += task.spec;
   return slot_count_++;

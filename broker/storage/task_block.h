@@ -5,11 +5,13 @@
 // directory of the lanes they belong to. Written once, never changed; a task's slot is part of its id.
 //
 //   block  = varint(block) signed(create time) varint(entries) entry* varint(slots) slot* specs
-//   entry  = varint(lane) varint(queue) varint(type) priority:1        a lane with tasks in this block
+//   entry  = varint(lane) varint(queue) varint(type) byte:1 [name:8] [group:8]       a lane with tasks in this block;
+//            byte: priority, 0x10: its group's name follows, 0x20: its FIFO key's name and its group's follow
 //   slot   = varint(entry) varint(flags) [extras, in the order of the flags] varint(size of spec)
 //   extras = 1: signed(run_at - create time)   2: signed(expire_at - create time)   4: varint(run timeout)
 //            8: varint(max_attempts) varint(initial) varint(max) float64(multiplier) float64(jitter)
 //           16: bytes(unique key) varint(window)  32: varint(result retention)   64: dropped: the spec is gone
+//          128: varint(cost)
 //   specs  = the serialized TaskSpecs, one behind the other
 //
 // A compacted block is a block in which the specs of tasks that are done have been dropped.
@@ -26,6 +28,7 @@
 #include "absl/types/span.h"
 #include "broker/core/command.h"
 #include "broker/core/core_types.h"
+#include "broker/core/lane.h"
 
 namespace penstock::broker {
 
@@ -38,6 +41,7 @@ struct SlotExtras {
   std::string_view unique_key;
   Span unique_window = 0;
   std::optional<Span> result_retention;
+  uint16_t cost = 1;  // for throttles
 };
 
 // Immutable once made; shared by the core, which caches blocks, and by deliveries on their way out.
@@ -48,6 +52,12 @@ class TaskBlock {
     QueueId queue;
     TypeId type;
     uint8_t priority = 0;
+    // See LaneKey. A FIFO key's lane has an entry for each stretch of tasks of one type and priority.
+    bool fifo = false;
+    uint64_t name = 0;
+    uint64_t group = 0;
+
+    LaneKey lane_key() const { return fifo ? LaneKey::Fifo(queue, name) : LaneKey{queue, type, priority, false, name}; }
   };
 
   // Reads a stored block, the envelope being opened already. DataLoss if it is broken.
@@ -110,7 +120,7 @@ class TaskBlockBuilder {
   bool full() const { return slot_count_ == TaskId::kSlotsMax; }
   size_t bytes() const { return slots_.size() + specs_.size(); }
 
-  // The directory entry of a lane, made at its first call. REQUIRES: a lane is named once.
+  // A directory entry. REQUIRES: a lane is named once, unless it is a FIFO key's.
   uint32_t AddEntry(const TaskBlock::Entry& entry);
   // Adds a task and returns its slot. `task.run_at` and `expire_at` are resolved; run_at 0 means not scheduled.
   // REQUIRES: !full().

@@ -18,14 +18,14 @@ namespace penstock::broker {
 namespace {
 
 // For the message of a refusal: up to which commit every partition can be read.
-std::string DescribeReadableCommits(const std::string& path, rocksdb::Env* env) {
-  ReadOnlyDb probe;
+std::string DescribeReadableCommits(const std::string& path, rocksdb::Env* env, const ManifestVerdict& manifest) {
   std::string text;
-  if (!probe.Open(path, env, nullptr).ok()) return text;
+  const auto probe = ReadOnlyDb::Open(path, env, ReadOnlyDb::Options::Of(manifest));
+  if (!probe.ok()) return text;
   for (int partition = 0; partition < 256; ++partition) {
     const std::string key = AppliedKey(static_cast<uint8_t>(partition));
     std::string value;
-    if (!probe.db->Get(rocksdb::ReadOptions(), key, &value).ok()) continue;
+    if (!(*probe)->db().Get(rocksdb::ReadOptions(), key, &value).ok()) continue;
     const absl::StatusOr<Applied> applied = DecodeApplied(key, value);
     if (applied.ok()) text += fmt::format("; partition {} is readable up to commit {}", partition, applied->sequence);
   }
@@ -66,12 +66,13 @@ std::optional<Damage> FindDamage(const std::vector<WalScan>& scans) {
 }
 
 // Removes everything behind the damage: the later files first, so that a crash in between leaves a torn tail again.
-absl::Status CutTail(const std::vector<WalScan>& scans, const Damage& damage, const std::string& folder) {
-  for (size_t i = scans.size() - 1; i > damage.file; --i) {
+absl::Status CutTail(const WalVerdict& verdict, const std::string& folder) {
+  const std::vector<WalScan>& scans = verdict.scans;
+  for (size_t i = scans.size() - 1; i > verdict.damaged_file; --i) {
     RETURN_IF_ERROR(RemoveFile(scans[i].path));
   }
   RETURN_IF_ERROR(SyncFolder(folder));
-  return CutFile(scans[damage.file].path, damage.offset);
+  return CutFile(scans[verdict.damaged_file].path, verdict.damaged_offset);
 }
 
 // RocksDB takes a folder without CURRENT for a new database and would delete what lies there.
@@ -90,18 +91,21 @@ absl::Status CheckCurrent(const std::string& folder) {
 
 }  // namespace
 
-absl::Status RecoverWal(const std::string& db_path, rocksdb::Env* env, OpenReport* report) {
-  if (env == nullptr) env = rocksdb::Env::Default();
+absl::StatusOr<WalVerdict> JudgeWal(const std::string& db_path, rocksdb::Env* env, OpenReport* report) {
   RETURN_IF_ERROR(CheckCurrent(db_path));
-  ASSIGN_OR_RETURN(std::vector<WalScan> scans, ScanWalFolder(db_path));
+  WalVerdict verdict;
+  ASSIGN_OR_RETURN(verdict.scans, ScanWalFolder(db_path));
+  std::vector<WalScan>& scans = verdict.scans;
   report->wal_files = scans.size();
   for (const WalScan& scan : scans) report->wal_bytes += scan.bytes;
-  RETURN_IF_ERROR(RecoverManifest(db_path, env, scans, report));
+  ASSIGN_OR_RETURN(verdict.manifest, JudgeManifest(db_path, env, scans));
+  if (verdict.manifest.torn()) report->manifest_dropped_bytes = verdict.manifest.bytes - verdict.manifest.intact_bytes;
 
   std::optional<Damage> damage = FindDamage(scans);
   if (damage) {
     report->step = 2;
-    ASSIGN_OR_RETURN(const BeneathLogs beneath, LookBeneathLogs(db_path, env));
+    ASSIGN_OR_RETURN(const BeneathLogs beneath,
+                     LookBeneathLogs(db_path, env, verdict.manifest.manifest, verdict.manifest.shown_bytes()));
     std::erase_if(scans, [&](const WalScan& scan) { return scan.number < beneath.first_needed_log; });
     damage = FindDamage(scans);
   }
@@ -109,23 +113,41 @@ absl::Status RecoverWal(const std::string& db_path, rocksdb::Env* env, OpenRepor
     report->synced_sequence = std::max(report->synced_sequence, scan.synced_sequence);
     if (!damage && scan.records > 0) report->last_sequence = scan.next_sequence - 1;
   }
-  if (!damage) return absl::OkStatus();
+  if (!damage) return verdict;
 
-  const std::string place = fmt::format("{}, byte {}", scans[damage->file].path, damage->offset);
   const bool was_on_disk = damage->sequence == 0 ? damage->records_behind : report->synced_sequence >= damage->sequence;
-  if (was_on_disk) {
-    return absl::DataLossError(
-        fmt::format("the write-ahead log is damaged: {}. Commits that were on disk and confirmed cannot be read{}. "
-                    "Nothing was changed. "
-                    "Restore a backup, or keep the folder and follow \"A damaged log\" in docs/operations.md",
-                    place, DescribeReadableCommits(db_path, env)));
-  }
-  report->step = 3;
-  report->dropped_from = place;
+  verdict.state = was_on_disk ? WalVerdict::State::kRotten : WalVerdict::State::kTorn;
+  verdict.damaged_file = damage->file;
+  verdict.damaged_offset = damage->offset;
+  verdict.place = fmt::format("{}, byte {}", scans[damage->file].path, damage->offset);
+  report->dropped_from = verdict.place;
   report->dropped_bytes = scans[damage->file].bytes - damage->offset;
   for (size_t i = damage->file + 1; i < scans.size(); ++i) report->dropped_bytes += scans[i].bytes;
   if (damage->sequence != 0) report->last_sequence = damage->sequence - 1;
-  return CutTail(scans, *damage, db_path);
+  return verdict;
+}
+
+absl::Status RecoverWal(const std::string& db_path, rocksdb::Env* env, OpenReport* report) {
+  if (env == nullptr) env = rocksdb::Env::Default();
+  ASSIGN_OR_RETURN(const WalVerdict verdict, JudgeWal(db_path, env, report));
+  const ManifestVerdict& manifest = verdict.manifest;
+  if (manifest.torn() && verdict.state != WalVerdict::State::kRotten) {
+    RETURN_IF_ERROR(CutFile(db_path + "/" + manifest.manifest, manifest.intact_bytes));
+  }
+  switch (verdict.state) {
+    case WalVerdict::State::kWhole:
+      return absl::OkStatus();
+    case WalVerdict::State::kRotten:
+      return absl::DataLossError(
+          fmt::format("the write-ahead log is damaged: {}. Commits that were on disk and confirmed cannot be read{}. "
+                      "Nothing was changed. Restore a backup, or save what can be read with `penstock-broker --repair "
+                      "--to NEW_FOLDER`; see \"A damaged folder\" in docs/operations.md",
+                      verdict.place, DescribeReadableCommits(db_path, env, manifest)));
+    case WalVerdict::State::kTorn:
+      report->step = 3;
+      return CutTail(verdict, db_path);
+  }
+  return absl::InternalError("no such state");
 }
 
 }  // namespace penstock::broker

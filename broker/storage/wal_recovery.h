@@ -19,9 +19,13 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "broker/storage/manifest_recovery.h"
 #include "broker/storage/rocksdb_store.h"
+#include "broker/storage/wal_scan.h"
 
 namespace rocksdb {
 class Env;
@@ -29,9 +33,30 @@ class Env;
 
 namespace penstock::broker {
 
-// Makes the log files of the RocksDB folder `db_path` fit to be opened; fills `report`. A folder that does not exist or
-// is empty is fine. DataLoss if confirmed commits are lost; the folder is unchanged then. REQUIRES: nobody has the
+// What the MANIFEST and the logs are like. Nothing is changed to find out.
+struct WalVerdict {
+  enum class State {
+    kWhole,   // where it is needed
+    kTorn,    // its end is cut short, which nobody was promised
+    kRotten,  // commits that were on disk cannot be read
+  };
+  State state = State::kWhole;  // of the logs
+  ManifestVerdict manifest;
+  // The files that RocksDB would read. All files, unless one is damaged.
+  std::vector<WalScan> scans;
+  size_t damaged_file = 0;  // index into scans
+  uint64_t damaged_offset = 0;
+  std::string place;  // file and offset of the damage
+};
+
+// Judges the MANIFEST and the log files of the RocksDB folder `db_path`; fills `report`, but for its step 3. DataLoss:
+// there is data, but not RocksDB's file CURRENT, or the MANIFEST has lost what was on disk. REQUIRES: nobody has the
 // database open.
+absl::StatusOr<WalVerdict> JudgeWal(const std::string& db_path, rocksdb::Env* env, OpenReport* report);
+
+// Makes the MANIFEST and the log files of the RocksDB folder `db_path` fit to be opened; fills `report`. A folder that
+// does not exist or is empty is fine. DataLoss if confirmed commits are lost; the folder is unchanged then. REQUIRES:
+// nobody has the database open.
 absl::Status RecoverWal(const std::string& db_path, rocksdb::Env* env, OpenReport* report);
 
 }  // namespace penstock::broker

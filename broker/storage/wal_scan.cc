@@ -37,8 +37,8 @@ struct Fragment {
   uint64_t end;  // offset behind it
 };
 
-// The fragment at `offset`, if it is intact.
-std::optional<Fragment> ReadFragment(std::string_view content, uint64_t offset) {
+// The fragment at `offset`, if it is intact; without `check`, if it looks like one.
+std::optional<Fragment> ReadFragment(std::string_view content, uint64_t offset, bool check = true) {
   const uint64_t block_end = std::min<uint64_t>(content.size(), (offset / kBlockBytes + 1) * kBlockBytes);
   if (block_end < offset + kFragmentHeaderBytes) return std::nullopt;
   const std::string_view header = content.substr(offset, kFragmentHeaderBytes);
@@ -46,6 +46,7 @@ std::optional<Fragment> ReadFragment(std::string_view content, uint64_t offset) 
   const uint64_t length = LittleEndian(header.substr(4, 2));
   const uint64_t end = offset + kFragmentHeaderBytes + length;
   if (type < kFull || type > kLast || end > block_end) return std::nullopt;
+  if (!check) return Fragment{type, content.substr(offset + kFragmentHeaderBytes, length), end};
   const uint32_t crc = Crc32c(content.substr(offset + 6, 1 + length));
   const uint32_t masked = (crc >> 15 | crc << 17) + 0xa282ead8u;
   if (masked != LittleEndian(header.substr(0, 4))) return std::nullopt;
@@ -76,20 +77,22 @@ struct Record {
   }
 };
 
-// The record that starts at `offset`; nullopt if not even its first fragment is intact.
-std::optional<Record> ReadRecord(std::string_view content, uint64_t offset) {
-  std::optional<Fragment> fragment = ReadFragment(content, offset);
+// The record that starts at `offset`; nullopt if not even its first fragment is intact. `payload` may be null.
+std::optional<Record> ReadRecord(std::string_view content, uint64_t offset, std::string* payload = nullptr,
+                                 bool check = true) {
+  std::optional<Fragment> fragment = ReadFragment(content, offset, check);
   if (!fragment || (fragment->type != kFull && fragment->type != kFirst)) return std::nullopt;
   Record record;
   while (true) {
     record.bytes += fragment->payload.size();
     record.head.append(fragment->payload.substr(0, kRecordHeadBytes - record.head.size()));
+    if (payload != nullptr) payload->append(fragment->payload);
     if (fragment->type == kFull || fragment->type == kLast) {
       record.whole = record.bytes >= kBatchHeaderBytes;
       record.end = fragment->end;
       return record;
     }
-    fragment = ReadFragment(content, SkipPadding(fragment->end));
+    fragment = ReadFragment(content, SkipPadding(fragment->end), check);
     if (!fragment || (fragment->type != kMiddle && fragment->type != kLast)) return record;
   }
 }
@@ -146,6 +149,31 @@ uint64_t IntactLogBytes(std::string_view content) {
   }
   // Padding at the end is not cut.
   return content.size();
+}
+
+void ForEachWalRecord(std::string_view content, bool damaged_too,
+                      absl::FunctionRef<bool(std::string_view payload, const WalRecordState& state)> visit) {
+  WalRecordState state;
+  uint64_t offset = 0;
+  while ((offset = SkipPadding(offset)) < content.size()) {
+    std::string payload;
+    std::optional<Record> record = ReadRecord(content, offset, &payload);
+    state.damaged = !record || !record->whole;
+    if (state.damaged && damaged_too) {
+      payload.clear();
+      record = ReadRecord(content, offset, &payload, /*check=*/false);
+      // Its length counts only if something whole, or nothing, stands where it ends.
+      const uint64_t end = record && record->whole ? SkipPadding(record->end) : 0;
+      if (end == 0 || (end < content.size() && !ReadRecord(content, end))) record.reset();
+    }
+    if (record && record->whole) {
+      if (!visit(payload, state)) return;
+      offset = record->end;
+    } else {
+      offset = FindRecord(content, offset + 1);
+    }
+    state.behind_damage = state.behind_damage || state.damaged;
+  }
 }
 
 absl::StatusOr<std::vector<WalScan>> ScanWalFolder(const std::string& folder) {

@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 
 namespace penstock::broker {
@@ -54,6 +55,17 @@ WalScan ScanWal(std::string_view content);
 // How much of a log in the same format, RocksDB's MANIFEST, is whole: the end of the last of the records that follow
 // one another without damage.
 uint64_t IntactLogBytes(std::string_view content);
+
+// How a record was found.
+struct WalRecordState {
+  bool behind_damage = false;  // something before it cannot be read
+  bool damaged = false;        // its own checksums are wrong: any of its bytes may be
+};
+
+// Visits the records in their order until `visit` returns false. `payload`: the write batch, as RocksDB encodes it.
+// Records with wrong checksums are passed over, unless `damaged_too` and it is clear where they end.
+void ForEachWalRecord(std::string_view content, bool damaged_too,
+                      absl::FunctionRef<bool(std::string_view payload, const WalRecordState& state)> visit);
 
 // Scans the log files of a RocksDB folder, in their order. Empty if there is no such folder. Unavailable if one cannot
 // be read.

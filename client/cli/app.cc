@@ -68,7 +68,11 @@ void AddCommands(CLI::App& root, Action* action) {
   AddTaskCommands(root, action);
   AddQueueCommands(root, action);
   AddDeadCommands(root, action);
+  AddScheduleCommands(root, action);
+  AddThrottleCommands(root, action);
+  AddKeyCommands(root, action);
   AddWorkerCommands(root, action);
+  AddBackupCommands(root, action);
   AddLimitsCommand(root, action);
   AddBenchCommands(root, action);
   AddCompletionCommand(root, action);

@@ -11,11 +11,15 @@
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
+#include "penstock/v1/schedule_service.grpc.pb.h"
 #include "penstock/v1/task_service.grpc.pb.h"
+#include "penstock/v1/throttle_service.grpc.pb.h"
 
 namespace penstock::cli {
 
 using AdminStub = v1::AdminService::Stub;
+using ScheduleStub = v1::ScheduleService::Stub;
+using ThrottleStub = v1::ThrottleService::Stub;
 using TaskStub = v1::TaskService::Stub;
 
 // What gRPC says when it could not connect, as people say it, with what to do.
@@ -42,16 +46,33 @@ class Connection {
     return response;
   }
 
+  // The same for a call that answers again and again, until `deadline`.
+  template <class Stub, class Request, class Response, class Visit>
+  absl::Status Read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(grpc::ClientContext*, const Request&),
+                    const Request& request, absl::Time deadline, Visit visit) {
+    grpc::ClientContext context;
+    if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+    const auto reader = (stub(static_cast<Stub*>(nullptr)).*method)(&context, request);
+    for (Response response; reader->Read(&response);) visit(response);
+    const grpc::Status status = reader->Finish();
+    if (status.ok()) return absl::OkStatus();
+    return Explain(status, request.ByteSizeLong(), deadline - absl::Now());
+  }
+
  private:
   Connection(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel);
 
   AdminStub& stub(AdminStub*) { return *admin_; }
+  ScheduleStub& stub(ScheduleStub*) { return *schedules_; }
+  ThrottleStub& stub(ThrottleStub*) { return *throttles_; }
   TaskStub& stub(TaskStub*) { return *tasks_; }
   absl::Status Explain(const grpc::Status& status, size_t request_bytes, absl::Duration timeout) const;
 
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<AdminStub> admin_;
+  const std::unique_ptr<ScheduleStub> schedules_;
+  const std::unique_ptr<ThrottleStub> throttles_;
   const std::unique_ptr<TaskStub> tasks_;
 };
 

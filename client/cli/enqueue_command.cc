@@ -1,7 +1,3 @@
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-
 #include "CLI/CLI.hpp"
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
@@ -9,6 +5,7 @@
 #include "client/cli/enqueue_lines.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/output.h"
+#include "client/cli/task_options.h"
 #include "client/cli/task_wait.h"
 #include "client/task_spec.h"
 #include "common/status.h"
@@ -17,74 +14,24 @@
 namespace penstock::cli {
 namespace {
 
-struct EnqueueArguments {
-  std::string queue;
-  std::string type;
-  std::string payload;
-  std::string file;
+struct EnqueueArguments : TaskOptions {
   bool stdin_lines = false;
   bool wait = false;
   std::string request_id;
-  std::optional<int> priority;
   std::optional<absl::Duration> delay;
   std::optional<absl::Time> run_at;
   std::optional<absl::Time> expire_at;
   std::optional<absl::Duration> expire_in;
-  std::optional<absl::Duration> run_timeout;
-  std::optional<int> max_attempts;
-  std::optional<absl::Duration> initial_backoff;
-  std::optional<double> multiplier;
-  std::optional<absl::Duration> max_backoff;
-  std::optional<double> jitter;
-  std::string unique_key;
-  std::optional<absl::Duration> unique_window;
-  std::optional<absl::Duration> retention;
-  std::vector<std::string> headers;
-  std::vector<std::string> tags;
-  std::string content_type;
 };
 
 NewTask ToTask(const EnqueueArguments& arguments, absl::Time now) {
-  NewTask task{.queue = arguments.queue, .type = arguments.type, .payload = arguments.payload, .options = {}};
+  NewTask task = MakeTask(arguments);
   EnqueueOptions& options = task.options;
-  options.unique_key = arguments.unique_key;
-  options.unique_window = arguments.unique_window.value_or(absl::ZeroDuration());
-  options.max_attempts = arguments.max_attempts.value_or(0);
-  options.priority = arguments.priority;
   options.delay = arguments.delay.value_or(absl::ZeroDuration());
   options.run_at = arguments.run_at;
   options.expire_at = arguments.expire_at;
   if (arguments.expire_in) options.expire_at = now + *arguments.expire_in;
-  options.run_timeout = arguments.run_timeout.value_or(absl::ZeroDuration());
-  options.initial_backoff = arguments.initial_backoff.value_or(absl::ZeroDuration());
-  options.backoff_multiplier = arguments.multiplier.value_or(0);
-  options.max_backoff = arguments.max_backoff.value_or(absl::ZeroDuration());
-  options.backoff_jitter = arguments.jitter;
-  options.result_retention = arguments.retention;
-  for (const std::string& header : arguments.headers) {
-    const size_t equals = header.find('=');
-    options.headers[header.substr(0, equals)] = header.substr(equals + 1);
-  }
-  options.tags = arguments.tags;
-  options.content_type = arguments.content_type;
   return task;
-}
-
-// Standard input, or a file that is read like it.
-absl::StatusOr<std::string> ReadAll(CommandContext& context, const std::string& name) {
-  std::ifstream file;
-  if (name != "-") file.open(name, std::ios::binary);
-  std::istream& in = name == "-" ? context.console.in : file;
-  std::string content;
-  char buffer[64 << 10];
-  while (in.good()) {
-    in.read(buffer, sizeof(buffer));
-    content.append(buffer, static_cast<size_t>(in.gcount()));
-  }
-  // A folder can be opened; only reading it fails.
-  if (!in.eof())
-    return absl::InvalidArgumentError(fmt::format("--file: cannot read {}: {}", name, std::strerror(errno)));
-  return content;
 }
 
 absl::StatusOr<int> WaitForResult(CommandContext& context, const std::string& id) {
@@ -100,7 +47,7 @@ absl::StatusOr<int> WaitForResult(CommandContext& context, const std::string& id
 absl::StatusOr<int> EnqueueOne(CommandContext& context, const EnqueueArguments& arguments) {
   NewTask task = ToTask(arguments, context.Now());
   if (!arguments.file.empty()) {
-    ASSIGN_OR_RETURN(task.payload, ReadAll(context, arguments.file));
+    ASSIGN_OR_RETURN(task.payload, ReadPayload(context, arguments.file));
   }
   v1::EnqueueRequest request;
   request.set_request_id(arguments.request_id);
@@ -132,31 +79,11 @@ absl::Status Check(const EnqueueArguments& arguments, bool has_payload) {
   return absl::OkStatus();
 }
 
-void AddTaskOptions(CLI::App& command, EnqueueArguments* out) {
-  AddNumber(command, "--priority", &out->priority, 0, 9, "9 is most urgent")->default_str("5");
+void AddTimeOptions(CLI::App& command, EnqueueArguments* out) {
   AddDuration(command, "--delay", &out->delay, "Not before this long from now");
   AddTime(command, "--run-at", &out->run_at, "Not before this time, for instance 2026-11-22T15:04:05Z");
   AddTime(command, "--expire-at", &out->expire_at, "Dead if not begun by then");
   AddDuration(command, "--expire-in", &out->expire_in, "The same, from now");
-  AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt [the queue's, 30m]");
-  AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all [the queue's, 20]");
-  AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure [the queue's, 1s]");
-  AddReal(command, "--multiplier", &out->multiplier, 1, 100,
-          "Growth of the wait from attempt to attempt [the queue's, 2]");
-  AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait [the queue's, 1h]");
-  AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random [the queue's, 1]");
-  AddText(command, "--unique-key", &out->unique_key, "KEY",
-          "Enqueue nothing if a task of the queue with this key exists");
-  AddDuration(command, "--unique-window", &out->unique_window, "For this long, instead of until that task is finished");
-  AddDuration(command, "--retention", &out->retention,
-              "How long the completed task and its result are kept [the queue's, 24h]");
-  AddTexts(command, "--header", &out->headers, "KEY=VALUE", "For the handler; may be repeated")
-      ->check([](const std::string& text) {
-        const size_t equals = text.find('=');
-        return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
-      });
-  AddTexts(command, "--tag", &out->tags, "TAG", "To find it by; may be repeated");
-  AddText(command, "--content-type", &out->content_type, "TYPE", "What the payload is [application/octet-stream]");
 }
 
 }  // namespace
@@ -179,6 +106,7 @@ void AddEnqueueCommand(CLI::App& root, Action* action) {
   command.add_flag("--wait", arguments->wait, "Wait until it is finished, at most --timeout, and print its result");
   AddText(command, "--request-id", &arguments->request_id, "ID",
           "Makes repeating this command safe: the same id gives the same task for 10 min");
+  AddTimeOptions(command, arguments.get());
   AddTaskOptions(command, arguments.get());
   command.callback([arguments, payload, action] {
     const bool has_payload = payload->count() > 0;

@@ -1,4 +1,8 @@
+#include <map>
+
 #include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection.h"
@@ -7,6 +11,7 @@
 #include "client/cli/pages.h"
 #include "client/cli/proto_time.h"
 #include "client/cli/status_screen.h"
+#include "client/cli/table.h"
 #include "common/status.h"
 #include "common/units.h"
 #include "fmt/format.h"
@@ -25,6 +30,8 @@ struct SettingOptions {
   std::optional<absl::Duration> result_retention;
   std::optional<absl::Duration> dead_retention;
   std::optional<absl::Duration> run_timeout;
+  v1::DeadKeyPolicy dead_key_policy = v1::DEAD_KEY_POLICY_UNSPECIFIED;
+  std::vector<std::string> group_weights;
 
   bool HasPolicy() const { return max_attempts || initial_backoff || multiplier || max_backoff || jitter; }
 };
@@ -43,6 +50,21 @@ void AddSettingOptions(CLI::App& command, SettingOptions* out) {
   AddDuration(command, "--result-retention", &out->result_retention, "How long completed tasks are kept");
   AddDuration(command, "--dead-retention", &out->dead_retention, "How long dead tasks are kept");
   AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt");
+  AddChoice<v1::DeadKeyPolicy>(
+      command, "--dead-key-policy", &out->dead_key_policy,
+      {{"release", v1::DEAD_KEY_POLICY_RELEASE}, {"block", v1::DEAD_KEY_POLICY_BLOCK}},
+      "What becomes of a FIFO key when the task that holds it is dead: the next task runs, or the key waits until the "
+      "dead task is redriven or deleted, or the key released");
+  AddTexts(command, "--group-weight", &out->group_weights, "GROUP=WEIGHT",
+           "What a group gets of the queue's worker time, against 1 of the others; may be repeated")
+      ->check([](const std::string& text) {
+        const size_t equals = text.rfind('=');
+        double weight = 0;
+        if (equals == std::string::npos || equals == 0 || !absl::SimpleAtod(text.substr(equals + 1), &weight)) {
+          return "'" + text + "' is not GROUP=WEIGHT";
+        }
+        return weight >= 0.001 && weight <= 1'000 ? std::string() : "a weight is 0.001 to 1000, not " + text;
+      });
 }
 
 // Sets what was given, on top of what `settings` says.
@@ -59,6 +81,15 @@ void Fill(const SettingOptions& options, v1::QueueSettings* settings) {
   if (options.result_retention) Set(*options.result_retention, settings->mutable_result_retention());
   if (options.dead_retention) Set(*options.dead_retention, settings->mutable_dead_retention());
   if (options.run_timeout) Set(*options.run_timeout, settings->mutable_run_timeout());
+  if (options.dead_key_policy != v1::DEAD_KEY_POLICY_UNSPECIFIED) {
+    settings->set_dead_key_policy(options.dead_key_policy);
+  }
+  for (const std::string& text : options.group_weights) {
+    const size_t equals = text.rfind('=');
+    double weight = 1;
+    (void)absl::SimpleAtod(text.substr(equals + 1), &weight);  // checked when it was read
+    (*settings->mutable_group_weights())[text.substr(0, equals)] = weight;
+  }
 }
 
 std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
@@ -92,6 +123,13 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
                                penstock::FormatDuration(ToDuration(policy.initial_backoff())), policy.multiplier(),
                                penstock::FormatDuration(ToDuration(policy.max_backoff())), policy.jitter()));
   fact("run timeout", penstock::FormatDuration(ToDuration(settings.run_timeout())));
+  if (settings.dead_key_policy() == v1::DEAD_KEY_POLICY_BLOCK) fact("dead keys", "block until redriven or released");
+  if (!settings.group_weights().empty()) {
+    const std::map<std::string, double> weights(settings.group_weights().begin(), settings.group_weights().end());
+    std::vector<std::string> parts;
+    for (const auto& [group, weight] : weights) parts.push_back(fmt::format("{} {}", Printable(group), weight));
+    fact("weights", fmt::format("{}; others 1", absl::StrJoin(parts, ", ")));
+  }
   fact("kept", fmt::format("completed {}, dead {}", penstock::FormatDuration(ToDuration(settings.result_retention())),
                            penstock::FormatDuration(ToDuration(settings.dead_retention()))));
   return text;

@@ -33,6 +33,9 @@ class Story {
     const std::map<std::string, std::string> headers(spec.headers().begin(), spec.headers().end());
     for (const auto& [key, value] : headers) Fact("header", Printable(fmt::format("{}={}", key, value)));
     if (spec.has_unique_key()) Fact("unique", UniqueKey());
+    Fact("key", Printable(spec.key()));
+    Fact("group", Printable(spec.group()));
+    if (spec.cost() > 1) Fact("cost", std::to_string(spec.cost()));
     AddTimes();
     Fact("attempts", Attempts());
     if (!task_.worker().empty()) Fact("worker", Printable(task_.worker()));

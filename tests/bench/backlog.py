@@ -4,6 +4,8 @@
   backlog.py --tasks 10000000                    ten million waiting tasks in one queue
   backlog.py --tasks 10000000 --delay 1h         scheduled for the same second
   backlog.py --tasks 10000000 --queues 10000     in ten thousand queues
+  backlog.py --tasks 10000000 --keys 1000000     with a million FIFO keys
+  backlog.py --tasks 10000000 --groups 1000000   in a million groups
 """
 
 import argparse
@@ -62,6 +64,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=10_000_000)
     parser.add_argument("--queues", type=int, default=1)
+    parser.add_argument("--keys", type=int)
+    parser.add_argument("--groups", type=int)
+    parser.add_argument("--payload", type=int, default=256)
     parser.add_argument("--delay")
     parser.add_argument("--bin", default=ROOT / "build/release/bin", help="folder of the programs")
     arguments = parser.parse_args()
@@ -69,10 +74,13 @@ def main():
         rates(broker, "empty broker")
         written, cpu = broker.written(), broker.cpu()
         fill = ["fill", "--tasks", arguments.tasks, "--batch", 100, "--queues", arguments.queues]
-        filled = broker.bench(*fill, *(["--delay", arguments.delay] if arguments.delay else []))
+        for option in ("delay", "keys", "groups", "payload"):
+            if getattr(arguments, option):
+                fill += [f"--{option}", getattr(arguments, option)]
+        filled = broker.bench(*fill)
         print(f"filled in: {filled['tasks_per_second']:,.0f}/s, S {filled['broker']['cpu_seconds_per_million']:.2f}", flush=True)
         settle(broker)
-        payload = arguments.tasks * 256
+        payload = arguments.tasks * arguments.payload
         print(f"settled: {broker.rss() / 2**20:.0f} MiB resident, {broker.disk() / 2**20:.0f} MiB on disk, written "
               f"{(broker.written() - written) / payload:.2f} times the payload, S {(broker.cpu() - cpu) / arguments.tasks * 1e6:.2f}")
         print(f"penstock status: {min(status_seconds(broker) for _ in range(5)) * 1e3:.0f} ms", flush=True)

@@ -30,8 +30,9 @@ absl::Status PowerLossLife::Open() {
   options.wal_bytes = uint64_t{1} << 20;
   options.env = env_.get();
   auto opened = OpenRocksDbStore(options, &report_);
-  if (opened.ok()) store_ = *std::move(opened);
-  return opened.status();
+  if (!opened.ok()) return opened.status();
+  store_ = *std::move(opened);
+  return absl::OkStatus();
 }
 
 void PowerLossLife::CutWhereItMatters(uint64_t nth_max) {

@@ -26,6 +26,16 @@ constexpr TaskId kNobody(0, 999, 0);
   throw std::runtime_error(fmt::format("{}: {}", what, where));
 }
 
+// "a:2,b:0.5"
+std::map<std::string, double> ParseWeights(const std::string& text) {
+  std::map<std::string, double> weights;
+  for (absl::string_view part : absl::StrSplit(text, ',')) {
+    const std::pair<std::string, std::string> named = absl::StrSplit(part, ':');
+    weights[named.first] = std::stod(named.second);
+  }
+  return weights;
+}
+
 Span ParseSpan(std::string_view text) {
   const size_t unit_at = text.find_first_not_of("0123456789.");
   const std::string_view unit = unit_at == std::string_view::npos ? "" : text.substr(unit_at);
@@ -209,7 +219,10 @@ std::string Script::Run(std::string_view line) {
   std::string out;
   std::vector<Command> commands;
   if (RunOwn(words, &out)) return out.empty() ? "ok\n" : out;
-  if (!Build(words, &commands) && !BuildWorkerCommand(words, &commands)) Wrong("no such command", line);
+  if (!Build(words, &commands) && !BuildScheduleCommand(words, &commands) && !BuildThrottleCommand(words, &commands) &&
+      !BuildWorkerCommand(words, &commands)) {
+    Wrong("no such command", line);
+  }
   if (together_) {
     for (Command& command : commands) collected_.push_back(std::move(command));
     return "";
@@ -225,6 +238,12 @@ void Script::SetOptions(const Words& words) {
       options_.max_queues = static_cast<uint32_t>(ParseNumber(value));
     } else if (name == "max_types") {
       options_.max_types = static_cast<uint32_t>(ParseNumber(value));
+    } else if (name == "max_schedules") {
+      options_.max_schedules = static_cast<uint32_t>(ParseNumber(value));
+    } else if (name == "max_throttles") {
+      options_.max_throttles = static_cast<uint32_t>(ParseNumber(value));
+    } else if (name == "max_schedule_bytes") {
+      options_.max_schedule_bytes = ParseNumber(value);
     } else if (name == "max_sessions") {
       options_.max_sessions = static_cast<uint32_t>(ParseNumber(value));
     } else if (name == "max_watchers") {
@@ -250,6 +269,10 @@ bool Script::RunOwn(const Words& words, std::string* out) {
     facts_ = true;
   } else if (words.name == "advance") {
     *out = Advance(words);
+  } else if (words.name == "clock") {
+    // The wall clock alone.
+    const std::string& by = words.plain.at(0);
+    driver().MoveWallClock(by.starts_with('-') ? -ParseSpan(by.substr(1)) : ParseSpan(by));
   } else if (words.name == "begin") {
     together_ = true;
     collected_.clear();
@@ -284,8 +307,16 @@ bool Script::RunOwn(const Words& words, std::string* out) {
 std::string Script::Advance(const Words& words) {
   Span left = ParseSpan(words.plain.at(0));
   auto alive = words.named.find("alive");
-  if (alive == words.named.end()) return Tell(driver().Advance(left));
   std::string out;
+  if (words.plain.size() > 1 && words.plain[1] == "awake") {
+    // As the engine would, which sleeps until something is due.
+    for (Span step = 0; left > 0; left -= step) {
+      step = std::clamp<Span>(driver().core().next_deadline().wall - driver().now().wall, 1, left);
+      out += Tell(driver().Advance(step));
+    }
+    return out;
+  }
+  if (alive == words.named.end()) return Tell(driver().Advance(left));
   while (left > 0) {
     const Span step = std::min(left, 5 * kSecond);
     left -= step;
@@ -337,8 +368,14 @@ void Script::BuildEnqueue(const Words& words, std::vector<Command>* commands) {
       task.unique_key = Keep(value);
     } else if (name == "window") {
       task.unique_window = ParseSpan(value);
+    } else if (name == "key") {
+      task.key = Keep(value);
+    } else if (name == "group") {
+      task.group = Keep(value);
     } else if (name == "retention") {
       task.result_retention = ParseSpan(value);
+    } else if (name == "cost") {
+      task.cost = static_cast<uint16_t>(ParseNumber(value));
     } else if (name == "request") {
       command.request_id = {1, ParseNumber(value)};
     } else if (name == "size") {
@@ -387,10 +424,23 @@ bool Script::Build(const Words& words, std::vector<Command>* commands) {
     if (words.named.contains("retention")) command.settings.result_retention = ParseSpan(named("retention"));
     if (words.named.contains("dead_retention")) command.settings.dead_retention = ParseSpan(named("dead_retention"));
     if (words.named.contains("timeout")) command.settings.run_timeout = ParseSpan(named("timeout"));
+    if (words.named.contains("dead_blocks_key")) {
+      command.settings.dead_blocks_key = named("dead_blocks_key") == "true";
+    }
+    if (words.named.contains("weights")) command.settings.group_weights = ParseWeights(named("weights"));
     if (NamesPolicy(words.named)) {
       command.settings.retry_policy = PolicyOf(words.named, options_.queue_defaults.retry_policy);
     }
     commands->emplace_back(std::move(command));
+  } else if (name == "keys") {
+    ListKeysCommand command;
+    command.ticket = NewTicket("keys");
+    command.queue = words.plain.at(0);
+    command.limit = static_cast<uint32_t>(ParseNumber(named("limit", "100")));
+    command.from_lane = LaneId(static_cast<uint32_t>(ParseNumber(named("from", "0"))));
+    commands->emplace_back(std::move(command));
+  } else if (name == "release-key") {
+    commands->emplace_back(ReleaseKeyCommand{NewTicket("release-key"), words.plain.at(0), words.plain.at(1)});
   } else if (name == "redrive" || name == "purge-dead") {
     DeadTasksCommand command;
     command.ticket = NewTicket(name);
@@ -610,6 +660,7 @@ std::string Script::TellReply(const Reply& reply) {
     return fmt::format("{}\n", NameOfState(cancel->state));
   if (const auto* retry = std::get_if<RetryReply>(&reply.value)) return fmt::format("runs {}\n", When(retry->run_time));
   if (const auto* lanes = std::get_if<LanesReply>(&reply.value)) return TellLanes(*lanes);
+  if (const auto* keys = std::get_if<KeysReply>(&reply.value)) return TellKeys(*keys);
   if (const auto* running = std::get_if<RunningReply>(&reply.value)) {
     std::string out;
     for (const TaskSnapshot& snapshot : running->tasks) out += TellSnapshot(snapshot);
@@ -622,6 +673,23 @@ std::string Script::TellReply(const Reply& reply) {
     return fmt::format("changed {} remaining {}{}\n", dead->changed, dead->remaining, dead->exhausted ? "" : " more");
   }
   if (const auto* status = std::get_if<StatusReply>(&reply.value)) return TellStatus(*status);
+  if (const auto* schedule = std::get_if<ScheduleReply>(&reply.value)) {
+    if (!schedule->task.empty()) return NameOf(schedule->task) + "\n";
+    return schedule->schedule.name.empty() ? "" : TellSchedule(schedule->schedule);
+  }
+  if (const auto* throttle = std::get_if<ThrottleReply>(&reply.value)) {
+    return throttle->throttle.name.empty() ? "" : TellThrottle(throttle->throttle);
+  }
+  if (const auto* throttles = std::get_if<ThrottlesReply>(&reply.value)) {
+    std::string out;
+    for (const ThrottleView& one : throttles->throttles) out += TellThrottle(one);
+    return out + (throttles->more ? "more\n" : "");
+  }
+  if (const auto* schedules = std::get_if<SchedulesReply>(&reply.value)) {
+    std::string out;
+    for (const ScheduleView& schedule : schedules->schedules) out += TellSchedule(schedule);
+    return out + (schedules->more ? "more\n" : "");
+  }
   return "";
 }
 
@@ -650,6 +718,10 @@ std::string Script::TellMessage(const SessionMessage& message) {
       worker->second.tokens[delivery.task] = delivery.token;
     std::string rest = fmt::format(" attempt={}/{}", delivery.attempt, delivery.max_attempts);
     if (message.deliveries.size() <= 4) rest += " token=" + TokenText(delivery.token);
+    if (v1::TaskSpec spec; delivery.spec.find("penstock-tick") != std::string_view::npos &&
+                           spec.ParseFromArray(delivery.spec.data(), static_cast<int>(delivery.spec.size()))) {
+      rest += fmt::format(" {} tick={}", spec.headers().at("penstock-schedule"), spec.headers().at("penstock-tick"));
+    }
     if (rest != previous) flush();
     previous = rest;
     same.push_back(delivery.task);
@@ -809,6 +881,17 @@ std::string Script::TellStatus(const StatusReply& status) {
   return out;
 }
 
+std::string Script::TellKeys(const KeysReply& keys) {
+  std::string out;
+  for (const KeyView& key : keys.keys) {
+    out += fmt::format("key of {} {} waiting={}", NameOf(key.holder), NameOfState(key.state), key.waiting);
+    if (key.due != 0) out += " due=" + When(key.due);
+    out += "\n";
+  }
+  if (keys.more) out += fmt::format("more from={}\n", keys.next_lane.value());
+  return out.empty() ? "no key is held\n" : out;
+}
+
 std::string Script::TellLanes(const LanesReply& lanes) {
   std::string out;
   for (const LaneView& lane : lanes.lanes) {
@@ -859,6 +942,7 @@ std::string Script::TellStore() {
   count(Family::kHistory, [](std::string_view) { return std::string("history"); });
   count(Family::kMeta, [](std::string_view key) -> std::string {
     if (key.size() < 2) return "";
+    if (key[1] == 'd') return "schedules";
     return key[1] == 's' && key.size() == 10 ? "sessions" : "";
   });
   std::string out;

@@ -44,6 +44,10 @@ class Script {
   // What the script itself does.
   bool RunOwn(const Words& words, std::string* out);
   void BuildEnqueue(const Words& words, std::vector<Command>* commands);
+  // schedule create|update|get|pause|resume|run|delete NAME, and schedules; script_schedules.cc.
+  bool BuildScheduleCommand(const Words& words, std::vector<Command>* commands);
+  // throttle create|update|get|delete NAME, and throttles; script_throttles.cc.
+  bool BuildThrottleCommand(const Words& words, std::vector<Command>* commands);
   void SetOptions(const Words& words);
   // `settle`: with what the step leaves for later, as the engine would do at once.
   std::string Step(std::vector<Command> commands, bool settle = true);
@@ -55,8 +59,11 @@ class Script {
   std::string TellSnapshot(const TaskSnapshot& snapshot);
   std::string TellStored(const TaskSnapshot& snapshot);
   std::string TellStatus(const StatusReply& status);
+  std::string TellKeys(const KeysReply& keys);
   std::string TellLanes(const LanesReply& lanes);
   std::string TellQueue(const QueueView& queue);
+  std::string TellSchedule(const ScheduleView& schedule);
+  std::string TellThrottle(const ThrottleView& throttle);
   std::string TellState();
   std::string TellStore();
 

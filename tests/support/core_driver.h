@@ -25,6 +25,8 @@ class CoreDriver {
   Effects CommitAll();
   // Moves both clocks, then lets the core do what is due until it rests.
   Effects Advance(Span by);
+  // The wall clock is set, backwards perhaps; the core has not looked at it yet.
+  void MoveWallClock(Span by) { now_.wall += by; }
   // The broker dies and comes back: of the batches in flight the first `commits_kept` reached the store, the others are
   // lost, and the effects of all of them. The elapsed clock starts anew.
   void Crash(size_t commits_kept = 0);

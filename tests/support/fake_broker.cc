@@ -118,6 +118,20 @@ class FakeBroker::Admin : public v1::AdminService::Service {
     }
     return ToGrpc(absl::NotFoundError("there is no worker " + request->worker()));
   }
+  grpc::Status ListKeys(grpc::ServerContext*, const v1::ListKeysRequest* request,
+                        v1::ListKeysResponse* response) override {
+    RETURN_IF_FAILED(ListKeys);
+    response->set_next_page_token(FillPage(broker_.keys, request->page_token(), request->page_size(),
+                                           [&](const v1::HeldKey& key) { *response->add_keys() = key; }));
+    return grpc::Status::OK;
+  }
+  grpc::Status ReleaseKey(grpc::ServerContext*, const v1::ReleaseKeyRequest* request,
+                          v1::ReleaseKeyResponse*) override {
+    RETURN_IF_FAILED(ReleaseKey);
+    const auto erased =
+        std::erase_if(broker_.keys, [&](const v1::HeldKey& key) { return key.key() == request->key(); });
+    return erased > 0 ? grpc::Status::OK : ToGrpc(absl::NotFoundError("no task holds this key"));
+  }
   grpc::Status RedriveDeadTasks(grpc::ServerContext*, const v1::RedriveDeadTasksRequest* request,
                                 v1::RedriveDeadTasksResponse* response) override {
     RETURN_IF_FAILED(RedriveDeadTasks);
@@ -132,6 +146,39 @@ class FakeBroker::Admin : public v1::AdminService::Service {
     response->set_purged(TakeDead(request->limit()));
     response->set_remaining(broker_.dead_tasks);
     response->set_exhausted(broker_.dead_tasks == 0);
+    return grpc::Status::OK;
+  }
+  grpc::Status CreateBackup(grpc::ServerContext*, const v1::CreateBackupRequest* request,
+                            grpc::ServerWriter<v1::CreateBackupResponse>* writer) override {
+    RETURN_IF_FAILED(CreateBackup);
+    v1::CreateBackupResponse response;
+    response.mutable_progress()->set_copied_bytes(1 << 20);
+    writer->Write(response);
+    response.mutable_progress()->set_verifying(true);
+    writer->Write(response);
+    response.clear_progress();
+    *response.mutable_backup() = broker_.backups.back();
+    response.set_deleted(request->keep() == 0 ? 0 : 3);
+    writer->Write(response);
+    return grpc::Status::OK;
+  }
+  grpc::Status ListBackups(grpc::ServerContext*, const v1::ListBackupsRequest* request,
+                           v1::ListBackupsResponse* response) override {
+    RETURN_IF_FAILED(ListBackups);
+    for (const v1::Backup& backup : broker_.backups) *response->add_backups() = backup;
+    return grpc::Status::OK;
+  }
+  grpc::Status VerifyBackup(grpc::ServerContext*, const v1::VerifyBackupRequest* request,
+                            v1::VerifyBackupResponse* response) override {
+    RETURN_IF_FAILED(VerifyBackup);
+    for (const v1::Backup& backup : broker_.backups) {
+      if (backup.backup_id() == request->backup_id()) *response->mutable_backup() = backup;
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status DeleteBackup(grpc::ServerContext*, const v1::DeleteBackupRequest* request,
+                            v1::DeleteBackupResponse*) override {
+    RETURN_IF_FAILED(DeleteBackup);
     return grpc::Status::OK;
   }
 

@@ -33,7 +33,9 @@ class FakeBroker {
   v1::GetLimitsResponse limits;
   std::vector<v1::Queue> queues;  // in the order of their names
   std::vector<v1::Worker> workers;
-  std::vector<v1::Task> tasks;                                // in the order of their ids; with payload and result
+  std::vector<v1::HeldKey> keys;    // of every queue
+  std::vector<v1::Backup> backups;  // in the order of their ids; the last is what a CreateBackup makes
+  std::vector<v1::Task> tasks;      // in the order of their ids; with payload and result
   std::map<std::string, std::vector<v1::LogLine>> log_lines;  // by task id
   uint64_t dead_tasks = 0;                                    // that redrive and purge find, whatever the queue
   std::string next_task_id = "0000000008000";

@@ -23,6 +23,8 @@ struct Arguments {
   std::optional<int> in_flight;
   std::optional<int> callers;
   std::optional<int> queues;
+  std::optional<int> keys;
+  std::optional<int> groups;
   std::optional<absl::Duration> delay;
   std::optional<int> producers;
   std::optional<int> workers;
@@ -51,6 +53,8 @@ absl::StatusOr<BenchOptions> Read(Scenario scenario, const Arguments& arguments)
     return absl::InvalidArgumentError("--callers: each has one call in flight; leave --in-flight out");
   }
   options.queues = arguments.queues.value_or(options.queues);
+  options.keys = arguments.keys.value_or(options.keys);
+  options.groups = arguments.groups.value_or(options.groups);
   options.delay = arguments.delay.value_or(options.delay);
   options.producers = arguments.producers.value_or(options.producers);
   options.workers = arguments.workers.value_or(options.workers);
@@ -97,6 +101,9 @@ void AddProducing(CLI::App& command, Scenario scenario, Arguments& arguments) {
   if (scenario == Scenario::kFill) {
     AddDuration(command, "--delay", &arguments.delay, "All are due this long after the beginning", absl::Seconds(1));
   }
+  AddNumber(command, "--keys", &arguments.keys, 1, 100'000'000,
+            "The tasks take turns with so many FIFO keys, each of which runs one task at a time");
+  AddNumber(command, "--groups", &arguments.groups, 1, 100'000'000, "And with so many groups, which share the queue");
   AddText(command, "--payload", &arguments.payload, "SIZE", "Of a task")->default_str("256B");
   AddNumber(command, "--producers", &arguments.producers, 1, 1'000, "Connections that enqueue")->default_str("1");
 }

@@ -27,6 +27,8 @@ struct BenchOptions {
   absl::Duration duration;                  // idle: how long
   absl::Duration delay;                     // fill: all tasks are due this long after the beginning; 0: at once
   int queues = 1;                           // more than one: their names are numbered
+  int keys = 0;                             // the tasks take turns with so many FIFO keys; 0: they have none
+  int groups = 0;                           // and with so many groups
   bool relaxed = false;                     // durability
   std::optional<absl::Duration> retention;  // of results; absent: the broker's default
   std::string queue = "penstock-bench";

@@ -57,7 +57,12 @@ bool Producer::stopped() const { return failed_ || Interrupt::number() != 0; }
 
 NewTask Producer::MakeTask(BenchClock::time_point due) {
   NewTask task;
-  task.queue = options_.QueueName(made_++);
+  const uint64_t number = made_++;
+  task.queue = options_.QueueName(number);
+  if (options_.keys > 0) task.options.key = "key-" + std::to_string(number % static_cast<uint64_t>(options_.keys));
+  if (options_.groups > 0) {
+    task.options.group = "group-" + std::to_string(number % static_cast<uint64_t>(options_.groups));
+  }
   if (options_.delay > absl::ZeroDuration()) task.options.run_at = run_at_;
   task.type = kBenchType;
   task.payload = MakePayload(options_.payload_bytes, due);

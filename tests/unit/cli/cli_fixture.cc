@@ -127,6 +127,31 @@ constexpr const char* kWorkers[] = {
       draining: true
     )pb"};
 
+constexpr const char* kBackups[] = {
+    R"pb(
+      backup_id: 3
+      create_time { seconds: 1799913600 }
+      bytes: 1299227607
+      files: 41
+      label: "nightly"
+      commit_sequence: 1200000
+      commit_time { seconds: 1799913590 nanos: 250000000 }
+      epoch: 7
+      version: "0.1.0"
+      path: "/backup/penstock/default"
+    )pb",
+    R"pb(
+      backup_id: 4
+      create_time { seconds: 1799999999 }
+      bytes: 1300000000
+      files: 44
+      commit_sequence: 1234567
+      commit_time { seconds: 1799999990 }
+      epoch: 7
+      version: "0.1.0"
+      path: "/backup/penstock/default"
+    )pb"};
+
 constexpr const char* kTasks[] = {
     R"pb(
       task_id: "0000000004000"
@@ -258,6 +283,7 @@ CliFixture::CliFixture() {
   for (const char* queue : kQueues) broker.queues.push_back(*broker.status.add_queues() = Parse<v1::Queue>(queue));
   for (const char* worker : kWorkers)
     broker.workers.push_back(*broker.status.add_workers() = Parse<v1::Worker>(worker));
+  for (const char* backup : kBackups) broker.backups.push_back(Parse<v1::Backup>(backup));
   for (const char* task : kTasks) broker.tasks.push_back(Parse<v1::Task>(task));
   broker.log_lines[kCompleted] = {Line(1'799'999'060, "reading 30 suites"), Line(1'799'999'061, "\x1b[31mred\x1b[0m")};
   v1::Limit* limit = broker.limits.add_limits();

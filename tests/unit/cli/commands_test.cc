@@ -177,6 +177,25 @@ TEST_F(CommandsTest, PausingSeveralQueuesExitsWith7WhenSomeFail) {
   EXPECT_EQ(Run({"queue", "drain", "nope", "none"}).code, 3);
 }
 
+TEST_F(CommandsTest, KeysAreListedAndReleased) {
+  v1::HeldKey& running = broker.keys.emplace_back();
+  running.set_key("customer 7");
+  running.set_task_id(kCompleted);
+  running.set_state(v1::TASK_STATE_RUNNING);
+  running.set_waiting(12'345);
+  v1::HeldKey& dead = broker.keys.emplace_back();
+  dead.set_key("order-\x1b[31m8");
+  dead.set_task_id(kCompleted);
+  dead.set_state(v1::TASK_STATE_DEAD);
+  const Ran ran = Run({"key", "list", "orders"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  ExpectGolden("key_list.txt", ran.out);
+  EXPECT_EQ(Run({"key", "release", "orders", "customer 7"}).out, "key customer 7 is free: its next task runs\n");
+  const Ran again = Run({"key", "release", "orders", "customer 7"});
+  EXPECT_EQ(again.code, 3);
+  EXPECT_EQ(again.err, "penstock: no task holds this key\n");
+}
+
 TEST_F(CommandsTest, SettingsAreSentAsGiven) {
   EXPECT_EQ(
       Run({"queue", "create", "q", "--durability", "relaxed", "--max-attempts", "5", "--run-timeout", "1m30s"}).code,

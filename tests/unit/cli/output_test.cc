@@ -34,6 +34,7 @@ TEST(YamlTest, QuotesWhatWouldNotBeText) {
             "  \"k: 1\": \"a\\nb\"\n"
             "tags:\n"
             "  - \"-x\"\n"
+            "key: \"\"\ngroup: \"\"\n"
             "priority: 3\n");
 }
 

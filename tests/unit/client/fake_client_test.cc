@@ -2,6 +2,7 @@
 
 #include <future>
 
+#include "common/status_details.h"
 #include "gtest/gtest.h"
 
 namespace penstock {
@@ -82,6 +83,63 @@ TEST(FakeClientTest, CallsThatBlockAreRefusedInACallbackAsByTheRealClient) {
   });
   EXPECT_TRUE(called);
   EXPECT_EQ(client.Enqueued().size(), 1u);
+}
+
+TEST(FakeClientTest, ThrottlesAreRememberedAndHoldNothingBack) {
+  FakeClient client;
+  NewThrottle throttle;
+  throttle.name = "api";
+  EXPECT_EQ(FieldOf(client.Throttles().Create(throttle).status()), "throttle");
+  throttle.max_running = 1;
+  ASSERT_TRUE(client.Throttles().Create(throttle).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(client.Throttles().Create(throttle).status()));
+  ThrottleChange change;
+  change.max_running = 0;
+  EXPECT_EQ(FieldOf(client.Throttles().Update("api", change).status()), "throttle");
+  change.rate = ThrottleRate{5, absl::Seconds(1), 0};
+  ASSERT_TRUE(client.Throttles().Update("api", change).ok());
+  EXPECT_EQ(client.Throttles().Get("api")->rate->tasks, 5);
+  EXPECT_EQ(client.Throttles().List()->size(), 1);
+  EXPECT_TRUE(client.Throttles().Delete("api").ok());
+  EXPECT_TRUE(absl::IsNotFound(client.Throttles().Get("api").status()));
+}
+
+TEST(FakeClientTest, SchedulesAreRememberedAndRunWhenTheTestSays) {
+  FakeClient client;
+  NewSchedule schedule;
+  schedule.name = "nightly";
+  schedule.times = {.cron = "30 2 * * *", .time_zone = "Europe/Berlin"};
+  schedule.task = {.queue = "reports", .type = "report.generate", .payload = "{}"};
+  const auto made = client.Schedules().Create(schedule);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->next_times.size(), 5);
+  EXPECT_TRUE(absl::IsAlreadyExists(client.Schedules().Create(schedule).status()));
+  const auto task = client.Schedules().RunNow("nightly");
+  ASSERT_TRUE(task.ok()) << task.status();
+  ASSERT_EQ(client.EnqueuedOfType("report.generate").size(), 1);
+  EXPECT_EQ(client.Enqueued()[0].task.options.headers.at(kScheduleHeader), "nightly");
+  EXPECT_EQ(client.Schedules().Get("nightly")->last_task, *task);
+  EXPECT_TRUE(client.Schedules().Pause("nightly")->next_times.empty());
+  EXPECT_EQ(client.Schedules().Resume("nightly")->next_times.size(), 5);
+  ScheduleChange change;
+  change.note = "slower";
+  EXPECT_EQ(client.Schedules().Update("nightly", change)->note, "slower");
+  EXPECT_EQ(client.Schedules().List()->size(), 1);
+  EXPECT_TRUE(client.Schedules().Delete("nightly").ok());
+  EXPECT_TRUE(absl::IsNotFound(client.Schedules().Get("nightly").status()));
+}
+
+TEST(FakeClientTest, SchedulesThatABrokerWouldRefuseAreRefused) {
+  FakeClient client;
+  NewSchedule schedule;
+  schedule.name = "nightly";
+  schedule.task = {.queue = "reports", .type = "report.generate"};
+  EXPECT_EQ(FieldOf(client.Schedules().Create(schedule).status()), "times");
+  schedule.times.cron = "0 0 30 2 *";
+  EXPECT_EQ(FieldOf(client.Schedules().Create(schedule).status()), "schedule.times.cron");
+  schedule.times = {.cron = "@daily", .time_zone = "Mars/Base"};
+  EXPECT_EQ(FieldOf(client.Schedules().Create(schedule).status()), "schedule.times.time_zone");
+  EXPECT_TRUE(client.Schedules().List()->empty());
 }
 
 }  // namespace

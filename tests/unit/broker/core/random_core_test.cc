@@ -182,6 +182,8 @@ class RandomWorld {
           if (Draw(4) == 0) task.run_at = driver_.now().wall + Draw(60) * kSecond;
           if (Draw(15) == 0) task.expire_at = driver_.now().wall + (30 + Draw(60)) * kSecond;
           if (Draw(10) == 0) task.unique_key = Draw(2) ? "k1" : "k2";
+          if (Draw(3) == 0) task.key = Draw(2) ? "f1" : "f2";
+          if (Draw(3) == 0) task.group = Draw(2) ? "g1" : "g2";
           if (Draw(10) == 0) task.result_retention = Draw(100) * kSecond;
           task.spec = "0123456789012345678901234567890123456789";
           enqueue.tasks.push_back(task);

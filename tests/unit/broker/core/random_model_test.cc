@@ -26,7 +26,8 @@ namespace {
 constexpr Span kLease = 30 * kSecond;
 constexpr const char* kQueues[] = {"a", "b", "c"};
 constexpr const char* kTypes[] = {"x", "y", "z"};
-constexpr const char* kUniqueKeys[] = {"k1", "k2", "k3"};
+constexpr const char* kGroups[] = {"g1", "g2", "g3"};
+constexpr std::string_view kUniqueKeys[] = {"k1", "k2", "k3"};
 
 struct Held {
   FencingToken token;
@@ -259,6 +260,7 @@ class ModelWorld {
       if (Draw(4) == 0) task.run_at = wall() + Draw(60) * kSecond;
       if (Draw(8) == 0) task.expire_at = wall() + Draw(90) * kSecond;
       if (Draw(8) == 0) task.unique_key = kUniqueKeys[Draw(3)];
+      if (Draw(4) == 0) task.group = kGroups[Draw(3)];
       if (Draw(3) == 0) task.unique_window = Draw(200) * kSecond;
       if (Draw(8) == 0) task.result_retention = Draw(3) * 50 * kSecond;
       if (Draw(6) == 0)

@@ -30,10 +30,10 @@ class Changer {
     for (uint32_t id = 1; id <= 2; ++id) fresh->AddQueue(QueueId(id), "q" + std::to_string(id));
   }
 
-  absl::StatusOr<std::vector<FreshRun>> Segment(LaneId lane, uint64_t segment) const {
+  absl::StatusOr<std::vector<FreshRun>> Segment(LaneId lane, uint64_t segment, bool fifo) const {
     auto found = segments_.find({lane, segment});
     if (found == segments_.end()) return absl::DataLossError("no such segment");
-    return DecodeRuns(found->second);
+    return DecodeRuns(found->second, fifo);
   }
 
   CoreState state{0};
@@ -42,9 +42,11 @@ class Changer {
  private:
   int Draw(int n) { return static_cast<int>(random_() % static_cast<uint64_t>(n)); }
   Lane* AnyLane() {
-    const LaneKey key{QueueId(static_cast<uint32_t>(1 + Draw(2))), TypeId(1), static_cast<uint8_t>(Draw(2))};
+    LaneKey key{QueueId(static_cast<uint32_t>(1 + Draw(2))), TypeId(1), static_cast<uint8_t>(Draw(2))};
+    if (Draw(3) == 0) key = LaneKey::Fifo(key.queue, 1 + static_cast<uint64_t>(Draw(2)));
+    if (!key.fifo && Draw(3) == 0) key.name = 7;
     Lane* lane = state.FindLane(key);
-    return lane != nullptr ? lane : state.CreateLane(key);
+    return lane != nullptr ? lane : state.CreateLane(key, key.fifo ? static_cast<uint64_t>(Draw(2)) : key.name);
   }
   BlockState* AnyBlock() {
     if (state.blocks().empty() || Draw(4) == 0) return state.TouchBlock(BlockId(state.next().block++), 70);
@@ -68,11 +70,13 @@ class Changer {
       case 3:
         for (int i = Draw(300); i >= 0; --i) {
           Lane* lane = AnyLane();
-          state.AppendRun(lane, {BlockId(state.next().block++), 1'000 + Draw(1'000), static_cast<uint16_t>(Draw(3)), 0},
+          state.AppendRun(lane,
+                          {BlockId(state.next().block++), 1'000 + Draw(1'000), static_cast<uint16_t>(Draw(3)), 0,
+                           lane->key.fifo ? FreshRun::Kind(TypeId(2), 7) : 0},
                           static_cast<uint32_t>(1 + Draw(9)));
-          if (!state.ShouldSpill(*lane)) continue;
-          const uint64_t segment = lane->segment_end;
-          segments_[{lane->id, segment}] = EncodeRuns(state.SpillBack(lane));
+          if (!lane->runs.ShouldSpill()) continue;
+          const uint64_t segment = lane->runs.segment_end();
+          segments_[{lane->id, segment}] = EncodeRuns(state.SpillBack(lane), lane->key.fifo);
         }
         break;
       case 4:
@@ -82,6 +86,10 @@ class Changer {
         state.ChangeTimed(AnyLane(), 3, Draw(3));
         break;
       case 6:
+        if (Lane* lane = AnyLane(); lane->key.fifo) {
+          const KeyHold hold{TaskId(0, static_cast<uint64_t>(1 + Draw(99)), 3), Draw(2) ? kNever : Draw(1'000)};
+          state.SetHold(lane, Draw(2) ? std::optional<KeyHold>(hold) : std::nullopt);
+        }
         state.SetDueCursor(AnyLane(), {Draw(1'000'000), TaskId(0, static_cast<uint64_t>(Draw(99)), 3)});
         break;
       case 7: {
@@ -92,6 +100,8 @@ class Changer {
         lease.session = SessionNumber(static_cast<uint64_t>(1 + Draw(3)));
         lease.queue = QueueId(1);
         lease.type = TypeId(1);
+        lease.fifo = Draw(2) != 0;
+        lease.lane_name = lease.fifo || Draw(2) != 0 ? static_cast<uint64_t>(1 + Draw(3)) : 0;
         lease.attempt = static_cast<uint16_t>(1 + Draw(3));
         lease.exceptional = Draw(2) != 0;
         lease.create_time = 5;
@@ -130,7 +140,7 @@ class Changer {
           if (!purged.runs.empty()) {
             state.PopPurgedRun();
           } else if (purged.segment_begin < purged.segment_end) {
-            state.LoadPurgedSegment(*Segment(purged.lane, purged.segment_begin));
+            state.LoadPurgedSegment(*Segment(purged.lane, purged.segment_begin, purged.fifo));
           } else {
             state.RemovePurgedLane();
           }
@@ -143,16 +153,14 @@ class Changer {
     return std::find(leased.begin(), leased.end(), task) != leased.end();
   }
   void TakeRun(Lane* lane) {
-    if (lane->front_index < lane->front.size()) {
+    if (lane->runs.has_front()) {
       if (Draw(3) == 0) {
         state.SetFrontPosition(lane, static_cast<uint16_t>(1 + Draw(5)));
       } else {
         state.PopRun(lane);
       }
-    } else if (lane->segment_begin < lane->segment_end) {
-      state.LoadSegment(lane, *Segment(lane->id, lane->segment_begin));
-    } else if (!lane->back.empty()) {
-      state.TurnToBack(lane);
+    } else if (lane->runs.segment_begin() < lane->runs.segment_end()) {
+      state.LoadSegment(lane, *Segment(lane->id, lane->runs.segment_begin(), lane->key.fifo));
     }
   }
 
@@ -167,7 +175,7 @@ TEST(StateCodecTest, ReplayedDeltasGiveTheSameStateAndSoDoCheckpoints) {
     Changer changer(seed);
     CoreState replayed(0);
     Changer::AddQueues(&replayed);
-    auto read_segment = [&](LaneId lane, uint64_t segment) { return changer.Segment(lane, segment); };
+    auto read_segment = [&](LaneId lane, uint64_t segment, bool fifo) { return changer.Segment(lane, segment, fifo); };
     for (int batch = 0; batch < 100; ++batch) {
       changer.Batch();
       const std::string delta = EncodeDelta(changer.state);
@@ -181,7 +189,7 @@ TEST(StateCodecTest, ReplayedDeltasGiveTheSameStateAndSoDoCheckpoints) {
       if (batch % 10 != 0) continue;
       CoreState loaded(0);
       Changer::AddQueues(&loaded);
-      auto no_segments = [](LaneId, uint64_t) -> absl::StatusOr<std::vector<FreshRun>> {
+      auto no_segments = [](LaneId, uint64_t, bool) -> absl::StatusOr<std::vector<FreshRun>> {
         return absl::DataLossError("none");
       };
       ASSERT_TRUE(ApplyDelta(checkpoint, changer.sequence, no_segments, &loaded).ok());
@@ -194,7 +202,7 @@ TEST(StateCodecTest, ReplayedDeltasGiveTheSameStateAndSoDoCheckpoints) {
 TEST(StateCodecTest, BrokenBytesAreDataLossNotACrash) {
   Changer changer(3);
   for (int batch = 0; batch < 10; ++batch) changer.Batch();
-  auto read_segment = [&](LaneId lane, uint64_t segment) { return changer.Segment(lane, segment); };
+  auto read_segment = [&](LaneId lane, uint64_t segment, bool fifo) { return changer.Segment(lane, segment, fifo); };
   for (const std::string& body : {EncodeDelta(changer.state), EncodeCheckpoint(changer.state)}) {
     std::mt19937_64 random(5);
     for (int i = 0; i < 2'000; ++i) {
@@ -213,11 +221,17 @@ TEST(StateCodecTest, BrokenBytesAreDataLossNotACrash) {
 
 TEST(StateCodecTest, RunsComeBack) {
   const std::vector<FreshRun> runs = {
-      {BlockId(1), 2, 3, 4}, {BlockId(1ull << 41), kNever, 65'535, 16'383}, {BlockId(0), -1, 0, 0}};
-  auto decoded = DecodeRuns(EncodeRuns(runs));
+      {BlockId(1), 2, 3, 4, 0}, {BlockId(1ull << 41), kNever, 65'535, 16'383, 0}, {BlockId(0), -1, 0, 0, 0}};
+  auto decoded = DecodeRuns(EncodeRuns(runs, false), false);
   ASSERT_TRUE(decoded.ok());
   EXPECT_EQ(*decoded, runs);
-  EXPECT_FALSE(DecodeRuns("\x05").ok());
+  EXPECT_FALSE(DecodeRuns("\x05", false).ok());
+  const std::vector<FreshRun> typed = {{BlockId(1), 2, 3, 4, FreshRun::Kind(TypeId(FreshRun::kTypesMax), 9)}};
+  auto decoded_typed = DecodeRuns(EncodeRuns(typed, true), true);
+  ASSERT_TRUE(decoded_typed.ok());
+  EXPECT_EQ(*decoded_typed, typed);
+  EXPECT_EQ(decoded_typed->front().type(), TypeId(FreshRun::kTypesMax));
+  EXPECT_EQ(decoded_typed->front().priority(), 9);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ class TimersTest : public ::testing::Test {
  protected:
   TimersTest() {
     queue_ = context_.state.AddQueue(QueueId(1), "q");
-    lane_ = context_.state.CreateLane({QueueId(1), TypeId(1), 5});
+    lane_ = context_.state.CreateLane({QueueId(1), TypeId(1), 5}, 0);
     context_.now.wall = 1'000;
   }
   // As the core ends a batch.
@@ -76,7 +76,7 @@ TEST_F(TimersTest, ARunPartlyTakenIsStoredAsItsRest) {
     EXPECT_EQ(StoredTimers(), 1);
     lane_->head = nullptr;  // as after a recovery
   }
-  EXPECT_EQ(lane_->timed_due, 10u);
+  EXPECT_EQ(lane_->timed_due(), 10u);
 }
 
 TEST_F(TimersTest, ARestoredLaneWakesForWhatIsNotYetDue) {
@@ -86,7 +86,7 @@ TEST_F(TimersTest, ARestoredLaneWakesForWhatIsNotYetDue) {
   timers_.Advance();
   Commit();
   Timers restored(context_);
-  lane_->wake = kNever;
+  lane_->timers->wake = kNever;
   restored.Restore(lane_);
   EXPECT_EQ(restored.next_wake(), 3'000);
 }
@@ -99,7 +99,7 @@ TEST_F(TimersTest, ManyRunsAreAdvancedInBoundedSteps) {
   while (!timers_.Advance()) ++steps;
   EXPECT_GE(steps, 3);
   EXPECT_EQ(queue_->counters.available, 3'000u);
-  EXPECT_EQ(lane_->timed_due, 3'000u);
+  EXPECT_EQ(lane_->timed_due(), 3'000u);
 }
 
 TEST_F(TimersTest, DroppedLanesWakeNobody) {
@@ -164,13 +164,13 @@ TEST_F(TimersTest, TasksComeInTheOrderOfTheirTimes) {
         model.erase(model.begin());
       }
     }
-    ASSERT_EQ(lane_->timed_count, model.size()) << "step " << step;
+    ASSERT_EQ(lane_->timed_count(), model.size()) << "step " << step;
   }
   uint64_t due = 0;
   while (!timers_.Advance()) {
   }
   for (const auto& [position, kind] : model) due += position.first <= context_.now.wall;
-  EXPECT_EQ(lane_->timed_due, due);
+  EXPECT_EQ(lane_->timed_due(), due);
   EXPECT_EQ(queue_->counters.available, due);
 }
 

@@ -1,5 +1,9 @@
 #include "broker/rpc/convert_queue.h"
 
+#include <limits>
+#include <map>
+#include <string>
+
 #include "broker/rpc/fields.h"
 #include "common/status_details.h"
 #include "gtest/gtest.h"
@@ -77,7 +81,48 @@ TEST(ConvertQueueTest, MaskOfAllSettingsSetsAll) {
   request.mutable_update_mask()->add_paths("settings");
   const QueueSettingsChange change = ToCommand(request, kLimits)->settings;
   EXPECT_TRUE(change.relaxed && change.retry_policy && change.result_retention && change.dead_retention &&
-              change.run_timeout);
+              change.run_timeout && change.dead_blocks_key && change.group_weights);
+  EXPECT_FALSE(*change.dead_blocks_key);
+  EXPECT_TRUE(change.group_weights->empty());
+}
+
+TEST(ConvertQueueTest, KeysAndGroupsAreSettings) {
+  v1::UpdateQueueRequest request = Update();
+  v1::QueueSettings& settings = *request.mutable_queue()->mutable_settings();
+  settings.set_dead_key_policy(v1::DEAD_KEY_POLICY_BLOCK);
+  auto& weights = *settings.mutable_group_weights();
+  weights["a"] = 0.001;
+  weights["b"] = 1'000;
+  const QueueSettingsChange change = ToCommand(request, kLimits)->settings;
+  EXPECT_EQ(change.dead_blocks_key, std::optional<bool>(true));
+  EXPECT_EQ(*change.group_weights, (std::map<std::string, double>{{"a", 0.001}, {"b", 1'000}}));
+  for (const double wrong : {0.0, -1.0, 1'000.1, std::numeric_limits<double>::quiet_NaN()}) {
+    weights["b"] = wrong;
+    EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.settings.group_weights") << wrong;
+  }
+  weights["b"] = 1;
+  weights[""] = 1;
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.settings.group_weights") << "a group without a name";
+  weights.clear();
+  for (int i = 0; i < 1'001; ++i) weights[std::to_string(i)] = 1;
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.settings.group_weights") << "too many";
+  weights.clear();
+  settings.set_dead_key_policy(static_cast<v1::DeadKeyPolicy>(77));
+  EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.settings.dead_key_policy");
+}
+
+TEST(ConvertQueueTest, KeysAreNamedWithTheirQueue) {
+  v1::ReleaseKeyRequest release;
+  release.set_queue("mail");
+  EXPECT_EQ(FieldOf(ToCommand(release, kLimits).status()), "key");
+  release.set_key("k");
+  EXPECT_EQ(ToCommand(release, kLimits)->key, "k");
+  v1::ListKeysRequest list;
+  EXPECT_EQ(FieldOf(ToCommand(list, kLimits).status()), "queue");
+  list.set_queue("mail");
+  EXPECT_EQ(ToCommand(list, kLimits)->limit, 100u);
+  list.set_page_size(1'001);
+  EXPECT_EQ(FieldOf(ToCommand(list, kLimits).status()), "page_size");
 }
 
 TEST(ConvertQueueTest, UnknownPathOfAMaskIsNamed) {

@@ -138,6 +138,9 @@ std::vector<FieldCase> FieldCases() {
        [](Spec s) { s->mutable_unique_key()->set_key(std::string(257, 'k')); }},
       {"unique_key.key", [](Spec s) { s->mutable_unique_key()->set_key("k"); },
        [](Spec s) { s->mutable_unique_key()->set_key(""); }},
+      {"key", [](Spec s) { s->set_key(std::string(256, 'k')); }, [](Spec s) { s->set_key(std::string(257, 'k')); }},
+      {"group", [](Spec s) { s->set_group(std::string(256, 'g')); },
+       [](Spec s) { s->set_group(std::string(257, 'g')); }},
       {"unique_key.window",
        [](Spec s) {
          s->mutable_unique_key()->set_key("k");
@@ -206,6 +209,8 @@ TEST(ConvertTest, CommandCarriesWhatTheCoreDecidesBy) {
   Set(spec->mutable_retry_policy()->mutable_initial_backoff(), 7'200);
   spec->mutable_unique_key()->set_key("u");
   Set(spec->mutable_unique_key()->mutable_window(), 5);
+  spec->set_key("k");
+  spec->set_group("g");
   Set(spec->mutable_result_retention(), 0);
   auto sized = ToCommand(request, ApiLimits(), kNow);
   ASSERT_TRUE(sized.ok()) << sized.status();
@@ -226,6 +231,8 @@ TEST(ConvertTest, CommandCarriesWhatTheCoreDecidesBy) {
   EXPECT_EQ(task.retry_change, change);
   EXPECT_EQ(task.unique_key, "u");
   EXPECT_EQ(task.unique_window, 5 * kSecond);
+  EXPECT_EQ(task.key, "k");
+  EXPECT_EQ(task.group, "g");
   EXPECT_EQ(task.result_retention, std::optional<Span>(0));
   v1::TaskSpec kept;
   ASSERT_TRUE(kept.ParseFromArray(task.spec.data(), static_cast<int>(task.spec.size())));

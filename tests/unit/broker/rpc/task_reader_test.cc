@@ -197,7 +197,7 @@ class TaskReaderTest : public EdgeFixture {
         lane.lane = kLane;
         lane.type = "mail.send";
         lane.priority = 5;
-        lane.runs.push_back({kBlock, false, {0, 1}});
+        lane.runs.push_back({kBlock, 0, false, {0, 1}});
         lane.has_timed = true;
       }
       effects->replies.push_back({lanes->ticket, absl::OkStatus(), std::move(reply)});

@@ -1,0 +1,82 @@
+#ifndef PENSTOCK_BROKER_CORE_DELIVERER_H_
+#define PENSTOCK_BROKER_CORE_DELIVERER_H_
+
+#include <memory>
+#include <optional>
+
+#include "broker/core/core_context.h"
+#include "broker/core/lifecycle.h"
+#include "broker/core/meters.h"
+#include "broker/core/ready_index.h"
+#include "broker/core/sessions.h"
+#include "broker/core/timers.h"
+
+namespace penstock::broker {
+
+// Takes tasks off the heads of lanes and lends them to sessions. What stands at a head, and whether it may go, is
+// decided here and nowhere else.
+class Deliverer {
+ public:
+  Deliverer(CoreContext& context, Lifecycle& lifecycle, Timers& timers, Meters& meters, ReadyIndex& ready)
+      : context_(context), lifecycle_(lifecycle), timers_(timers), meters_(meters), ready_(ready) {}
+
+  void set_epoch(uint64_t epoch) { next_token_ = epoch << 40 | 1; }
+
+  // The task that is next in a lane.
+  struct Head {
+    TypeId type;
+    uint8_t priority = 0;
+    Time since = 0;  // since when it has been available
+  };
+  // nullopt: nothing of the lane may go now.
+  std::optional<Head> HeadOf(Lane* lane);
+
+  // How the lane's head is counted by throttles.
+  static TaskPlace PlaceOf(const Lane& lane, TypeId type);
+
+  // Lends up to `count` tasks, all of the head's type and priority. Returns how many; fewer when the lane has no more,
+  // or only others, or a throttle lets no more.
+  uint32_t Deliver(Lane* lane, const Head& head, Session* session, uint32_t count);
+
+  // Tasks taken out of lanes, given or expired, since the core was made.
+  uint64_t taken() const { return taken_; }
+  // How much more may be delivered in this batch.
+  void set_bytes_limit(size_t limit) { bytes_limit_ = limit; }
+  bool full() const { return context_.delivered_bytes >= bytes_limit_; }
+
+ private:
+  // What is lent, from where.
+  struct Loan {
+    TaskId task;
+    TypeId type;
+    uint8_t priority = 0;
+    Time available_time = 0;
+    std::shared_ptr<const TaskBlock> block;
+    const records::TaskRecord* record = nullptr;
+  };
+  // The runs' front is in memory, if there is one.
+  void LoadRuns(Lane* lane);
+  // The front run's block is loaded and its position stands at a task; false when no fresh task is left.
+  bool LoadFront(Lane* lane);
+  bool DeliverNext(Lane* lane, const Head& head, Session* session, SessionMessage& message, bool* others);
+  bool DeliverFresh(Lane* lane, Session* session, SessionMessage& message);
+  bool DeliverStored(Lane* lane, const Lifecycle::StoredTask& stored, Time due, Session* session,
+                     SessionMessage& message);
+  void Lend(Lane* lane, Session* session, SessionMessage& message, Loan loan);
+  // The lane's FIFO key is held by a task that is due; nullopt if it is not, or cannot be read.
+  std::optional<Lifecycle::StoredTask> DueHolder(Lane* lane);
+  std::optional<Lifecycle::StoredTask> LoadStored(TaskId task);
+
+  CoreContext& context_;
+  Lifecycle& lifecycle_;
+  Timers& timers_;
+  Meters& meters_;
+  ReadyIndex& ready_;
+  uint64_t next_token_ = 1;
+  uint64_t taken_ = 0;
+  size_t bytes_limit_ = 0;  // of context_.delivered_bytes
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_CORE_DELIVERER_H_

@@ -1,0 +1,340 @@
+#include "broker/core/meters.h"
+
+#include <algorithm>
+
+#include "fmt/format.h"
+
+namespace penstock::broker {
+namespace {
+
+// Of those who wait for a meter, so many look again at a time: several, so that priorities and groups are chosen
+// among, and few, because most find it closed again.
+constexpr size_t kUnparked = 16;
+
+const ThrottleRule kCooling;
+
+}  // namespace
+
+Meters::Meter& Meters::At(const MeterKey& key) {
+  std::unique_ptr<Meter>& meter = meters_[key];
+  if (meter == nullptr) meter = std::make_unique<Meter>();
+  return *meter;
+}
+
+Meters::Meter* Meters::Find(const MeterKey& key) {
+  auto found = meters_.find(key);
+  return found == meters_.end() ? nullptr : found->second.get();
+}
+
+void Meters::DropIfIdle(const MeterKey& key) {
+  auto found = meters_.find(key);
+  if (found == meters_.end() || found->second->running > 0 || !found->second->waiting.empty()) return;
+  SetWake(key, *found->second, kNever);
+  opening_.erase(key);
+  meters_.erase(found);
+}
+
+void Meters::SetWake(const MeterKey& key, Meter& meter, Time wake) {
+  if (meter.wake == wake) return;
+  if (meter.wake != kNever) wakes_.erase({meter.wake, key});
+  if (wake != kNever) wakes_.insert({wake, key});
+  meter.wake = wake;
+}
+
+void Meters::NoteOpening(const MeterKey& key, Meter& meter) {
+  if (!meter.waiting.empty()) opening_.insert(key);
+}
+
+// --- judging ---
+
+void Meters::ForEach(const TaskPlace& place,
+                     absl::FunctionRef<bool(const ThrottleRule* rule, const MeterKey& key)> visit) {
+  if (cooled_until_ > context_.now.wall) {
+    if (!visit(nullptr, {kCooledQueue, place.queue.value()})) return;
+    if (!visit(nullptr, {kCooledType, place.type.value()})) return;
+    if (place.group != 0 && !visit(nullptr, {kCooledGroup, place.group})) return;
+    if (place.key != 0 && !visit(nullptr, {kCooledKey, place.key})) return;
+  }
+  if (rules_.empty()) return;
+  for (const ThrottleRule* rule : rules_.Of(place.queue, place.type)) {
+    MeterKey key;
+    if (rule->KeyOf(place, &key) && !visit(rule, key)) return;
+  }
+}
+
+MeterVerdict Meters::Judge(const ThrottleRule& rule, const MeterKey& key, uint16_t cost) {
+  MeterVerdict verdict;
+  verdict.key = key;
+  verdict.whole_class =
+      key.throttle == kCooledQueue || key.throttle == kCooledType ||
+      (key.throttle.value() >= kThrottleIdsBegin && rule.per != ThrottlePer::kGroup && rule.per != ThrottlePer::kKey);
+  const Time now = context_.now.wall;
+  const Meter* meter = Find(key);
+  if (cost == 0) cost = meter == nullptr ? 1 : meter->need;
+  const MeterTimes times = context_.state.TimesOf(key);
+  if (times.cooled_until > now) {
+    verdict.state = MeterState::kCooled;
+    verdict.opens = times.cooled_until;
+  } else if (rule.max_running > 0 && meter != nullptr && meter->running > 0 &&
+             meter->running + cost > rule.max_running) {
+    verdict.state = MeterState::kFull;
+  } else if (rule.bucket.interval > 0) {
+    const Time available = rule.bucket.AvailableAt(times.full, cost);
+    if (available > now) {
+      verdict.state = MeterState::kRate;
+      verdict.opens = available;
+    }
+  }
+  return verdict;
+}
+
+MeterVerdict Meters::JudgeByKey(const MeterKey& key, uint16_t cost) {
+  const ThrottleRule* rule = rules_.Find(key.throttle);
+  return Judge(rule == nullptr ? kCooling : *rule, key, cost);
+}
+
+MeterVerdict Meters::Check(const TaskPlace& place, uint16_t cost) {
+  MeterVerdict closed;
+  ForEach(place, [&](const ThrottleRule* rule, const MeterKey& key) {
+    closed = Judge(rule == nullptr ? kCooling : *rule, key, cost);
+    return closed.open();
+  });
+  return closed;
+}
+
+std::vector<MeterVerdict> Meters::CheckAll(const TaskPlace& place, uint16_t cost) {
+  std::vector<MeterVerdict> closed;
+  ForEach(place, [&](const ThrottleRule* rule, const MeterKey& key) {
+    MeterVerdict verdict = Judge(rule == nullptr ? kCooling : *rule, key, cost);
+    if (!verdict.open()) closed.push_back(verdict);
+    return true;
+  });
+  return closed;
+}
+
+bool Meters::Fits(const TaskPlace& place, uint16_t cost) {
+  const MeterVerdict verdict = Check(place, cost);
+  if (!verdict.open() && cost > 1) At(verdict.key).need = cost;
+  return verdict.open();
+}
+
+// --- waiting ---
+
+void Meters::Wait(const MeterVerdict& closed, const Parked& waiter) {
+  Meter& meter = At(closed.key);
+  meter.waiting.insert(waiter);
+  SetWake(closed.key, meter, closed.opens == 0 ? kNever : closed.opens);
+}
+
+void Meters::Wake() {
+  while (!wakes_.empty() && wakes_.begin()->first <= context_.now.wall) {
+    const MeterKey key = wakes_.begin()->second;
+    Meter& meter = At(key);
+    SetWake(key, meter, kNever);
+    NoteOpening(key, meter);
+  }
+}
+
+bool Meters::Unpark(absl::FunctionRef<void(const Parked&)> visit) {
+  size_t unparked = 0;
+  while (!released_.empty() && unparked < kUnparked) {
+    const Parked waiter = released_.back();
+    released_.pop_back();
+    visit(waiter);
+    ++unparked;
+  }
+  // Those that are closed again after all stay as they are: whoever closed them will open them.
+  const std::vector<MeterKey> opening(opening_.begin(), opening_.end());
+  for (const MeterKey& key : opening) {
+    Meter& meter = At(key);
+    if (const MeterVerdict verdict = JudgeByKey(key, 0); !verdict.open()) {
+      opening_.erase(key);
+      SetWake(key, meter, verdict.opens == 0 ? kNever : verdict.opens);
+      continue;
+    }
+    meter.need = 1;
+    for (size_t i = 0; i < kUnparked && !meter.waiting.empty(); ++i) {
+      auto next = meter.waiting.upper_bound(meter.turn);
+      if (next == meter.waiting.end()) next = meter.waiting.begin();
+      const Parked waiter = *next;
+      meter.waiting.erase(next);
+      meter.turn = waiter;
+      visit(waiter);
+      ++unparked;
+    }
+    if (!meter.waiting.empty()) continue;
+    opening_.erase(key);
+    DropIfIdle(key);
+  }
+  return unparked > 0;
+}
+
+// --- counting ---
+
+TaskPlace Meters::PlaceOf(CoreState& state, const Lease& lease) {
+  TaskPlace place{lease.queue, lease.type, 0, 0};
+  if (lease.fifo) {
+    place.key = lease.lane_name;
+    const Lane* lane = state.FindLane(lease.lane());
+    if (lane != nullptr) place.group = lane->group;
+  } else {
+    place.group = lease.lane_name;
+  }
+  return place;
+}
+
+bool Meters::Take(const TaskPlace& place, uint16_t cost) {
+  bool counted = false;
+  const Time now = context_.now.wall;
+  ForEach(place, [&](const ThrottleRule* rule, const MeterKey& key) {
+    if (rule == nullptr) return true;
+    if (rule->max_running > 0) {
+      At(key).running += cost;
+      counted = true;
+    }
+    if (rule->bucket.interval > 0) {
+      MeterTimes times = context_.state.TimesOf(key);
+      if (times == MeterTimes()) context_.state.PruneTimes(now);
+      times.full = rule->bucket.Take(times.full, now, cost);
+      context_.state.SetTimes(key, times);
+    }
+    return true;
+  });
+  return counted;
+}
+
+void Meters::GiveBack(const TaskPlace& place, uint16_t cost) {
+  ForEach(place, [&](const ThrottleRule* rule, const MeterKey& key) {
+    if (rule == nullptr || rule->max_running == 0) return true;
+    Meter* meter = Find(key);
+    if (meter == nullptr) return true;
+    meter->running -= std::min<uint64_t>(cost, meter->running);
+    NoteOpening(key, *meter);
+    DropIfIdle(key);
+    return true;
+  });
+}
+
+void Meters::Cool(const MeterKey& key, Time until) {
+  MeterTimes times = context_.state.TimesOf(key);
+  if (times.cooled_until >= until) return;
+  if (times == MeterTimes()) context_.state.PruneTimes(context_.now.wall);
+  times.cooled_until = until;
+  context_.state.SetTimes(key, times);
+  cooled_until_ = std::max(cooled_until_, until);
+}
+
+void Meters::Recount(ThrottleId throttle, bool new_rate) {
+  const MeterKey first{throttle, 0};
+  const MeterKey past{ThrottleId(throttle.value() + 1), 0};
+  for (auto it = meters_.lower_bound(first); it != meters_.end() && it->first < past;) {
+    Meter& meter = *it->second;
+    released_.insert(released_.end(), meter.waiting.begin(), meter.waiting.end());
+    SetWake(it->first, meter, kNever);
+    opening_.erase(it->first);
+    it = meters_.erase(it);
+  }
+  const ThrottleRule* rule = rules_.Find(throttle);
+  if (new_rate) {
+    std::vector<MeterKey> keys;
+    const auto& times = context_.state.meter_times();
+    for (auto it = times.lower_bound(first); it != times.end() && it->first < past; ++it) keys.push_back(it->first);
+    for (const MeterKey& key : keys) {
+      MeterTimes kept;
+      if (rule != nullptr) kept.cooled_until = context_.state.TimesOf(key).cooled_until;
+      context_.state.SetTimes(key, kept);
+    }
+  }
+  if (rule == nullptr || rule->max_running == 0) return;
+  context_.state.ForEachLease([&](const Lease& lease) {
+    const auto rules = rules_.Of(lease.queue, lease.type);
+    if (std::find(rules.begin(), rules.end(), rule) == rules.end()) return;
+    MeterKey key;
+    if (!rule->KeyOf(PlaceOf(context_.state, lease), &key)) return;
+    Lease* counted = context_.state.FindLease(lease.task);
+    lifecycle_.LoadDetails(counted);
+    counted->metered = true;
+    At(key).running += counted->cost;
+  });
+}
+
+void Meters::Restore() {
+  for (const auto& [key, times] : context_.state.meter_times()) {
+    cooled_until_ = std::max(cooled_until_, times.cooled_until);
+  }
+  for (ThrottleId id : rules_.ids()) Recount(id, false);
+}
+
+// --- views ---
+
+std::string Meters::Explain(const MeterVerdict& closed) {
+  const ThrottleRule* rule = rules_.Find(closed.key.throttle);
+  const std::string who = rule == nullptr ? "what it shares with others" : "throttle " + rule->name;
+  const std::string opens = absl::FormatDuration(ToDuration(std::max<Span>(closed.opens - context_.now.wall, 0)));
+  switch (closed.state) {
+    case MeterState::kFull: {
+      const Meter* meter = Find(closed.key);
+      return fmt::format("{} is full: {} of {} run", who, meter == nullptr ? 0 : meter->running, rule->max_running);
+    }
+    case MeterState::kRate:
+      return fmt::format("{} has reached its rate and opens in {}", who, opens);
+    case MeterState::kCooled:
+      return fmt::format("{} is cooled and opens in {}", who, opens);
+    case MeterState::kOpen:
+      break;
+  }
+  return "";
+}
+
+void Meters::Describe(ThrottleId throttle, size_t max_meters, ThrottleView* view) {
+  const MeterKey first{throttle, 0};
+  const MeterKey past{ThrottleId(throttle.value() + 1), 0};
+  const ThrottleRule* rule = rules_.Find(throttle);
+  if (rule == nullptr) return;
+  // Both what is counted now and what has only a bucket that is not full.
+  absl::btree_set<MeterKey> keys;
+  for (auto it = meters_.lower_bound(first); it != meters_.end() && it->first < past; ++it) {
+    view->running += it->second->running;
+    if (!it->second->waiting.empty()) ++view->waiting_meters;
+    if (keys.size() <= max_meters) keys.insert(it->first);
+  }
+  const auto& times = context_.state.meter_times();
+  for (auto it = times.lower_bound(first); it != times.end() && it->first < past && keys.size() <= max_meters; ++it) {
+    if (!it->second.is_over(context_.now.wall)) keys.insert(it->first);
+  }
+  for (const MeterKey& key : keys) {
+    if (view->meters.size() == max_meters) {
+      view->more_meters = true;
+      break;
+    }
+    MeterView& meter_view = view->meters.emplace_back();
+    meter_view.scope_number = key.scope;
+    if (const Meter* meter = Find(key)) {
+      meter_view.running = meter->running;
+      meter_view.waiting = meter->waiting.size();
+    }
+    const MeterVerdict verdict = Judge(*rule, key, 0);
+    meter_view.state = verdict.state;
+    meter_view.opens = verdict.opens;
+    if (rule->bucket.interval > 0) {
+      meter_view.available = rule->bucket.Available(context_.state.TimesOf(key).full, context_.now.wall);
+    }
+    if (rule->per == ThrottlePer::kQueue) {
+      const QueueState* queue = context_.state.FindQueue(QueueId(static_cast<uint32_t>(key.scope)));
+      if (queue != nullptr) meter_view.scope = queue->name;
+    } else if (rule->per == ThrottlePer::kType) {
+      meter_view.scope = context_.state.TypeName(TypeId(static_cast<uint32_t>(key.scope)));
+    }
+  }
+}
+
+std::string Meters::DebugState() const {
+  std::string out;
+  for (const auto& [key, meter] : meters_) {
+    if (meter->running == 0) continue;
+    out += fmt::format("throttle {} scope={:016x} running={}\n", key.throttle.value(), key.scope, meter->running);
+  }
+  return out;
+}
+
+}  // namespace penstock::broker

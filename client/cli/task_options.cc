@@ -1,0 +1,80 @@
+#include "client/cli/task_options.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <istream>
+
+#include "client/cli/arguments.h"
+#include "fmt/format.h"
+
+namespace penstock::cli {
+
+void AddTaskOptions(CLI::App& command, TaskOptions* out) {
+  AddNumber(command, "--priority", &out->priority, 0, 9, "9 is most urgent")->default_str("5");
+  AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt [the queue's, 30m]");
+  AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all [the queue's, 20]");
+  AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure [the queue's, 1s]");
+  AddReal(command, "--multiplier", &out->multiplier, 1, 100,
+          "Growth of the wait from attempt to attempt [the queue's, 2]");
+  AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait [the queue's, 1h]");
+  AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random [the queue's, 1]");
+  AddText(command, "--unique-key", &out->unique_key, "KEY",
+          "Enqueue nothing if a task of the queue with this key exists");
+  AddDuration(command, "--unique-window", &out->unique_window, "For this long, instead of until that task is finished");
+  AddText(command, "--key", &out->key, "KEY", "Tasks of the queue with this key run one at a time and in order");
+  AddText(command, "--group", &out->group, "GROUP", "Groups share the queue's worker time by their weights");
+  AddNumber(command, "--cost", &out->cost, 1, 1'000, "What the task counts for in throttles")->default_str("1");
+  AddDuration(command, "--retention", &out->retention,
+              "How long the completed task and its result are kept [the queue's, 24h]");
+  AddTexts(command, "--header", &out->headers, "KEY=VALUE", "For the handler; may be repeated")
+      ->check([](const std::string& text) {
+        const size_t equals = text.find('=');
+        return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
+      });
+  AddTexts(command, "--tag", &out->tags, "TAG", "To find it by; may be repeated");
+  AddText(command, "--content-type", &out->content_type, "TYPE", "What the payload is [application/octet-stream]");
+}
+
+NewTask MakeTask(const TaskOptions& from) {
+  NewTask task{.queue = from.queue, .type = from.type, .payload = from.payload, .options = {}};
+  EnqueueOptions& options = task.options;
+  options.unique_key = from.unique_key;
+  options.unique_window = from.unique_window.value_or(absl::ZeroDuration());
+  options.key = from.key;
+  options.group = from.group;
+  options.cost = static_cast<uint32_t>(from.cost.value_or(1));
+  options.max_attempts = from.max_attempts.value_or(0);
+  options.priority = from.priority;
+  options.run_timeout = from.run_timeout.value_or(absl::ZeroDuration());
+  options.initial_backoff = from.initial_backoff.value_or(absl::ZeroDuration());
+  options.backoff_multiplier = from.multiplier.value_or(0);
+  options.max_backoff = from.max_backoff.value_or(absl::ZeroDuration());
+  options.backoff_jitter = from.jitter;
+  options.result_retention = from.retention;
+  for (const std::string& header : from.headers) {
+    const size_t equals = header.find('=');
+    options.headers[header.substr(0, equals)] = header.substr(equals + 1);
+  }
+  options.tags = from.tags;
+  options.content_type = from.content_type;
+  return task;
+}
+
+absl::StatusOr<std::string> ReadPayload(CommandContext& context, const std::string& name) {
+  std::ifstream file;
+  if (name != "-") file.open(name, std::ios::binary);
+  std::istream& in = name == "-" ? context.console.in : file;
+  std::string content;
+  char buffer[64 << 10];
+  while (in.good()) {
+    in.read(buffer, sizeof(buffer));
+    content.append(buffer, static_cast<size_t>(in.gcount()));
+  }
+  // A folder can be opened; only reading it fails.
+  if (!in.eof())
+    return absl::InvalidArgumentError(fmt::format("--file: cannot read {}: {}", name, std::strerror(errno)));
+  return content;
+}
+
+}  // namespace penstock::cli
