@@ -25,6 +25,9 @@ struct RequestId {
   bool empty() const { return high == 0 && low == 0; }
 };
 
+// How the wait grows; the numbers are stored and equal penstock.v1.Backoff.
+enum class Backoff : uint8_t { kExponential = 1, kLinear = 2, kFixed = 3 };
+
 // How failed attempts are repeated; see penstock.v1.RetryPolicy for the formula.
 struct RetryPolicy {
   uint32_t max_attempts = 20;
@@ -32,6 +35,7 @@ struct RetryPolicy {
   double multiplier = 2;
   Span max_backoff = 3'600 * kSecond;
   double jitter = 1;
+  Backoff backoff = Backoff::kExponential;
 
   friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
 };
@@ -43,6 +47,7 @@ struct RetryPolicyChange {
   std::optional<double> multiplier;
   std::optional<Span> max_backoff;  // raised to the initial backoff where that is longer
   std::optional<double> jitter;
+  std::optional<Backoff> backoff;
 
   bool empty() const { return *this == RetryPolicyChange(); }
   RetryPolicy On(RetryPolicy base) const {
@@ -51,11 +56,15 @@ struct RetryPolicyChange {
     base.multiplier = multiplier.value_or(base.multiplier);
     base.max_backoff = std::max(max_backoff.value_or(base.max_backoff), base.initial_backoff);
     base.jitter = jitter.value_or(base.jitter);
+    base.backoff = backoff.value_or(base.backoff);
     return base;
   }
 
   friend bool operator==(const RetryPolicyChange&, const RetryPolicyChange&) = default;
 };
+
+// What becomes of a new task whose unique key is taken; the numbers equal penstock.v1.UniqueConflict.
+enum class UniqueConflict : uint8_t { kKeep = 1, kReplace = 2, kDebounce = 3 };
 
 // A task to be enqueued. Everything that the core decides by stands beside `spec`; the rest it does not read.
 struct NewTask {
@@ -70,12 +79,21 @@ struct NewTask {
   RetryPolicyChange retry_change;           // on the queue's, as it is when the core takes the command
   std::string_view unique_key;              // empty: none
   Span unique_window = 0;                   // 0: until finished
-  std::string_view key;                     // FIFO key; empty: none
-  std::string_view group;                   // empty: none
-  std::optional<Span> result_retention;     // absent: the queue's
-  uint16_t cost = 1;                        // what it counts for in throttles
-  std::string_view spec;                    // serialized penstock.v1.TaskSpec, kept and delivered as it is
+  bool unique_waiting = false;              // until it is handed out
+  UniqueConflict unique_conflict = UniqueConflict::kKeep;
+  std::string_view key;                  // FIFO key; empty: none
+  std::string_view group;                // empty: none
+  std::optional<Span> result_retention;  // absent: the queue's
+  uint16_t cost = 1;                     // what it counts for in throttles
+  Span life_timeout = 0;                 // from when it is first due; 0: none
+  Span start_within = 0;                 // as expire_at, from when it is first due; 0: expire_at says
+  std::string_view labels;               // what its worker must have: see LabelText; empty: nothing
+  std::string_view spec;                 // serialized penstock.v1.TaskSpec, kept and delivered as it is
 };
+
+// A set of labels as one text, by which the core knows it: "key=value" lines in the order of their keys. Keys and
+// values hold neither '=' nor line ends.
+std::string LabelText(const std::map<std::string, std::string>& labels);
 
 struct EnqueueCommand {
   Ticket ticket;
@@ -113,6 +131,7 @@ struct OpenSessionCommand {
   std::string host;
   int32_t pid = 0;
   std::string version;
+  std::map<std::string, std::string> labels;
   std::vector<HeldTask> held_tasks;
 };
 
@@ -127,6 +146,9 @@ struct ErrorText {
   std::string_view detail;
 };
 
+// What is left alone for a while; the numbers equal penstock.v1.CoolScope.
+enum class CoolScope : uint8_t { kNone = 0, kQueue = 1, kType = 2, kGroup = 3, kKey = 4 };
+
 enum class OutcomeKind : uint8_t { kCompleted, kFailed, kRejected, kSnoozed, kReleased, kCancelled };
 
 struct TaskOutcome {
@@ -138,6 +160,10 @@ struct TaskOutcome {
   ErrorText error;                // failed, rejected
   std::optional<Span> delay;      // snoozed; failed: retry after
   Span run_time = 0;              // how long ago the handler began; 0: unknown
+  // Snoozed, failed: until `delay` has passed.
+  CoolScope cool = CoolScope::kNone;
+  // Completed: enqueued in the same commit, or the outcome counts as failed. Null: none, as mostly.
+  std::shared_ptr<const std::vector<NewTask>> enqueue;
 };
 
 struct ProgressReport {
@@ -145,6 +171,7 @@ struct ProgressReport {
   FencingToken token;
   double percent = 0;
   std::string_view text;
+  std::optional<std::string_view> checkpoint = {};  // absent: what was saved stays
 };
 
 struct LogText {
@@ -219,6 +246,44 @@ struct RetryTaskCommand {
   TaskId task;
 };
 
+// A waiting task becomes another: everything but its queue's unique key, its FIFO key and its type. Answered by an
+// UpdateReply. FailedPrecondition: it runs or is finished, or its queue drains. Aborted: it is another revision.
+struct UpdateTaskCommand {
+  Ticket ticket;
+  TaskId task;
+  uint32_t revision = 0;  // that `changed` was made from
+  // All that it is to be, as for an enqueue; with `keep_start`, but for when it runs.
+  NewTask changed;
+  bool keep_start = true;
+  std::shared_ptr<const void> keepalive;
+};
+
+// A task that waits, is dead or is cancelled is forgotten. FailedPrecondition: it is none of these.
+struct DeleteTaskCommand {
+  Ticket ticket;
+  TaskId task;
+};
+
+// See ExplainReply.
+struct ExplainTaskCommand {
+  Ticket ticket;
+  TaskId task;
+};
+
+// Tells `ticket` of each task of the queue that finishes, by TaskEvents, until UnwatchCommand comes. Answered at once.
+struct SubscribeCommand {
+  Ticket ticket;
+  std::string queue;
+  std::string type;  // empty: all
+};
+
+// Keeps a bulk job's record; an empty one is deleted. See rpc/bulk_jobs.h.
+struct PutBulkJobCommand {
+  Ticket ticket;
+  std::string id;
+  std::string record;
+};
+
 // The waiting tasks of a queue, lane by lane; the edge reads their blocks. See LanesReply.
 struct ListLanesCommand {
   Ticket ticket;
@@ -246,6 +311,10 @@ struct QueueSettings {
   bool dead_blocks_key = false;  // a dead task keeps its FIFO key until it is redriven or deleted
   // What groups get of the queue's worker time, in proportion; a group that is not named has 1. 0.001 to 1,000.
   std::map<std::string, double> group_weights;
+  uint64_t max_waiting = 0;                 // tasks; 0: no limit
+  uint64_t max_waiting_bytes = 0;           // of TaskSpec; 0: no limit
+  bool drop_oldest = false;                 // for a new task when it is full; otherwise that is refused
+  std::optional<Span> cancelled_retention;  // absent: result_retention
 
   friend bool operator==(const QueueSettings&, const QueueSettings&) = default;
 };
@@ -259,6 +328,10 @@ struct QueueSettingsChange {
   std::optional<Span> run_timeout;
   std::optional<bool> dead_blocks_key;
   std::optional<std::map<std::string, double>> group_weights;  // in place of all
+  std::optional<uint64_t> max_waiting;
+  std::optional<uint64_t> max_waiting_bytes;
+  std::optional<bool> drop_oldest;
+  std::optional<std::optional<Span>> cancelled_retention;
 };
 
 enum class QueueVerb : uint8_t { kCreate, kUpdate, kPause, kResume, kDrain, kPurge, kDelete };
@@ -345,7 +418,8 @@ struct StatusCommand {
 
 using Command =
     std::variant<EnqueueCommand, SessionInput, OpenSessionCommand, SessionBroken, DrainWorkerCommand, GetTaskCommand,
-                 WatchTaskCommand, UnwatchCommand, CancelTaskCommand, RetryTaskCommand, ListLanesCommand,
+                 WatchTaskCommand, UnwatchCommand, CancelTaskCommand, RetryTaskCommand, UpdateTaskCommand,
+                 DeleteTaskCommand, ExplainTaskCommand, SubscribeCommand, PutBulkJobCommand, ListLanesCommand,
                  ListRunningCommand, QueueCommand, DeadTasksCommand, ListKeysCommand, ReleaseKeyCommand, StatusCommand,
                  ScheduleCommand, ListSchedulesCommand, ThrottleCommand, ListThrottlesCommand>;
 
@@ -354,6 +428,7 @@ inline bool IsQuestion(const Command& command) {
   if (const auto* schedule = std::get_if<ScheduleCommand>(&command)) return schedule->verb == ScheduleVerb::kGet;
   if (const auto* throttle = std::get_if<ThrottleCommand>(&command)) return throttle->verb == ThrottleVerb::kGet;
   return std::holds_alternative<ListThrottlesCommand>(command) || std::holds_alternative<ListKeysCommand>(command) ||
+         std::holds_alternative<ExplainTaskCommand>(command) || std::holds_alternative<SubscribeCommand>(command) ||
          std::holds_alternative<ListSchedulesCommand>(command) || std::holds_alternative<GetTaskCommand>(command) ||
          std::holds_alternative<WatchTaskCommand>(command) || std::holds_alternative<UnwatchCommand>(command) ||
          std::holds_alternative<ListLanesCommand>(command) || std::holds_alternative<ListRunningCommand>(command) ||

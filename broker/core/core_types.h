@@ -60,7 +60,14 @@ enum class State : uint8_t {
 inline bool IsFinal(State state) { return state >= State::kCompleted; }
 
 // Equal penstock.v1.DeadReason.
-enum class DeadReason : uint8_t { kNone = 0, kAttemptsUsedUp = 1, kRejected = 2, kExpired = 3 };
+enum class DeadReason : uint8_t {
+  kNone = 0,
+  kAttemptsUsedUp = 1,
+  kRejected = 2,
+  kExpired = 3,
+  kDropped = 4,
+  kTimedOut = 5,
+};
 
 }  // namespace penstock::broker
 

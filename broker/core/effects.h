@@ -27,6 +27,7 @@ class TaskBlock;
 struct EnqueueResult {
   TaskId task;
   bool duplicate = false;
+  bool replaced = false;  // the duplicate has become what the new one was to be
 };
 
 // Where a finished task's history stands: key (bucket, sequence) of family kHistory.
@@ -77,6 +78,54 @@ struct CancelReply {
 
 struct RetryReply {
   Time run_time = 0;
+};
+
+struct UpdateReply {
+  uint32_t revision = 0;
+  Time run_time = 0;
+};
+
+// A span that is guessed: nine times in ten it is from `low` to `high`. kNever: nobody can tell.
+struct SpanEstimate {
+  Span expected = kNever;
+  Span low = 0;
+  Span high = kNever;
+  bool known() const { return expected != kNever; }
+};
+
+// One thing that keeps a task from running; the numbers equal penstock.v1.WaitReason.Code.
+struct WaitReason {
+  enum class Code : uint8_t {
+    kNotDue = 1,
+    kQueuePaused = 2,
+    kKeyHeld = 3,
+    kKeyTurn = 4,
+    kThrottled = 5,
+    kCooling = 6,
+    kNoWorker = 7,
+    kNoWorkerWithLabels = 8,
+    kWorkersDraining = 9,
+    kWorkersBusy = 10,
+    kTurn = 11,
+    kBrokerStopping = 12,
+    kReclaim = 13,
+  };
+  Code code = Code::kTurn;
+  std::string text;
+  std::vector<TaskId> tasks;  // in its way; at most 10
+  std::string throttle;
+  Time until = 0;  // when it ends by itself; 0: something has to happen first
+};
+
+// Why a task is not running.
+struct ExplainReply {
+  State state = State::kAvailable;
+  std::vector<WaitReason> reasons;  // what to do about it first
+  bool waits = false;               // the following are set
+  uint64_t before = 0;              // tasks that are handed out before it, about
+  uint64_t before_low = 0;
+  uint64_t before_high = 0;
+  SpanEstimate starts_in;
 };
 
 // A run of waiting tasks of one lane in one block.
@@ -133,6 +182,8 @@ struct QueueView {
   Time create_time = 0;
   QueueCounters counters;
   QueueTimes times;
+  uint64_t waiting_bytes = 0;                // while there is a limit
+  SpanEstimate drained_in;                   // of what is due
   Time oldest_available = kNever;            // since when the oldest available task has been so
   std::vector<std::string> unhandled_types;  // at most 10
 };
@@ -154,6 +205,7 @@ struct WorkerView {
   bool draining = false;
   std::vector<TaskId> stuck_tasks;
   Span oldest_run = 0;
+  std::map<std::string, std::string> labels;
 };
 
 struct StatusReply {
@@ -176,6 +228,7 @@ struct KeyView {
   State state = State::kRunning;  // of the holder: running, retryable, available again, or dead
   Time due = 0;                   // when it runs again; 0: it is running or dead
   uint64_t waiting = 0;           // tasks behind it
+  SpanEstimate drained_in;
 };
 
 struct KeysReply {
@@ -217,8 +270,9 @@ struct EnqueueReply {
 struct Reply {
   Ticket ticket;
   absl::Status status;
-  std::variant<std::monostate, EnqueueReply, TaskReply, CancelReply, RetryReply, LanesReply, RunningReply, QueueReply,
-               DeadTasksReply, KeysReply, StatusReply, ScheduleReply, SchedulesReply, ThrottleReply, ThrottlesReply>
+  std::variant<std::monostate, EnqueueReply, TaskReply, CancelReply, RetryReply, UpdateReply, ExplainReply, LanesReply,
+               RunningReply, QueueReply, DeadTasksReply, KeysReply, StatusReply, ScheduleReply, SchedulesReply,
+               ThrottleReply, ThrottlesReply>
       value;
 };
 
@@ -234,6 +288,9 @@ struct Delivery {
   // The serialized TaskSpec; `block` owns the bytes.
   std::string_view spec;
   std::shared_ptr<const TaskBlock> block;
+  // Of a task that was changed after its enqueue: owns the bytes of `spec` instead.
+  std::shared_ptr<const std::string> changed_spec;
+  std::string checkpoint;
 };
 
 enum class RefusalReason : uint8_t { kStaleLease = 1, kAlreadyFinished = 2 };
@@ -275,6 +332,18 @@ struct WatchEvent {
   TaskSnapshot snapshot;
 };
 
+// A task has finished; for subscribers of its queue.
+struct TaskEvent {
+  Ticket ticket;
+  TaskId task;
+  State state = State::kCompleted;
+  TypeId type;
+  std::string type_name;
+  uint32_t attempt = 0;
+  Time time = 0;
+  DeadReason dead_reason = DeadReason::kNone;
+};
+
 // --- for logs: the core does not log, the engine does ---
 
 struct LogFact {
@@ -302,6 +371,7 @@ struct Effects {
   std::vector<Reply> replies;
   std::vector<SessionMessage> session_messages;
   std::vector<WatchEvent> watch_events;
+  std::vector<TaskEvent> task_events;
   std::vector<LogFact> facts;
   // Something in the batch was promised to be on disk before it is released.
   bool needs_sync = false;
@@ -310,10 +380,13 @@ struct Effects {
     replies.clear();
     session_messages.clear();
     watch_events.clear();
+    task_events.clear();
     facts.clear();
     needs_sync = false;
   }
-  bool empty() const { return replies.empty() && session_messages.empty() && watch_events.empty() && facts.empty(); }
+  bool empty() const {
+    return replies.empty() && session_messages.empty() && watch_events.empty() && task_events.empty() && facts.empty();
+  }
 };
 
 }  // namespace penstock::broker

@@ -50,12 +50,15 @@ void ListTasksCall::Start(RpcContext& context, const v1::ListTasksRequest& reque
 
 absl::Status ListTasksCall::Prepare() {
   const ApiLimits& limits = context_.limits;
-  RETURN_IF_ERROR(CheckName(FieldPath("queue"), request_.queue(), limits.name));
-  if (!request_.type().empty()) RETURN_IF_ERROR(CheckName(FieldPath("type"), request_.type(), limits.name));
-  if (!v1::TaskState_IsValid(request_.state())) {
-    return BadField(FieldPath("state"), "is no state of a task");
+  const FieldPath at("filter");
+  RETURN_IF_ERROR(CheckName(FieldPath(at, "queue"), filter_.queue(), limits.name));
+  if (!filter_.type().empty()) RETURN_IF_ERROR(CheckName(FieldPath(at, "type"), filter_.type(), limits.name));
+  for (int i = 0; i < filter_.states_size(); ++i) {
+    if (!v1::TaskState_IsValid(filter_.states(i)) || filter_.states(i) == v1::TASK_STATE_UNSPECIFIED) {
+      return BadField(FieldPath(at, "states", i), "is no state of a task");
+    }
   }
-  RETURN_IF_ERROR(CheckSize(FieldPath("tag"), request_.tag(), 0, limits.tag));
+  RETURN_IF_ERROR(CheckSize(FieldPath(at, "tag"), filter_.tag(), 0, limits.tag));
   ASSIGN_OR_RETURN(page_size_, ToPageSize(request_.page_size(), limits));
   ASSIGN_OR_RETURN(token_, PageToken::Parse(request_.page_token()));
   if (token_.phase >= kEnd) return BadField(FieldPath("page_token"), "is not the next_page_token of a page before");
@@ -66,16 +69,16 @@ absl::Status ListTasksCall::Prepare() {
 bool ListTasksCall::WantsPhase(Phase phase) const {
   switch (phase) {
     case kWaiting:
-      return request_.state() == v1::TASK_STATE_UNSPECIFIED || Waits(request_.state());
+      return Wants(v1::TASK_STATE_SCHEDULED) || Wants(v1::TASK_STATE_AVAILABLE) || Wants(v1::TASK_STATE_RETRYABLE);
     case kRunning:
       return Wants(v1::TASK_STATE_RUNNING);
     case kDead:
       return Wants(v1::TASK_STATE_DEAD);
     case kCancelled:  // These have lost their tags.
-      return Wants(v1::TASK_STATE_CANCELLED) && request_.tag().empty();
+      return Wants(v1::TASK_STATE_CANCELLED) && filter_.tag().empty();
     case kCompleted:
     case kHistory:
-      return Wants(v1::TASK_STATE_COMPLETED) && request_.tag().empty();
+      return Wants(v1::TASK_STATE_COMPLETED) && filter_.tag().empty();
     case kStart:
     case kTimers:  // entered from kWaiting only
     case kEnd:
@@ -118,7 +121,7 @@ void ListTasksCall::Step() {
 
 void ListTasksCall::AskLanes(uint32_t runs_max, void (ListTasksCall::*read)(const LanesReply&)) {
   ListLanesCommand command;
-  command.queue = request_.queue();
+  command.queue = filter_.queue();
   command.max_runs = runs_max;
   if (token_.phase == kWaiting) {
     command.from_lane = LaneId(static_cast<uint32_t>(token_.place[0]));
@@ -134,7 +137,7 @@ void ListTasksCall::AskLanes(uint32_t runs_max, void (ListTasksCall::*read)(cons
 
 void ListTasksCall::AskRunning() {
   ListRunningCommand command;
-  command.queue = request_.queue();
+  command.queue = filter_.queue();
   command.after = TaskId(token_.place[0]);
   command.limit = page_size_ - static_cast<uint32_t>(response_.tasks_size());
   Ask(context_.door, context_.tickets, std::move(command), kSmallCommandBytes,
@@ -195,7 +198,7 @@ absl::Status ListTasksCall::VisitLanes(const LanesReply& lanes) {
   for (const LaneView& lane : lanes.lanes) {
     const bool resumed = lane.lane.value() == first_lane;
     const bool goes_on = lanes.more && lanes.next_lane == lane.lane;
-    const bool type_wanted = request_.type().empty() || request_.type() == lane.type || lane.type.empty();
+    const bool type_wanted = filter_.type().empty() || filter_.type() == lane.type || lane.type.empty();
     if (wants_runs && type_wanted) {
       ASSIGN_OR_RETURN(const bool done, VisitRuns(lane, resumed ? from_block : 0, resumed ? from_slot : 0));
       if (!done) return absl::OkStatus();
@@ -386,10 +389,10 @@ void ListTasksCall::AddIfWanted(v1::Task task) {
   // twice.
   const bool waiting_phase = token_.phase == kWaiting || token_.phase == kTimers;
   if (!Wants(task.state()) || waiting_phase != Waits(task.state())) return;
-  if (!request_.type().empty() && task.spec().type() != request_.type()) return;
-  if (!request_.tag().empty()) {
+  if (!filter_.type().empty() && task.spec().type() != filter_.type()) return;
+  if (!filter_.tag().empty()) {
     const auto& tags = task.spec().tags();
-    if (std::find(tags.begin(), tags.end(), request_.tag()) == tags.end()) return;
+    if (std::find(tags.begin(), tags.end(), filter_.tag()) == tags.end()) return;
   }
   *response_.add_tasks() = std::move(task);
 }

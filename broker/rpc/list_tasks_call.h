@@ -1,6 +1,7 @@
 #ifndef PENSTOCK_BROKER_RPC_LIST_TASKS_CALL_H_
 #define PENSTOCK_BROKER_RPC_LIST_TASKS_CALL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,7 +24,7 @@ class ListTasksCall final : public std::enable_shared_from_this<ListTasksCall> {
                     grpc::ServerUnaryReactor* reactor);
   ListTasksCall(RpcContext& context, const v1::ListTasksRequest& request, v1::ListTasksResponse* response,
                 grpc::ServerUnaryReactor* reactor)
-      : context_(context), request_(request), response_(*response), reactor_(*reactor) {}
+      : context_(context), request_(request), filter_(request.filter()), response_(*response), reactor_(*reactor) {}
 
  private:
   // Stored in page tokens: never renumber.
@@ -41,7 +42,9 @@ class ListTasksCall final : public std::enable_shared_from_this<ListTasksCall> {
 
   absl::Status Prepare();
   bool Wants(v1::TaskState state) const {
-    return request_.state() == v1::TASK_STATE_UNSPECIFIED || request_.state() == state;
+    if (filter_.states().empty()) return true;
+    return std::find(filter_.states().begin(), filter_.states().end(), static_cast<int>(state)) !=
+           filter_.states().end();
   }
   bool WantsPhase(Phase phase) const;
   void NextPhase();
@@ -76,6 +79,7 @@ class ListTasksCall final : public std::enable_shared_from_this<ListTasksCall> {
 
   RpcContext& context_;
   const v1::ListTasksRequest& request_;  // gRPC keeps it until Finish
+  const v1::TaskFilter& filter_;
   v1::ListTasksResponse& response_;
   grpc::ServerUnaryReactor& reactor_;
   uint32_t page_size_ = 0;

@@ -10,6 +10,7 @@
 //             'd' name                                  ScheduleRecord
 //             'n' name                                  ScheduleProgressRecord
 //             'l' name                                  ThrottleRecord
+//             'b' id                                    BulkJobRecord
 //             'c' sequence:8 chunk:4                    a piece of a checkpoint (core/checkpoint.h)
 //   kBlocks   block:8                                   TaskBlock (storage/task_block.h)
 //   kDeltas   sequence:8                                Delta (core/state_codec.h)
@@ -17,6 +18,8 @@
 //             task:8 'A' attempt:4                      AttemptRecord
 //             task:8 'L' record:4                       LogRecord
 //             task:8 'O'                                ResultRecord
+//             task:8 'S'                                SpecRecord
+//             task:8 'P'                                CheckpointRecord
 //             task(block, slot 0):8 'B'                 a compacted TaskBlock
 //   kIndex    'T' lane:4 due:8 task:8                   a timer; value: varint number of tasks in consecutive timed
 //   slots, from task on
@@ -53,6 +56,7 @@ class Keys {
   std::string Schedule(std::string_view name) const { return First('d') + std::string(name); }
   std::string ScheduleProgress(std::string_view name) const { return First('n') + std::string(name); }
   std::string Throttle(std::string_view name) const { return First('l') + std::string(name); }
+  std::string BulkJob(std::string_view id) const { return First('b') + std::string(id); }
   std::string CheckpointChunk(uint64_t sequence, uint32_t chunk) const { return Make('c', sequence, 8, chunk, 4); }
 
   std::string Block(BlockId block) const {
@@ -74,6 +78,8 @@ class Keys {
     return key;
   }
   std::string Result(TaskId task) const { return Task(task, 'O'); }
+  std::string Spec(TaskId task) const { return Task(task, 'S'); }
+  std::string Checkpoint(TaskId task) const { return Task(task, 'P'); }
   std::string CompactedBlock(BlockId block) const { return Task(TaskId(partition_, block.value(), 0), 'B'); }
 
   std::string Timer(LaneId lane, Time due, TaskId task) const {

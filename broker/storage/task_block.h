@@ -41,7 +41,10 @@ struct SlotExtras {
   std::string_view unique_key;
   Span unique_window = 0;
   std::optional<Span> result_retention;
-  uint16_t cost = 1;  // for throttles
+  uint16_t cost = 1;      // for throttles
+  Span life_timeout = 0;  // from when it is first due; 0: none
+  // The unique key is free once the task was handed out.
+  bool unique_waiting = false;
 };
 
 // Immutable once made; shared by the core, which caches blocks, and by deliveries on their way out.

@@ -78,10 +78,11 @@ absl::StatusOr<int> ListTasks(CommandContext& context, const TaskFilter& filter,
                                 page,
                                 [&](int size, const std::string& from) {
                                   v1::ListTasksRequest request;
-                                  request.set_queue(queue);
-                                  request.set_state(filter.state);
-                                  request.set_type(filter.type);
-                                  request.set_tag(filter.tag);
+                                  v1::TaskFilter& wanted = *request.mutable_filter();
+                                  wanted.set_queue(queue);
+                                  if (filter.state != v1::TASK_STATE_UNSPECIFIED) wanted.add_states(filter.state);
+                                  wanted.set_type(filter.type);
+                                  wanted.set_tag(filter.tag);
                                   request.set_page_size(size);
                                   request.set_page_token(from);
                                   return broker->Call(&TaskStub::ListTasks, request);

@@ -243,8 +243,9 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
     RETURN_IF_FAILED(ListTasks);
     std::vector<v1::Task> found;
     for (const v1::Task& task : broker_.tasks) {
-      if (task.spec().queue() != request->queue()) continue;
-      if (request->state() != v1::TASK_STATE_UNSPECIFIED && task.state() != request->state()) continue;
+      const v1::TaskFilter& filter = request->filter();
+      if (task.spec().queue() != filter.queue()) continue;
+      if (filter.states_size() > 0 && task.state() != filter.states(0)) continue;
       found.push_back(task);
       found.back().clear_attempts();
       found.back().clear_result();

@@ -244,8 +244,8 @@ class TaskReaderTest : public EdgeFixture {
   }
   v1::ListTasksRequest ListRequest(v1::TaskState state = v1::TASK_STATE_UNSPECIFIED) {
     v1::ListTasksRequest request;
-    request.set_queue("mail");
-    request.set_state(state);
+    request.mutable_filter()->set_queue("mail");
+    if (state != v1::TASK_STATE_UNSPECIFIED) request.mutable_filter()->add_states(state);
     return request;
   }
 
@@ -376,16 +376,16 @@ TEST_F(TaskReaderTest, ListShowsOneState) {
 
 TEST_F(TaskReaderTest, ListShowsOneTypeOrTag) {
   v1::ListTasksRequest request = ListRequest();
-  request.set_tag("red");
+  request.mutable_filter()->set_tag("red");
   EXPECT_THAT(List(request, 100), ElementsAre(1));
   request = ListRequest();
-  request.set_type("other");
+  request.mutable_filter()->set_type("other");
   EXPECT_THAT(List(request, 100), IsEmpty());
 }
 
 TEST_F(TaskReaderTest, ListOfAnUnknownQueueIsNotFound) {
   v1::ListTasksRequest request;
-  request.set_queue("none");
+  request.mutable_filter()->set_queue("none");
   v1::ListTasksResponse response;
   grpc::ClientContext context;
   EXPECT_EQ(stub_->ListTasks(&context, request, &response).error_code(), grpc::StatusCode::NOT_FOUND);
