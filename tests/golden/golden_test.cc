@@ -14,6 +14,7 @@
 #include "tests/golden/golden_dump.h"
 #include "tests/golden/stepped_broker.h"
 #include "tests/support/file_damage.h"
+#include "tests/support/project_paths.h"
 #include "tests/support/recount.h"
 #include "tests/support/temp_folder.h"
 
@@ -26,7 +27,7 @@ using penstock::testing::TempFolder;
 
 std::vector<std::string> GoldenFolders() {
   std::vector<std::string> folders;
-  const std::string root = std::string(PENSTOCK_SOURCE_DIR) + "/tests/testdata/golden";
+  const std::string root = SourcePath("tests/testdata/golden");
   for (const auto& version : std::filesystem::directory_iterator(root)) {
     for (const auto& entry : std::filesystem::directory_iterator(version.path())) {
       if (entry.is_directory()) folders.push_back(entry.path().string());
@@ -114,8 +115,7 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenTest, ::testing::ValuesIn(GoldenFolders()), 
 TEST(GoldenFolders, EveryFormatHasThem) {
   EXPECT_GE(GoldenFolders().size(), 3u);
   uint64_t bytes = 0;
-  for (const auto& entry :
-       std::filesystem::recursive_directory_iterator(std::string(PENSTOCK_SOURCE_DIR) + "/tests/testdata/golden")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(SourcePath("tests/testdata/golden"))) {
     if (entry.is_regular_file()) bytes += entry.file_size();
   }
   EXPECT_LT(bytes, 2u << 20);

@@ -22,6 +22,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/file_damage.h"
 #include "tests/support/process.h"
+#include "tests/support/project_paths.h"
 #include "tests/support/temp_folder.h"
 #include "worker/worker.h"
 
@@ -34,7 +35,7 @@ using ::testing::Not;
 using testing::Process;
 using testing::TempFolder;
 
-const std::string kBin = std::string(PENSTOCK_BINARY_DIR) + "/bin/";
+const std::string kBin = BuildPath("bin/");
 
 class BackupTest : public ::testing::Test {
  protected:

@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/process.h"
+#include "tests/support/project_paths.h"
 #include "tests/support/temp_folder.h"
 
 namespace penstock {
@@ -16,7 +17,7 @@ using ::testing::HasSubstr;
 using testing::Process;
 using testing::TempFolder;
 
-const std::string kBin = std::string(PENSTOCK_BINARY_DIR) + "/bin/";
+const std::string kBin = BuildPath("bin/");
 
 class BenchTest : public ::testing::Test {
  protected:

@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
 #include "tests/support/process.h"
+#include "tests/support/project_paths.h"
 #include "tests/support/tcp_relay.h"
 #include "tests/support/temp_folder.h"
 #include "worker/worker.h"
@@ -29,7 +30,7 @@ using testing::TcpRelay;
 using testing::TempFolder;
 
 constexpr absl::Duration kLong = absl::Minutes(3);
-const std::string kBin = std::string(PENSTOCK_BINARY_DIR) + "/bin/";
+const std::string kBin = BuildPath("bin/");
 
 // Opens once; whoever waits goes on.
 class Gate {

@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/process.h"
+#include "tests/support/project_paths.h"
 #include "tests/support/temp_folder.h"
 #include "worker/worker.h"
 
@@ -26,7 +27,7 @@ using testing::Process;
 using testing::TempFolder;
 
 constexpr absl::Duration kLong = absl::Minutes(3);
-const std::string kBin = std::string(PENSTOCK_BINARY_DIR) + "/bin/";
+const std::string kBin = BuildPath("bin/");
 
 class DaemonsTest : public ::testing::Test {
  protected:
@@ -224,8 +225,7 @@ TEST_F(DaemonsTest, TermLetsAWorkerFinishAndTheBrokerExitWithZero) {
 TEST_F(DaemonsTest, ReportPluginMakesAReport) {
   StartBroker();
   auto client = Connect();
-  auto worker =
-      StartWorker(fmt::format("  - plugin: {}/lib/penstock/plugins/penstock-report.so\n", PENSTOCK_BINARY_DIR));
+  auto worker = StartWorker(fmt::format("  - plugin: {}\n", BuildPath("lib/penstock/plugins/penstock-report.so")));
   const std::string payload = fmt::format(
       R"({{"title":"T","inline":["<testsuite name='s'><testcase name='a' time='1'/></testsuite>"],"output":"{}"}})",
       folder_.path() + "/report.html");

@@ -12,13 +12,12 @@
 
 #include "gtest/gtest.h"
 #include "tests/scenario/script.h"
+#include "tests/support/project_paths.h"
 
 namespace penstock::broker {
 namespace {
 
-std::filesystem::path Folder() {
-  return std::filesystem::path(PENSTOCK_SOURCE_DIR) / "tests" / "scenario" / "testdata";
-}
+std::filesystem::path Folder() { return SourcePath("tests/scenario/testdata"); }
 
 std::vector<std::string> ScriptNames() {
   std::vector<std::string> names;

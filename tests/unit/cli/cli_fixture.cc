@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "client/cli/app.h"
 #include "google/protobuf/text_format.h"
+#include "tests/support/project_paths.h"
 
 namespace penstock::cli {
 namespace {
@@ -309,7 +310,7 @@ Ran CliFixture::RunAt(const std::string& address, std::vector<std::string> argum
 }
 
 void ExpectGolden(const std::string& name, const std::string& text) {
-  const std::string path = std::string(PENSTOCK_SOURCE_DIR) + "/tests/unit/cli/testdata/" + name;
+  const std::string path = SourcePath("tests/unit/cli/testdata/" + name);
   if (std::getenv("PENSTOCK_REWRITE_GOLDEN") != nullptr) {
     std::ofstream(path, std::ios::binary) << text;
     return;

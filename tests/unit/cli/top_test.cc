@@ -11,6 +11,7 @@
 
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
+#include "tests/support/project_paths.h"
 #include "tests/unit/cli/cli_fixture.h"
 
 namespace penstock::cli {
@@ -23,7 +24,7 @@ using ::testing::StartsWith;
 constexpr char kEnter[] = "\x1b[?1049h\x1b[?25l";
 constexpr char kLeave[] = "\x1b[?25h\x1b[?1049l";
 
-const std::string kProgram = std::string(PENSTOCK_BINARY_DIR) + "/bin/penstock";
+const std::string kProgram = BuildPath("bin/penstock");
 
 // A program on a pseudo terminal of 100 x 30. It is killed, and the test fails, if it is not done long after it should
 // be: a test never waits for ever.

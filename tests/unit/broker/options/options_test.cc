@@ -12,6 +12,7 @@
 #include "common/config/render.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/project_paths.h"
 
 namespace penstock::broker {
 namespace {
@@ -53,7 +54,7 @@ TEST(BrokerOptionsTest, EveryOptionIsExplainedAndItsDefaultIsWithinItsBounds) {
 
 // Rewrite the file after a change of options with PENSTOCK_REWRITE_GOLDEN=1, and read the difference.
 TEST(BrokerOptionsTest, CommentedFileIsUpToDateAndEqualsTheDefaults) {
-  const std::string path = std::string(PENSTOCK_SOURCE_DIR) + "/deploy/broker.yaml";
+  const std::string path = SourcePath("deploy/broker.yaml");
   if (std::getenv("PENSTOCK_REWRITE_GOLDEN") != nullptr) std::ofstream(path) << CommentedBrokerConfig();
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();

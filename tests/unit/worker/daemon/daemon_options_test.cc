@@ -3,6 +3,7 @@
 #include "common/config/loader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/project_paths.h"
 
 namespace penstock {
 namespace {
@@ -25,7 +26,7 @@ TEST(DaemonOptionsTest, ShippedConfigurationIsValid) {
   DaemonOptions options;
   OptionSet set;
   DeclareOptions(&options, &set);
-  auto node = ReadYamlFile(PENSTOCK_SOURCE_DIR "/deploy/worker.yaml");
+  auto node = ReadYamlFile(SourcePath("deploy/worker.yaml"));
   ASSERT_TRUE(node.ok()) << node.status();
   ConfigErrors errors;
   set.ReadYaml(*node, "", &errors);

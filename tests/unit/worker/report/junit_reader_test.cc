@@ -11,6 +11,7 @@
 
 #include "common/text.h"
 #include "fmt/format.h"
+#include "tests/support/project_paths.h"
 #include "worker/handlers/report/report_model.h"
 
 namespace penstock::report {
@@ -21,7 +22,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 std::string Sample(const std::string& name) {
-  std::ifstream file(PENSTOCK_SOURCE_DIR "/tests/testdata/junit/" + name, std::ios::binary);
+  std::ifstream file(SourcePath("tests/testdata/junit/" + name), std::ios::binary);
   EXPECT_TRUE(file.good()) << name;
   std::ostringstream text;
   text << file.rdbuf();

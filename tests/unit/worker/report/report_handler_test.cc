@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fmt/format.h"
+#include "tests/support/project_paths.h"
 #include "tests/unit/worker/report/fake_host.h"
 #include "tests/unit/worker/report/temp_folder.h"
 
@@ -27,7 +28,7 @@ class ReportHandlerTest : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_EQ(host_.result(), 0) << host_.error(); }
 
-  static std::string Sample(const std::string& name) { return PENSTOCK_SOURCE_DIR "/tests/testdata/junit/" + name; }
+  static std::string Sample(const std::string& name) { return SourcePath("tests/testdata/junit/" + name); }
 
   void Run(const json& payload, FakeRun* run) { RunText(payload.dump(), run); }
   void RunText(const std::string& payload, FakeRun* run) {

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string>
 
+#include "tests/support/project_paths.h"
 #include "worker/handlers/report/junit_reader.h"
 #include "worker/handlers/report/report_model.h"
 
@@ -30,7 +31,7 @@ std::string ReadAll(const std::string& path) {
 Report ReportOf(std::initializer_list<const char*> samples, const std::string& title) {
   ReportBuilder builder{ReportLimits()};
   for (const std::string name : samples) {
-    const std::string text = ReadAll(PENSTOCK_SOURCE_DIR "/tests/testdata/junit/" + name);
+    const std::string text = ReadAll(SourcePath("tests/testdata/junit/" + name));
     JunitReader reader({.name = name, .encoding = "", .suite_filter = ""}, &builder);
     EXPECT_TRUE(reader.Feed(text).ok()) << name;
     EXPECT_TRUE(reader.Finish().ok()) << name;
@@ -57,7 +58,7 @@ std::string TagsOf(const std::string& page) {
 
 // Compares with tests/testdata/report/<name>, or writes it when PENSTOCK_REWRITE_GOLDEN is set.
 void ExpectGolden(const std::string& name, const std::string& page) {
-  const std::string path = PENSTOCK_SOURCE_DIR "/tests/testdata/report/" + name;
+  const std::string path = SourcePath("tests/testdata/report/" + name);
   if (std::getenv("PENSTOCK_REWRITE_GOLDEN") != nullptr) {
     std::ofstream(path, std::ios::binary) << page;
     return;
