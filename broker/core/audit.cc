@@ -10,6 +10,7 @@
 #include "broker/core/checkpoint.h"
 #include "broker/core/core_context.h"
 #include "broker/core/lane_head.h"
+#include "broker/core/lifecycle.h"
 #include "broker/core/state_codec.h"
 #include "broker/storage/envelope.h"
 #include "broker/storage/task_block.h"
@@ -188,6 +189,11 @@ class Audit {
                          case 'O':
                            ++belongings_[task];
                            Need(OpenRecord<records::ResultRecord>(key, value).status(), "a result", task);
+                           break;
+                         case 'P':
+                           ++belongings_[task];
+                           checkpoints_.insert(task);
+                           Need(OpenRecord<records::CheckpointRecord>(key, value).status(), "a checkpoint", task);
                            break;
                          default:
                            Problem(fmt::format("an unknown record belongs to task {}", task.ToString()), task);
@@ -407,6 +413,13 @@ class Audit {
       if (RecordOf(task) == nullptr)
         Problem(fmt::format("{} records of task {}, which has none", count, task.ToString()), task);
     }
+    for (const auto& [task, record] : records_) {
+      if (record.has_checkpoint() != checkpoints_.contains(task)) {
+        Problem(fmt::format("a checkpoint of task {} is {}stored, its record says otherwise", task.ToString(),
+                            checkpoints_.contains(task) ? "" : "not "),
+                task);
+      }
+    }
   }
   bool Has(const std::string& key) { return store_.Get(Family::kIndex, key).ok(); }
 
@@ -541,7 +554,7 @@ class Audit {
     });
   }
 
-  // A task that waits for its first attempt and is to expire is known to the index, by its time or an earlier one.
+  // A task that waits and dies of it one day is known to the index, by that time or an earlier one.
   void CheckExpiry() {
     std::map<BlockId, Time> known;
     Each(Family::kIndex, 'E', [&](std::string_view key, std::string_view) {
@@ -552,15 +565,15 @@ class Audit {
     });
     for (const auto& [id, block] : blocks_) {
       for (uint32_t slot = 0; slot < block->slot_count(); ++slot) {
-        const Time expire_at = block->extras(slot).expire_at;
-        if (expire_at == kNever) continue;
         const TaskId task(context_.options.partition, id.value(), slot);
+        const Time deadline = Lifecycle::DeadlineOf(block->extras(slot), block->create_time(), RecordOf(task)).time;
+        if (deadline == kNever) continue;
         const auto place = places_.find(task);
         if (place == places_.end()) continue;
         const Place::Kind kind = place->second.kind;
-        if (RecordOf(task) != nullptr || (kind != Place::Kind::kLane && kind != Place::Kind::kTimers)) continue;
+        if (kind != Place::Kind::kLane && kind != Place::Kind::kTimers) continue;
         const auto found = known.find(id);
-        if (found == known.end() || found->second > expire_at) {
+        if (found == known.end() || found->second > deadline) {
           Problem(fmt::format("task {} would never expire", task.ToString()), task);
         }
       }
@@ -629,7 +642,8 @@ class Audit {
   std::set<SessionNumber> sessions_;
   std::map<BlockId, std::shared_ptr<const TaskBlock>> blocks_;
   std::map<TaskId, records::TaskRecord> records_;
-  std::map<TaskId, int> belongings_;  // attempts, log lines, results
+  std::map<TaskId, int> belongings_;  // attempts, log lines, results, checkpoints
+  std::set<TaskId> checkpoints_;
   std::map<TaskId, Place> places_;
   std::map<QueueId, QueueCounters> counters_;
   AuditReport report_;

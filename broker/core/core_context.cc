@@ -16,8 +16,11 @@ records::QueueRecord MakeQueueRecord(const QueueState& queue) {
   record.mutable_retry_policy()->set_multiplier(policy.multiplier);
   record.mutable_retry_policy()->set_max_backoff(policy.max_backoff);
   record.mutable_retry_policy()->set_jitter(policy.jitter);
+  record.mutable_retry_policy()->set_backoff(static_cast<uint32_t>(policy.backoff));
   record.set_result_retention(queue.settings.result_retention);
   record.set_dead_retention(queue.settings.dead_retention);
+  record.clear_cancelled_retention();
+  if (queue.settings.cancelled_retention) record.set_cancelled_retention(*queue.settings.cancelled_retention);
   record.set_run_timeout(queue.settings.run_timeout);
   record.set_dead_blocks_key(queue.settings.dead_blocks_key);
   for (const auto& [group, weight] : queue.settings.group_weights) (*record.mutable_group_weights())[group] = weight;
@@ -47,8 +50,10 @@ void ReadQueueRecord(const records::QueueRecord& record, QueueState* queue) {
   policy.multiplier = record.retry_policy().multiplier();
   policy.max_backoff = record.retry_policy().max_backoff();
   policy.jitter = record.retry_policy().jitter();
+  if (record.retry_policy().backoff() != 0) policy.backoff = static_cast<Backoff>(record.retry_policy().backoff());
   queue->settings.result_retention = record.result_retention();
   queue->settings.dead_retention = record.dead_retention();
+  if (record.has_cancelled_retention()) queue->settings.cancelled_retention = record.cancelled_retention();
   queue->settings.run_timeout = record.run_timeout();
   queue->settings.dead_blocks_key = record.dead_blocks_key();
   for (const auto& [group, weight] : record.group_weights()) queue->settings.group_weights[group] = weight;

@@ -201,14 +201,15 @@ bool Deliverer::DeliverFresh(Lane* lane, Session* session, SessionMessage& messa
   const TaskId task(context_.state.partition(), run.block.value(), slot);
   context_.state.TouchBlock(run.block, block->slot_count());
   const TaskBlock::Entry& entry = block->entries()[run.entry];
-  if (block->extras(slot).expire_at <= context_.now.wall) {
+  const Lifecycle::Deadline deadline = Lifecycle::DeadlineOf(block->extras(slot), block->create_time(), nullptr);
+  if (deadline.time <= context_.now.wall) {
     Lifecycle::StoredTask stored;
     stored.id = task;
     stored.lane = lane->key;
     stored.type = entry.type;
     stored.priority = entry.priority;
     stored.block = std::move(block);
-    lifecycle_.Expire(stored, false);
+    lifecycle_.Expire(stored, false, deadline.reason);
     return false;
   }
   Lend(lane, session, message, {task, entry.type, entry.priority, run.since, std::move(block), nullptr});
@@ -219,8 +220,9 @@ bool Deliverer::DeliverStored(Lane* lane, const Lifecycle::StoredTask& stored, T
                               SessionMessage& message) {
   context_.state.TouchBlock(stored.block->id(), stored.block->slot_count());
   const records::TaskRecord* record = stored.record ? &*stored.record : nullptr;
-  if (Lifecycle::MayExpire(record) && stored.extras().expire_at <= context_.now.wall) {
-    lifecycle_.Expire(stored, false);
+  const Lifecycle::Deadline deadline = Lifecycle::DeadlineOf(stored.extras(), stored.block->create_time(), record);
+  if (deadline.time <= context_.now.wall) {
+    lifecycle_.Expire(stored, false, deadline.reason);
     return false;
   }
   Lend(lane, session, message, {stored.id, stored.type, stored.priority, due, stored.block, record});
@@ -266,6 +268,14 @@ void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, Loan
                           (record != nullptr ? record->attempt_base() : 0);
   delivery.create_time = lease.create_time;
   delivery.run_timeout = extras.run_timeout != 0 ? extras.run_timeout : queue.settings.run_timeout;
+  if (extras.life_timeout != 0) {
+    const Time life_end = Lifecycle::LifeEnd(extras, lease.create_time, record);
+    delivery.run_timeout = std::min(delivery.run_timeout, life_end - context_.now.wall);
+  }
+  if (record != nullptr && record->has_checkpoint()) {
+    delivery.checkpoint = lifecycle_.LoadCheckpoint(loan.task, *record).value_or("");
+    context_.delivered_bytes += delivery.checkpoint.size();
+  }
   delivery.spec = loan.block->spec(loan.task.slot());
   delivery.block = std::move(loan.block);
   context_.delivered_bytes += delivery.spec.size();

@@ -237,6 +237,25 @@ void Dispatcher::Settle(const Lease& lease) {
   ready_.Settle(lease.queue, lease.group, lease.charged, used);
 }
 
+void Dispatcher::HandlerCools(const Lease& lease, CoolScope scope, Time until) {
+  if (until <= context_.now.wall) return;
+  const TaskPlace place = Meters::PlaceOf(context_.state, lease);
+  switch (scope) {
+    case CoolScope::kNone:
+      return;
+    case CoolScope::kQueue:
+      return meters_.Cool({kCooledQueue, place.queue.value()}, until);
+    case CoolScope::kType:
+      return meters_.Cool({kCooledType, place.type.value()}, until);
+    case CoolScope::kGroup:
+      if (place.group != 0) meters_.Cool({kCooledGroup, place.group}, until);
+      return;
+    case CoolScope::kKey:
+      if (place.key != 0) meters_.Cool({kCooledKey, place.key}, until);
+      return;
+  }
+}
+
 // --- views ---
 
 bool Dispatcher::Handled(const QueueState& queue, TypeId type) {

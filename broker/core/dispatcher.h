@@ -57,6 +57,7 @@ class Dispatcher : public SessionObserver {
   void SessionChanged(Session* session) override;
   void SessionEnds(Session* session) override;
   void TaskRan(TypeId type, Span run_time) override { ready_.Learn(type, run_time); }
+  void HandlerCools(const Lease& lease, CoolScope scope, Time until) override;
 
   // Stops handing out, for a shutdown.
   void Stop() { stopped_ = true; }

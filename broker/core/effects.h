@@ -59,7 +59,8 @@ struct TaskSnapshot {
   bool stuck = false;
   double progress_percent = 0;
   std::string progress_text;
-  Time progress_time = 0;  // 0: none reported
+  Time progress_time = 0;        // 0: none reported
+  Span progress_remaining = -1;  // of the run, if it goes on as it went; -1: nobody can tell
   // Why nobody runs it although it is available; empty: no outward reason.
   std::string waiting_reason;
   // Watch events about the end of a task; its history may be forgotten already.

@@ -176,10 +176,13 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
   const Time now = context_.now.wall;
   if (task.delay > 0) resolved.run_at = now + task.delay;
   if (resolved.run_at <= now) resolved.run_at = 0;
+  const Time first_due = std::max(resolved.run_at, now);
+  if (task.start_within > 0) resolved.expire_at = first_due + task.start_within;
   if (!task.retry_change.empty()) resolved.retry_policy = task.retry_change.On(queue->settings.retry_policy);
   const uint32_t entry = EntryFor(lane, last_key_.type, task.priority);
   const uint32_t slot = builder_.Add(entry, resolved, now);
-  earliest_expiry_ = std::min(earliest_expiry_, task.expire_at);
+  earliest_expiry_ = std::min(earliest_expiry_, resolved.expire_at);
+  if (task.life_timeout > 0) earliest_expiry_ = std::min(earliest_expiry_, first_due + task.life_timeout);
   if (resolved.run_at == 0) {
     ++fresh_counts_[entry];
   } else if (!timed_.empty() && timed_.back().lane == lane && timed_.back().due == resolved.run_at &&

@@ -173,22 +173,21 @@ bool Janitor::ExpireTasks() {
     if (!block.ok()) continue;  // finished; or damaged, which its delivery reports
     Time next = kNever;
     for (uint32_t slot = 0; slot < (*block)->slot_count(); ++slot) {
-      const Time expire_at = (*block)->extras(slot).expire_at;
-      if (expire_at == kNever) continue;
+      const SlotExtras& extras = (*block)->extras(slot);
+      if (extras.expire_at == kNever && extras.life_timeout == 0) continue;
       const TaskId task(context_.state.partition(), id.value(), slot);
       state = context_.state.FindBlock(id);
       if (state != nullptr && state->is_finished(slot)) continue;
       if (context_.state.FindLease(task) != nullptr) continue;  // given back, it is looked at again
       auto stored = lifecycle_.Load(task);
       if (!stored.ok()) continue;
-      if (stored->record &&
-          (IsFinal(static_cast<State>(stored->record->state())) || !Lifecycle::MayExpire(&*stored->record))) {
-        continue;
-      }
-      if (expire_at > context_.now.wall) {
-        next = std::min(next, expire_at);
+      if (stored->record && IsFinal(static_cast<State>(stored->record->state()))) continue;
+      const Lifecycle::Deadline deadline =
+          Lifecycle::DeadlineOf(extras, (*block)->create_time(), stored->record ? &*stored->record : nullptr);
+      if (deadline.time > context_.now.wall) {
+        next = std::min(next, deadline.time);
       } else {
-        lifecycle_.Expire(*stored, true);
+        lifecycle_.Expire(*stored, true, deadline.reason);
       }
     }
     if (next != kNever) {

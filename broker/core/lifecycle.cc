@@ -306,8 +306,8 @@ void Lifecycle::Fail(Lease* lease, std::string_view worker, const ErrorText& err
     NotifyWatchers(task, State::kCancelled, attempt);
     return;
   }
-  RetryPolicy policy = queue->settings.retry_policy;
-  if (auto stored = Load(task); stored.ok()) policy = PolicyOf(*queue, *stored);
+  const auto stored = Load(task);
+  const RetryPolicy& policy = stored.ok() ? PolicyOf(*queue, *stored) : queue->settings.retry_policy;
   const uint32_t counted = attempt - record.attempt_base();
   if (reject || counted >= policy.max_attempts) {
     EndWithRecord(lease, std::move(record), State::kDead, reject ? DeadReason::kRejected : DeadReason::kAttemptsUsedUp);
@@ -315,44 +315,34 @@ void Lifecycle::Fail(Lease* lease, std::string_view worker, const ErrorText& err
     return;
   }
   const Span wait = retry_after.value_or(BackoffAfter(policy, task, counted));
-  Return(lease, std::move(record), context_.now.wall + wait, TimerKind::kRetryable);
-  NotifyWatchers(task, State::kRetryable, attempt);
+  Return(lease, stored.ok() ? &*stored : nullptr, std::move(record), context_.now.wall + wait, TimerKind::kRetryable);
 }
 
 void Lifecycle::Snooze(Lease* lease, std::string_view worker, Span delay) {
   if (lease->cancel_requested) return FinishCancelled(lease, worker, true);
-  const TaskId task = lease->task;
-  const uint32_t attempt = lease->attempt - 1u;
   context_.Promise(*context_.state.FindQueue(lease->queue));
   records::TaskRecord record = RecordOf(*lease);
-  record.set_attempt(attempt);
+  record.set_attempt(lease->attempt - 1u);
   record.set_last_token(lease->token.value());
   AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_SNOOZED, {}, &record);
-  Return(lease, std::move(record), context_.now.wall + delay, TimerKind::kRetryable);
-  NotifyWatchers(task, State::kRetryable, attempt);
+  const auto stored = Load(lease->task);
+  Return(lease, stored.ok() ? &*stored : nullptr, std::move(record), context_.now.wall + delay, TimerKind::kRetryable);
 }
 
 void Lifecycle::Release(Lease* lease, std::string_view worker, bool reported) {
   if (lease->cancel_requested) return FinishCancelled(lease, worker, reported);
-  const TaskId task = lease->task;
-  const uint32_t attempt = lease->attempt - 1u;
   context_.Promise(*context_.state.FindQueue(lease->queue));
   records::TaskRecord record = RecordOf(*lease);
-  record.set_attempt(attempt);
+  record.set_attempt(lease->attempt - 1u);
   if (lease->started) AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_RELEASED, {}, &record);
   if (reported) record.set_last_token(lease->token.value());
   Time since = record.run_time();
-  if (auto stored = Load(task); stored.ok() && stored->block != nullptr) {
-    // It waits again where it stood: a scheduled task since it was due.
-    if (!lease->exceptional) since = std::max(since, stored->extras().run_at);
-    // The janitor passes over what runs: it has to look again.
-    if (const Time expire_at = stored->extras().expire_at; MayExpire(&record) && expire_at != kNever) {
-      context_.commit.Put(Family::kIndex, context_.keys.Expiry(expire_at, BlockId(task.block())), "");
-      context_.expiry_added = std::min(context_.expiry_added, expire_at);
-    }
+  const auto stored = Load(lease->task);
+  // It waits again where it stood: a scheduled task since it was due.
+  if (stored.ok() && stored->block != nullptr && !lease->exceptional) {
+    since = std::max(since, stored->extras().run_at);
   }
-  Return(lease, std::move(record), since, TimerKind::kReturned);
-  NotifyWatchers(task, State::kAvailable, attempt);
+  Return(lease, stored.ok() ? &*stored : nullptr, std::move(record), since, TimerKind::kReturned);
 }
 
 void Lifecycle::Lose(Lease* lease, std::string_view worker) {
@@ -367,8 +357,8 @@ void Lifecycle::Lose(Lease* lease, std::string_view worker) {
              &record);
   context_.state.Count(queue, Counter::kFailedTotal, 1);
   ++queue->times.attempts_lost;
-  RetryPolicy policy = queue->settings.retry_policy;
-  if (auto stored = Load(task); stored.ok()) policy = PolicyOf(*queue, *stored);
+  const auto stored = Load(task);
+  const RetryPolicy& policy = stored.ok() ? PolicyOf(*queue, *stored) : queue->settings.retry_policy;
   const uint32_t attempt = lease->attempt;
   if (lease->cancel_requested) {
     EndWithRecord(lease, std::move(record), State::kCancelled, DeadReason::kNone);
@@ -377,8 +367,7 @@ void Lifecycle::Lose(Lease* lease, std::string_view worker) {
     EndWithRecord(lease, std::move(record), State::kDead, DeadReason::kAttemptsUsedUp);
     NotifyWatchers(task, State::kDead, attempt);
   } else {
-    Return(lease, std::move(record), context_.now.wall, TimerKind::kReturned);
-    NotifyWatchers(task, State::kAvailable, attempt);
+    Return(lease, stored.ok() ? &*stored : nullptr, std::move(record), context_.now.wall, TimerKind::kReturned);
   }
 }
 
@@ -389,7 +378,9 @@ void Lifecycle::FinishCancelled(Lease* lease, std::string_view worker, bool repo
   records::TaskRecord record = RecordOf(*lease);
   record.set_attempt(lease->started ? attempt : attempt - 1u);
   if (reported) record.set_last_token(lease->token.value());
-  AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_CANCELLED, {}, &record);
+  const std::string reason = record.cancel_reason();
+  AddAttempt(*lease, worker, v1::ATTEMPT_OUTCOME_CANCELLED,
+             {"cancelled", reason.empty() ? "its cancellation was asked for" : std::string_view(reason), ""}, &record);
   EndWithRecord(lease, std::move(record), State::kCancelled, DeadReason::kNone);
   NotifyWatchers(task, State::kCancelled, attempt);
 }
@@ -434,10 +425,58 @@ void Lifecycle::AddLog(Lease* lease, const LogReport& report) {
   PutRecord(lease->task, record);
 }
 
-void Lifecycle::Return(Lease* lease, records::TaskRecord record, Time due, TimerKind kind) {
+void Lifecycle::SaveCheckpoint(Lease* lease, std::string_view checkpoint) {
+  context_.Promise(*context_.state.FindQueue(lease->queue));
+  records::TaskRecord record = RecordOf(*lease);
+  const bool known = lease->exceptional && record.has_checkpoint();
+  MakeExceptional(lease, &record);
+  record.set_has_checkpoint(true);
+  records::CheckpointRecord saved;
+  saved.set_checkpoint(std::string(checkpoint));
+  context_.Put(Family::kTasks, context_.keys.Checkpoint(lease->task), saved);
+  if (!known) PutRecord(lease->task, record);
+}
+
+std::optional<std::string> Lifecycle::LoadCheckpoint(TaskId task, const records::TaskRecord& record) {
+  if (!record.has_checkpoint()) return std::nullopt;
+  auto saved = GetRecord<records::CheckpointRecord>(context_.commit, Family::kTasks, context_.keys.Checkpoint(task));
+  if (saved.ok()) return std::move(*saved->mutable_checkpoint());
+  context_.Unreadable(saved.status(), fmt::format("the checkpoint of task {}, which begins anew", task.ToString()));
+  return std::nullopt;
+}
+
+void Lifecycle::DropCheckpoint(TaskId task, records::TaskRecord* record) {
+  if (!record->has_checkpoint()) return;
+  context_.commit.Delete(Family::kTasks, context_.keys.Checkpoint(task));
+  record->clear_has_checkpoint();
+}
+
+void Lifecycle::NoteDeadline(TaskId task, Time deadline) {
+  if (deadline == kNever) return;
+  context_.commit.Put(Family::kIndex, context_.keys.Expiry(deadline, BlockId(task.block())), "");
+  context_.expiry_added = std::min(context_.expiry_added, deadline);
+}
+
+void Lifecycle::BeginLife(const StoredTask& task, records::TaskRecord* record) {
+  if (task.block == nullptr || task.extras().life_timeout == 0) return;
+  record->set_life_end(context_.now.wall + task.extras().life_timeout);
+  NoteDeadline(task.id, record->life_end());
+}
+
+void Lifecycle::Return(Lease* lease, const StoredTask* stored, records::TaskRecord record, Time due, TimerKind kind) {
+  const TaskId task = lease->task;
+  const uint32_t attempt = record.attempt();
+  if (stored != nullptr && stored->block != nullptr) {
+    const Time create_time = stored->block->create_time();
+    if (std::max(due, context_.now.wall) >= LifeEnd(stored->extras(), create_time, &record)) {
+      EndWithRecord(lease, std::move(record), State::kDead, DeadReason::kTimedOut);
+      NotifyWatchers(task, State::kDead, attempt);
+      return;
+    }
+    NoteDeadline(task, DeadlineOf(stored->extras(), create_time, &record).time);
+  }
   // A lane of a FIFO key is not made anew here: its hold keeps it, and purging it, too, while its task runs.
   Lane* lane = LaneFor(lease->lane(), lease->fifo ? 0 : lease->lane_name);
-  const TaskId task = lease->task;
   if (lane->hold != nullptr && lane->hold->task == task) context_.state.SetHold(lane, KeyHold{task, due});
   context_.state.Count(lane->queue, Counter::kRunning, -1);
   record.set_state(static_cast<uint32_t>(kind == TimerKind::kRetryable ? State::kRetryable : State::kAvailable));
@@ -447,13 +486,17 @@ void Lifecycle::Return(Lease* lease, records::TaskRecord record, Time due, Timer
   timers_.Add(lane, due, task, 1, kind);
   if (lease->is_settled_at_end()) context_.settle(*lease);
   context_.state.End(task, {true, false, 0}, nullptr, context_.sequence);
+  NotifyWatchers(task, kind == TimerKind::kRetryable ? State::kRetryable : State::kAvailable, attempt);
 }
 
 void Lifecycle::PutFinalRecord(TaskId task, QueueState* queue, State state, DeadReason reason, Span own_retention,
                                records::TaskRecord* record) {
-  const Span retention = state == State::kDead ? queue->settings.dead_retention
-                         : own_retention >= 0  ? own_retention
-                                               : queue->settings.result_retention;
+  const QueueSettings& settings = queue->settings;
+  Span retention = own_retention >= 0 ? own_retention : settings.result_retention;
+  if (state == State::kDead) retention = settings.dead_retention;
+  if (state == State::kCancelled) retention = settings.cancelled_retention.value_or(retention);
+  // What a redrive would go on from stays with a dead task.
+  if (state != State::kDead) DropCheckpoint(task, record);
   record->set_state(static_cast<uint32_t>(state));
   record->set_dead_reason(static_cast<uint32_t>(reason));
   record->set_end_time(context_.now.wall);
@@ -580,15 +623,21 @@ void Lifecycle::FinishPurged(TaskId task, const TaskBlock& block, BlockState* st
   FinishSlot(task, {false, true, 0}, state);
 }
 
-void Lifecycle::Expire(const StoredTask& task, bool in_lane) {
+void Lifecycle::Expire(const StoredTask& task, bool in_lane, DeadReason reason) {
   if (in_lane && !LeaveLane(task).ok()) return;
   QueueState* queue = context_.state.FindQueue(task.lane.queue);
   context_.Promise(*queue);
-  ReleaseKey(task.lane, task.id);
+  Lane* lane = context_.state.FindLane(task.lane);
+  if (reason == DeadReason::kTimedOut && queue->settings.dead_blocks_key && lane != nullptr && lane->hold != nullptr &&
+      lane->hold->task == task.id) {
+    context_.state.SetHold(lane, KeyHold{task.id});  // it had its turn, and keeps the key as any dead task does
+  } else {
+    ReleaseKey(task.lane, task.id);
+  }
   records::TaskRecord record = task.record ? *task.record : NewRecord(task);
   ReleaseUniqueKeyOf(task);
   TouchBlockOf(task.id);
-  PutFinalRecord(task.id, queue, State::kDead, DeadReason::kExpired, -1, &record);
+  PutFinalRecord(task.id, queue, State::kDead, reason, -1, &record);
   NotifyWatchers(task.id, State::kDead, record.attempt());
 }
 
@@ -619,6 +668,7 @@ absl::Status Lifecycle::RunNow(TaskId task) {
   }
   RETURN_IF_ERROR(LeaveLane(stored));
   context_.Promise(*queue);
+  if (!stored.record) BeginLife(stored, &record);
   Lane* lane = LaneFor(stored.lane, stored.group);
   record.set_state(static_cast<uint32_t>(State::kAvailable));
   record.set_lane_id(lane->id.value());
@@ -648,6 +698,7 @@ void Lifecycle::Redrive(StoredTask task) {
   record.clear_end_time();
   record.clear_forget_time();
   record.clear_dead_reason();
+  BeginLife(task, &record);
   PutRecord(task.id, record);
   timers_.Add(lane, context_.now.wall, task.id, 1, TimerKind::kReturned);
   MoveHold(lane, task.id);
@@ -666,6 +717,7 @@ void Lifecycle::Forget(TaskId task, const records::TaskRecord& record, Forgettin
     context_.commit.Delete(Family::kTasks, context_.keys.Log(task, i));
   }
   if (record.has_result()) context_.commit.Delete(Family::kTasks, context_.keys.Result(task));
+  if (record.has_checkpoint()) context_.commit.Delete(Family::kTasks, context_.keys.Checkpoint(task));
   if (IsFinal(state)) {
     context_.commit.Delete(Family::kIndex, context_.keys.Done(queue_id, state, record.end_time(), task));
     context_.commit.Delete(Family::kIndex, context_.keys.Retention(record.forget_time(), task));

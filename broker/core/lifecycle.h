@@ -1,6 +1,7 @@
 #ifndef PENSTOCK_BROKER_CORE_LIFECYCLE_H_
 #define PENSTOCK_BROKER_CORE_LIFECYCLE_H_
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,12 +51,18 @@ class Lifecycle {
   void RequestCancel(Lease* lease, std::string_view reason);
   // Keeps log lines with the task, up to its limit.
   void AddLog(Lease* lease, const LogReport& report);
+  // Keeps it for the task's next attempt, in place of what was kept before.
+  void SaveCheckpoint(Lease* lease, std::string_view checkpoint);
+  // What its handler saved last, if it did.
+  std::optional<std::string> LoadCheckpoint(TaskId task, const records::TaskRecord& record);
+  bool HasCheckpoint(const Lease& lease) { return lease.exceptional && RecordOf(lease).has_checkpoint(); }
 
   // --- of a waiting task ---
   // FailedPrecondition unless it waits (scheduled, available, retryable).
   absl::Status CancelWaiting(TaskId task, std::string_view reason);
-  // It was not started in time. `in_lane`: it still counts as waiting in its lane.
-  void Expire(const StoredTask& task, bool in_lane);
+  // It was not started in time (kExpired), or its life is over (kTimedOut). `in_lane`: it still counts as waiting in
+  // its lane.
+  void Expire(const StoredTask& task, bool in_lane, DeadReason reason);
   // It waits or runs.
   bool Unfinished(TaskId task);
   // Its queue was purged while it waited; the janitor may not have cleared it away yet.
@@ -66,6 +73,25 @@ class Lifecycle {
   void FinishPurged(TaskId task, const TaskBlock& block, BlockState* state);
   // Whether a task that waits is still to expire: not once it was started or redriven.
   static bool MayExpire(const records::TaskRecord* record);
+  // When its life_timeout passes; kNever: it has none. `record`: null if it has none yet.
+  static Time LifeEnd(const SlotExtras& extras, Time create_time, const records::TaskRecord* record) {
+    if (extras.life_timeout == 0) return kNever;
+    if (record != nullptr && record->life_end() != 0) return record->life_end();
+    return std::max(extras.run_at, create_time) + extras.life_timeout;
+  }
+  // When a task that waits dies of waiting, and as what.
+  struct Deadline {
+    Time time = kNever;
+    DeadReason reason = DeadReason::kExpired;
+  };
+  static Deadline DeadlineOf(const SlotExtras& extras, Time create_time, const records::TaskRecord* record) {
+    Deadline deadline;
+    if (extras.expire_at != kNever && MayExpire(record)) deadline.time = extras.expire_at;
+    if (extras.life_timeout == 0) return deadline;
+    const Time life_end = LifeEnd(extras, create_time, record);
+    if (life_end < deadline.time) deadline = {life_end, DeadReason::kTimedOut};
+    return deadline;
+  }
   // Scheduled or retryable, and due now; or dead, and redriven. FailedPrecondition for other states.
   absl::Status RunNow(TaskId task);
 
@@ -101,8 +127,15 @@ class Lifecycle {
   void AddAttempt(const Lease& lease, std::string_view worker, int outcome, const ErrorText& error,
                   records::TaskRecord* record);
   void PutRecord(TaskId task, const records::TaskRecord& record);
-  // A running task goes back to waiting until `due`.
-  void Return(Lease* lease, records::TaskRecord record, Time due, TimerKind kind);
+  // It is of no use any more.
+  void DropCheckpoint(TaskId task, records::TaskRecord* record);
+  // A running task goes back to waiting until `due`; it dies instead if its life is over by then. `stored`: as loaded
+  // before; null if it cannot be read. Tells whoever watches it.
+  void Return(Lease* lease, const StoredTask* stored, records::TaskRecord record, Time due, TimerKind kind);
+  // The janitor passes over tasks that run, and does not know of lives that begin anew: it has to look at `deadline`.
+  void NoteDeadline(TaskId task, Time deadline);
+  // A task becomes due for the first time, or anew after its redrive: its life begins.
+  void BeginLife(const StoredTask& task, records::TaskRecord* record);
   // A running task ends in a record: completed (not at the first attempt), cancelled or dead.
   void EndWithRecord(Lease* lease, records::TaskRecord record, State state, DeadReason reason);
   // `own_retention`: the task's, or -1 for the queue's.

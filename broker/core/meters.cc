@@ -1,6 +1,7 @@
 #include "broker/core/meters.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "fmt/format.h"
 
@@ -267,9 +268,37 @@ void Meters::Restore() {
 
 // --- views ---
 
+std::string Meters::CooledName(const MeterKey& key) {
+  if (key.throttle == kCooledQueue) {
+    const QueueState* queue = context_.state.FindQueue(QueueId(static_cast<uint32_t>(key.scope)));
+    return queue == nullptr ? "its queue" : "queue " + queue->name;
+  }
+  if (key.throttle == kCooledType) {
+    return fmt::format("type {}", context_.state.TypeName(TypeId(static_cast<uint32_t>(key.scope))));
+  }
+  return key.throttle == kCooledGroup ? "its group" : "its key";
+}
+
+Time Meters::CooledUntil(ThrottlePer per, uint64_t scope) {
+  if (cooled_until_ <= context_.now.wall) return 0;
+  switch (per) {
+    case ThrottlePer::kAll:
+      return 0;
+    case ThrottlePer::kQueue:
+      return context_.state.TimesOf({kCooledQueue, scope}).cooled_until;
+    case ThrottlePer::kType:
+      return context_.state.TimesOf({kCooledType, scope}).cooled_until;
+    case ThrottlePer::kGroup:
+      return context_.state.TimesOf({kCooledGroup, scope}).cooled_until;
+    case ThrottlePer::kKey:
+      return context_.state.TimesOf({kCooledKey, scope}).cooled_until;
+  }
+  std::abort();
+}
+
 std::string Meters::Explain(const MeterVerdict& closed) {
   const ThrottleRule* rule = rules_.Find(closed.key.throttle);
-  const std::string who = rule == nullptr ? "what it shares with others" : "throttle " + rule->name;
+  const std::string who = rule == nullptr ? CooledName(closed.key) : "throttle " + rule->name;
   const std::string opens = absl::FormatDuration(ToDuration(std::max<Span>(closed.opens - context_.now.wall, 0)));
   switch (closed.state) {
     case MeterState::kFull: {
@@ -279,7 +308,7 @@ std::string Meters::Explain(const MeterVerdict& closed) {
     case MeterState::kRate:
       return fmt::format("{} has reached its rate and opens in {}", who, opens);
     case MeterState::kCooled:
-      return fmt::format("{} is cooled and opens in {}", who, opens);
+      return fmt::format("a handler asked to leave {} alone for another {}", who, opens);
     case MeterState::kOpen:
       break;
   }
@@ -316,6 +345,10 @@ void Meters::Describe(ThrottleId throttle, size_t max_meters, ThrottleView* view
     const MeterVerdict verdict = Judge(*rule, key, 0);
     meter_view.state = verdict.state;
     meter_view.opens = verdict.opens;
+    if (const Time cooled = CooledUntil(rule->per, key.scope); cooled > context_.now.wall) {
+      meter_view.state = MeterState::kCooled;
+      meter_view.opens = cooled;
+    }
     if (rule->bucket.interval > 0) {
       meter_view.available = rule->bucket.Available(context_.state.TimesOf(key).full, context_.now.wall);
     }

@@ -106,6 +106,10 @@ class Meters {
   void NoteOpening(const MeterKey& key, Meter& meter);
   void SetWake(const MeterKey& key, Meter& meter, Time wake);
   MeterVerdict JudgeByKey(const MeterKey& key, uint16_t cost);
+  // What is cooled, for people.
+  std::string CooledName(const MeterKey& key);
+  // Until when what a throttle's meter counts is cooled as a whole; 0: it is not.
+  Time CooledUntil(ThrottlePer per, uint64_t scope);
 
   CoreContext& context_;
   Lifecycle& lifecycle_;

@@ -21,6 +21,7 @@ TaskSnapshot Queries::RunningSnapshot(const Lease& lease) {
     snapshot.progress_percent = progress->percent;
     snapshot.progress_text = progress->text;
     snapshot.progress_time = progress->time;
+    snapshot.progress_remaining = progress->Remaining(context_.now.wall);
   }
   return snapshot;
 }

@@ -19,6 +19,7 @@ void ApplySettings(const QueueSettingsChange& change, QueueSettings* settings) {
   if (change.retry_policy) settings->retry_policy = *change.retry_policy;
   if (change.result_retention) settings->result_retention = *change.result_retention;
   if (change.dead_retention) settings->dead_retention = *change.dead_retention;
+  if (change.cancelled_retention) settings->cancelled_retention = *change.cancelled_retention;
   if (change.run_timeout) settings->run_timeout = *change.run_timeout;
   if (change.dead_blocks_key) settings->dead_blocks_key = *change.dead_blocks_key;
   if (change.group_weights) settings->group_weights = *change.group_weights;

@@ -38,8 +38,9 @@ struct BlockHistory {
 struct TaskFacts {
   TaskId task;
   std::optional<records::TaskRecord> record;
-  std::vector<std::pair<std::string, std::string>> belongings;  // attempts, log lines, results
+  std::vector<std::pair<std::string, std::string>> belongings;  // attempts, log lines, results, checkpoints
   uint32_t attempts = 0;
+  bool checkpoint = false;
 };
 
 class Rebuilder {
@@ -267,6 +268,8 @@ class Rebuilder {
     TaskFacts facts;
     auto finish = [&]() -> absl::Status {
       if (facts.task.empty()) return absl::OkStatus();
+      // It may be damaged alone.
+      if (facts.record) facts.record->set_has_checkpoint(facts.checkpoint);
       return visit(std::exchange(facts, TaskFacts()));
     };
     const absl::Status read =
@@ -286,6 +289,7 @@ class Rebuilder {
           } else {
             facts.belongings.emplace_back(key, value);
             facts.attempts += kind == 'A' ? 1 : 0;
+            facts.checkpoint = facts.checkpoint || kind == 'P';
           }
           return absl::OkStatus();
         });
@@ -454,6 +458,7 @@ class Rebuilder {
       TaskFacts dead = *facts ? **facts : TaskFacts();
       dead.task = task;
       dead.record = MakeDeadRecord(block, slot, done->second.second, dead.attempts);
+      dead.record->set_has_checkpoint(dead.checkpoint);
       RETURN_IF_ERROR(SaveFinal(dead));
       state_.Count(state_.FindQueue(entry.queue), Counter::kDead, 1);
       HoldKey(LaneOf(entry), task, kNever);
@@ -518,13 +523,15 @@ class Rebuilder {
       const TaskId task(options_.partition, id.value(), slot);
       std::optional<TaskFacts> facts;
       if (auto found = tasks.find(task); found != tasks.end()) facts = std::move(found->second);
-      const bool may_expire = !facts || !facts->record || Lifecycle::MayExpire(&*facts->record);
+      const Time deadline = Lifecycle::DeadlineOf(block.extras(slot), block.create_time(),
+                                                  facts && facts->record ? &*facts->record : nullptr)
+                                .time;
       ASSIGN_OR_RETURN(fates[slot], RebuildSlot(block, slot, &facts));
       if (fates[slot] == Fate::kGone) continue;
       ++alive;
       if (fates[slot] == Fate::kDead) continue;
       NoteUnique(block, slot);
-      if (may_expire) expiry = std::min(expiry, block.extras(slot).expire_at);
+      expiry = std::min(expiry, deadline);
     }
     if (alive == 0) return absl::OkStatus();  // nobody needs it any more
     living_blocks_.insert(id);

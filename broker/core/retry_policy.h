@@ -7,9 +7,10 @@
 namespace penstock::broker {
 
 // How long to wait after attempt number `attempt` (from 1, since the last redrive) of `task` failed: drawn from
-// [(1 - jitter) * b, b] with b = min(initial * multiplier^(attempt - 1), max). Full jitter, jitter = 1, spreads a herd
-// best (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The draw depends on the task and
-// attempt alone.
+// [(1 - jitter) * b, b] with b = min(w, max), where w is initial * multiplier^(attempt - 1) with an exponential
+// backoff, initial * attempt with a linear, and initial with a fixed one. Full jitter, jitter = 1, spreads a herd best
+// (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The draw depends on the task and attempt
+// alone.
 Span BackoffAfter(const RetryPolicy& policy, TaskId task, uint32_t attempt);
 
 }  // namespace penstock::broker

@@ -37,6 +37,7 @@ struct ScheduledTask {
   std::string type;
   uint8_t priority = 5;
   Span run_timeout = 0;
+  Span life_timeout = 0;
   RetryPolicyChange retry_change;
   std::string unique_key;
   Span unique_window = 0;

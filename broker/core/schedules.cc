@@ -23,6 +23,7 @@ NewTask ViewOf(const ScheduledTask& task) {
   view.type = task.type;
   view.priority = task.priority;
   view.run_timeout = task.run_timeout;
+  view.life_timeout = task.life_timeout;
   view.retry_change = task.retry_change;
   view.unique_key = task.unique_key;
   view.unique_window = task.unique_window;

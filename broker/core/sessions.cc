@@ -9,6 +9,9 @@
 namespace penstock::broker {
 namespace {
 
+// What is estimated to take longer takes at least so long.
+constexpr Span kRemainingMax = 3'650 * 24 * 60 * kMinute;
+
 std::string Describe(const Session& session) {
   return fmt::format("worker={} session=w{}", session.worker_name, session.number.value());
 }
@@ -23,6 +26,13 @@ Session* Sessions::Find(SessionNumber number) {
 const Sessions::Progress* Sessions::ProgressOf(TaskId task) const {
   auto found = progress_.find(task);
   return found == progress_.end() ? nullptr : &found->second;
+}
+
+Span Sessions::Progress::Remaining(Time now) const {
+  if (percent <= base_percent || time <= base_time) return -1;
+  const double rest = static_cast<double>(time - base_time) * (100 - percent) / (percent - base_percent);
+  const double left = rest - static_cast<double>(now - time);
+  return static_cast<Span>(std::clamp(left, 0.0, static_cast<double>(kRemainingMax)));
 }
 
 void Sessions::SetDeadline(Session* session, Span deadline) {
@@ -202,6 +212,9 @@ void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, Sessio
     if (lease->charged > 0) observer_.TaskRan(lease->type, outcome.run_time);
   }
   if (!progress_.empty()) ForgetProgress(outcome.task);
+  if (outcome.cool != CoolScope::kNone) {
+    observer_.HandlerCools(*lease, outcome.cool, context_.now.wall + outcome.delay.value_or(0));
+  }
   switch (outcome.kind) {
     case OutcomeKind::kCompleted:
       lifecycle_.Complete(lease, session->worker_name, outcome.result, outcome.content_type);
@@ -231,7 +244,14 @@ void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, Sessio
 void Sessions::ApplyProgress(Session* session, const ProgressReport& report, SessionMessage& message) {
   Lease* lease = CurrentLease(*session, report.task, report.token, message);
   if (lease == nullptr) return;
-  Progress& progress = progress_[report.task];
+  auto [found, first] = progress_.try_emplace(report.task);
+  Progress& progress = found->second;
+  if (first) {
+    const bool resumed = lifecycle_.HasCheckpoint(*lease);
+    progress.base_percent = resumed ? report.percent : 0;
+    progress.base_time = resumed ? context_.now.wall : lease->start_time;
+  }
+  if (report.checkpoint) lifecycle_.SaveCheckpoint(lease, *report.checkpoint);
   progress.percent = report.percent;
   progress.text = report.text;
   progress.time = context_.now.wall;
@@ -247,6 +267,7 @@ void Sessions::ApplyProgress(Session* session, const ProgressReport& report, Ses
   snapshot.progress_percent = progress.percent;
   snapshot.progress_text = progress.text;
   snapshot.progress_time = progress.time;
+  snapshot.progress_remaining = progress.Remaining(context_.now.wall);
   watchers_.Notify(snapshot);
 }
 

@@ -61,6 +61,8 @@ class SessionObserver {
   virtual void SessionEnds(Session* session) = 0;
   // A task of the type ran for so long.
   virtual void TaskRan(TypeId type, Span run_time) = 0;
+  // The handler of a running task wants what shares this with it left alone until then.
+  virtual void HandlerCools(const Lease& lease, CoolScope scope, Time until) = 0;
 };
 
 // Who is connected, and what becomes of the tasks of those who are not. docs/task_lifecycle.md
@@ -109,6 +111,12 @@ class Sessions {
     double percent = 0;
     std::string text;
     Time time = 0;
+    // From where its pace is counted: its start, or, when it went on from a checkpoint, its first report.
+    double base_percent = 0;
+    Time base_time = 0;
+
+    // How long the rest takes if it goes on as it went; -1: nobody can tell.
+    Span Remaining(Time now) const;
   };
   const Progress* ProgressOf(TaskId task) const;
   void ForgetProgress(TaskId task) { progress_.erase(task); }

@@ -19,6 +19,8 @@ enum Flag : uint64_t {
   kRetention = 32,
   kDropped = 64,
   kCost = 128,
+  kLifeTimeout = 256,
+  kBackoff = 1'024,
 };
 
 enum EntryFlag : uint8_t { kPriority = 0x0f, kNamed = 0x10, kFifo = 0x20 };
@@ -52,6 +54,8 @@ void EncodeSlot(uint32_t entry, const SlotExtras& extras, Time create_time, bool
   if (extras.result_retention) flags |= kRetention;
   if (dropped) flags |= kDropped;
   if (extras.cost != 1) flags |= kCost;
+  if (extras.life_timeout != 0) flags |= kLifeTimeout;
+  if (extras.retry_policy && extras.retry_policy->backoff != Backoff::kExponential) flags |= kBackoff;
   PutVarint(out, entry);
   PutVarint(out, flags);
   if (flags & kRunAt) PutSigned(out, extras.run_at - create_time);
@@ -71,6 +75,8 @@ void EncodeSlot(uint32_t entry, const SlotExtras& extras, Time create_time, bool
   }
   if (flags & kRetention) PutVarint(out, static_cast<uint64_t>(*extras.result_retention));
   if (flags & kCost) PutVarint(out, extras.cost);
+  if (flags & kLifeTimeout) PutVarint(out, static_cast<uint64_t>(extras.life_timeout));
+  if (flags & kBackoff) out->push_back(static_cast<char>(extras.retry_policy->backoff));
   PutVarint(out, spec_size);
 }
 
@@ -129,6 +135,14 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> TaskBlock::Parse(std::string bo
       }
       if (flags & kRetention) extras.result_retention = static_cast<Span>(decoder.Varint());
       if (flags & kCost) extras.cost = static_cast<uint16_t>(decoder.Varint());
+      if (flags & kLifeTimeout) extras.life_timeout = static_cast<Span>(decoder.Varint());
+      if (flags & kBackoff) {
+        const auto backoff = static_cast<Backoff>(decoder.Byte());
+        if (!extras.retry_policy || backoff < Backoff::kExponential || backoff > Backoff::kFixed) {
+          return absl::DataLossError("a block's slot has a broken backoff");
+        }
+        extras.retry_policy->backoff = backoff;
+      }
       slot.extras = static_cast<int32_t>(block->extras_.size());
       block->extras_.push_back(extras);
     }
@@ -185,6 +199,7 @@ uint32_t TaskBlockBuilder::Add(uint32_t entry, const NewTask& task, Time create_
   extras.unique_window = task.unique_window;
   extras.result_retention = task.result_retention;
   extras.cost = task.cost;
+  extras.life_timeout = task.life_timeout;
   EncodeSlot(entry, extras, create_time, false, task.spec.size(), &slots_);
   specs_ += task.spec;
   return slot_count_++;

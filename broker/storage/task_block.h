@@ -11,7 +11,8 @@
 //   extras = 1: signed(run_at - create time)   2: signed(expire_at - create time)   4: varint(run timeout)
 //            8: varint(max_attempts) varint(initial) varint(max) float64(multiplier) float64(jitter)
 //           16: bytes(unique key) varint(window)  32: varint(result retention)   64: dropped: the spec is gone
-//          128: varint(cost)
+//          128: varint(cost)                      256: varint(life timeout)
+//         1024: byte:1, the kind of backoff of the policy of flag 8 (Backoff); without it, exponential
 //   specs  = the serialized TaskSpecs, one behind the other
 //
 // A compacted block is a block in which the specs of tasks that are done have been dropped.

@@ -114,13 +114,18 @@ RetryPolicy PolicyOf(const std::map<std::string, std::string>& named, RetryPolic
     if (name == "max_backoff") policy.max_backoff = ParseSpan(value);
     if (name == "multiplier" && !absl::SimpleAtod(value, &policy.multiplier)) Wrong("not a number", value);
     if (name == "jitter" && !absl::SimpleAtod(value, &policy.jitter)) Wrong("not a number", value);
+    if (name == "growth") {
+      static const std::map<std::string, Backoff> kKinds = {
+          {"exponential", Backoff::kExponential}, {"linear", Backoff::kLinear}, {"fixed", Backoff::kFixed}};
+      policy.backoff = kKinds.at(value);
+    }
   }
   return policy;
 }
 
 bool NamesPolicy(const std::map<std::string, std::string>& named) {
   return named.contains("attempts") || named.contains("backoff") || named.contains("max_backoff") ||
-         named.contains("multiplier") || named.contains("jitter");
+         named.contains("multiplier") || named.contains("jitter") || named.contains("growth");
 }
 
 }  // namespace
@@ -362,6 +367,10 @@ void Script::BuildEnqueue(const Words& words, std::vector<Command>* commands) {
       task.run_at = start_ + ParseSpan(value);
     } else if (name == "expire") {
       task.expire_at = now + ParseSpan(value);
+    } else if (name == "within") {
+      task.start_within = ParseSpan(value);
+    } else if (name == "life") {
+      task.life_timeout = ParseSpan(value);
     } else if (name == "timeout") {
       task.run_timeout = ParseSpan(value);
     } else if (name == "unique") {
@@ -423,6 +432,10 @@ bool Script::Build(const Words& words, std::vector<Command>* commands) {
     if (words.named.contains("relaxed")) command.settings.relaxed = named("relaxed") == "true";
     if (words.named.contains("retention")) command.settings.result_retention = ParseSpan(named("retention"));
     if (words.named.contains("dead_retention")) command.settings.dead_retention = ParseSpan(named("dead_retention"));
+    if (words.named.contains("cancelled_retention")) {
+      std::optional<Span>& retention = command.settings.cancelled_retention.emplace();
+      if (named("cancelled_retention") != "default") retention = ParseSpan(named("cancelled_retention"));
+    }
     if (words.named.contains("timeout")) command.settings.run_timeout = ParseSpan(named("timeout"));
     if (words.named.contains("dead_blocks_key")) {
       command.settings.dead_blocks_key = named("dead_blocks_key") == "true";
@@ -552,6 +565,13 @@ bool Script::BuildWorkerCommand(const Words& words, std::vector<Command>* comman
       made.token = TokenOf(words, worker, task);
       made.kind = kind;
       if (words.named.contains("run_time")) made.run_time = ParseSpan(named("run_time"));
+      if (words.named.contains("cool")) {
+        static const std::map<std::string, CoolScope> kScopes = {{"queue", CoolScope::kQueue},
+                                                                 {"type", CoolScope::kType},
+                                                                 {"group", CoolScope::kGroup},
+                                                                 {"key", CoolScope::kKey}};
+        made.cool = kScopes.at(named("cool"));
+      }
       fill(made);
       input.outcomes.push_back(made);
     }
@@ -583,7 +603,9 @@ bool Script::BuildWorkerCommand(const Words& words, std::vector<Command>* comman
     double percent = 0;
     if (!absl::SimpleAtod(named("percent", "0"), &percent)) Wrong("not a number", named("percent"));
     for (TaskId task : tasks) {
-      input.progress_reports.push_back({task, TokenOf(words, worker, task), percent, Keep(named("text"))});
+      ProgressReport report{task, TokenOf(words, worker, task), percent, Keep(named("text"))};
+      if (words.named.contains("checkpoint")) report.checkpoint = Keep(named("checkpoint"));
+      input.progress_reports.push_back(report);
     }
   } else if (name == "log") {
     for (TaskId task : tasks) {
@@ -722,6 +744,9 @@ std::string Script::TellMessage(const SessionMessage& message) {
                            spec.ParseFromArray(delivery.spec.data(), static_cast<int>(delivery.spec.size()))) {
       rest += fmt::format(" {} tick={}", spec.headers().at("penstock-schedule"), spec.headers().at("penstock-tick"));
     }
+    if (delivery.run_timeout != options_.queue_defaults.run_timeout)
+      rest += " timeout=" + Seconds(delivery.run_timeout);
+    if (!delivery.checkpoint.empty()) rest += " checkpoint=" + delivery.checkpoint;
     if (rest != previous) flush();
     previous = rest;
     same.push_back(delivery.task);
@@ -747,6 +772,7 @@ std::string Script::TellSnapshot(const TaskSnapshot& snapshot) {
       if (snapshot.stuck) out += " stuck";
       if (snapshot.progress_time != 0) {
         out += fmt::format(" progress={}% {}", snapshot.progress_percent, snapshot.progress_text);
+        if (snapshot.progress_remaining >= 0) out += " left=" + Seconds(snapshot.progress_remaining);
       }
       return out + "\n";
     }
@@ -805,6 +831,10 @@ std::string Script::TellStored(const TaskSnapshot& snapshot) {
       }
       out += fmt::format("  log lines={} bytes={}{}\n", lines, record->log_bytes(),
                          record->log_truncated() ? " truncated" : "");
+    }
+    if (record->has_checkpoint()) {
+      auto saved = GetRecord<records::CheckpointRecord>(store, Family::kTasks, keys.Checkpoint(task));
+      out += saved.ok() ? fmt::format("  checkpoint={}\n", saved->checkpoint()) : "  checkpoint is missing\n";
     }
     if (record->has_result()) {
       auto result = GetRecord<records::ResultRecord>(store, Family::kTasks, keys.Result(task));
@@ -929,8 +959,8 @@ std::string Script::TellStore() {
   };
   count(Family::kBlocks, [](std::string_view) { return std::string("blocks"); });
   count(Family::kTasks, [](std::string_view key) -> std::string {
-    static const std::map<char, std::string> kKinds = {
-        {'R', "records"}, {'A', "attempts"}, {'L', "logs"}, {'O', "results"}, {'B', "compacted"}};
+    static const std::map<char, std::string> kKinds = {{'R', "records"}, {'A', "attempts"},    {'L', "logs"},
+                                                       {'O', "results"}, {'P', "checkpoints"}, {'B', "compacted"}};
     return kKinds.at(key[9]);
   });
   count(Family::kIndex, [](std::string_view key) -> std::string {

@@ -135,6 +135,7 @@ class RandomWorld {
       case 0:
         outcome.kind = OutcomeKind::kFailed;
         outcome.error = {"E", "failed", ""};
+        if (Draw(3) == 0) Cool(&outcome);
         break;
       case 1:
         outcome.kind = OutcomeKind::kReleased;
@@ -142,13 +143,15 @@ class RandomWorld {
       case 2:
         outcome.kind = OutcomeKind::kSnoozed;
         outcome.delay = Draw(10) * kSecond;
+        if (Draw(4) == 0) Cool(&outcome);
         break;
       case 3:
         outcome.kind = OutcomeKind::kRejected;
         break;
       case 4: {  // only talks
         LogReport log{task, token, {{driver_.now().wall, "a line"}}};
-        input.log_reports.push_back(log);
+        if (Draw(2)) input.log_reports.push_back(log);
+        if (Draw(2)) input.progress_reports.push_back({task, token, 50, "half", "a checkpoint"});
         Do(input);
         return;
       }
@@ -162,6 +165,11 @@ class RandomWorld {
     worker.held.erase(task);
     Do(input);
     if (completes && worker.connected) ended_.insert(task);
+  }
+
+  void Cool(TaskOutcome* outcome) {
+    outcome->delay = (1 + Draw(10)) * kSecond;
+    outcome->cool = static_cast<CoolScope>(1 + Draw(4));
   }
 
   void Act() {
@@ -181,6 +189,9 @@ class RandomWorld {
           task.priority = static_cast<uint8_t>(Draw(3) * 4);
           if (Draw(4) == 0) task.run_at = driver_.now().wall + Draw(60) * kSecond;
           if (Draw(15) == 0) task.expire_at = driver_.now().wall + (30 + Draw(60)) * kSecond;
+          if (Draw(15) == 0) task.start_within = (5 + Draw(60)) * kSecond;
+          if (Draw(8) == 0) task.life_timeout = (5 + Draw(100)) * kSecond;
+          if (Draw(8) == 0) task.retry_change.backoff = static_cast<Backoff>(1 + Draw(3));
           if (Draw(10) == 0) task.unique_key = Draw(2) ? "k1" : "k2";
           if (Draw(3) == 0) task.key = Draw(2) ? "f1" : "f2";
           if (Draw(3) == 0) task.group = Draw(2) ? "g1" : "g2";

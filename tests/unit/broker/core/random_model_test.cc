@@ -1,7 +1,7 @@
 // Random commands with batches in flight, lost batches, repeated requests and outcomes, against a model of what users
-// were promised: acknowledged tasks end once, nothing runs twice at a time, tokens only grow, nothing comes early. The
-// driver checks every commit besides: a recovery gives the same state, and everything stored fits
-// (tests/support/recount.h).
+// were promised: acknowledged tasks end once, nothing runs twice at a time, tokens only grow, nothing comes early or
+// after its life, nor what is to be left alone, and what a handler saved comes back. The driver checks every commit
+// besides: a recovery gives the same state, and everything stored fits (tests/support/recount.h).
 //
 // PENSTOCK_SEEDS=N runs seeds 1 to N; PENSTOCK_SEED=n only that one.
 
@@ -50,7 +50,7 @@ class ModelWorld {
  public:
   explicit ModelWorld(uint64_t seed) : random_(seed), driver_(Options(seed)), workers_(4) {
     driver_.set_check_every(seed % 3 == 0 ? 1 : 9);
-    driver_.set_pipeline_depth(seed % 3);
+    driver_.set_pipeline_depth(pipeline_depth_ = seed % 3);
   }
 
   void Run(int steps) {
@@ -99,6 +99,7 @@ class ModelWorld {
       ASSERT_GE(wall(), early->second) << task.ToString() << " is early";
     }
     ASSERT_LE(delivery.attempt, delivery.max_attempts);
+    CheckSemantics(delivery);
     for (Worker& worker : workers_) {
       auto held = worker.held.find(task);
       if (held == worker.held.end()) continue;
@@ -107,6 +108,38 @@ class ModelWorld {
     }
     if (to.connected) to.held[task] = {delivery.token, false};  // else it has said goodbye
     ++deliveries_;
+  }
+
+  void CheckSemantics(const Delivery& delivery) {
+    const TaskId task = delivery.task;
+    // With batches in flight it is not known when it was handed out.
+    if (auto life = life_end_.find(task); life != life_end_.end() && pipeline_depth_ == 0) {
+      ASSERT_LT(wall(), life->second) << task.ToString() << " is handed out after its life";
+      ASSERT_LE(delivery.run_timeout, life->second - wall()) << task.ToString() << " may run for longer than it lives";
+    }
+    if (auto queue = queue_of_.find(task); queue != queue_of_.end()) {
+      ASSERT_GE(wall(), cooled_until_[queue->second]) << task.ToString() << " is of a queue that is left alone";
+    }
+    const std::vector<std::string>& sent = saves_[task];
+    const auto found = std::find(sent.begin(), sent.end(), delivery.checkpoint);
+    ASSERT_TRUE(delivery.checkpoint.empty() || found != sent.end()) << delivery.checkpoint << " was never saved";
+    const auto confirmed = confirmed_saves_.find(task);
+    if (confirmed == confirmed_saves_.end()) return;
+    ASSERT_FALSE(delivery.checkpoint.empty()) << task.ToString() << " has lost its checkpoint";
+    ASSERT_GE(static_cast<size_t>(found - sent.begin()), confirmed->second) << "an older checkpoint came back";
+  }
+
+  // An outcome counted: and with it what was said in the same frame.
+  void Counted(const TaskOutcome& outcome) {
+    if (auto cool = cooling_.find(outcome.token); cool != cooling_.end()) {
+      Time& until = cooled_until_[cool->second.first];
+      until = std::max(until, cool->second.second);
+    }
+    if (auto saved = saved_with_outcome_.find(outcome.token); saved != saved_with_outcome_.end()) {
+      confirmed_saves_[outcome.task] = saved->second;
+    }
+    saved_with_outcome_.erase(outcome.token);
+    cooling_.erase(outcome.token);
   }
 
   void Hear(const SessionMessage& message) {
@@ -144,7 +177,10 @@ class ModelWorld {
         ASSERT_TRUE(first || ending->second == outcome.token) << outcome.task.ToString() << " was completed twice";
         ended_.insert(outcome.task);
       }
-      if (refusal == refused.end()) ++accepted_;
+      if (refusal == refused.end()) {
+        ++accepted_;
+        Counted(outcome);
+      }
     }
     if (message.end) {
       worker.connected = false;
@@ -163,6 +199,10 @@ class ModelWorld {
       for (size_t i = 0; i < enqueued->results.size(); ++i) {
         const TaskId task = enqueued->results[i].task;
         acknowledged_.insert(task);
+        queue_of_[task] = queues_of_[reply.ticket][i];
+        if (request == 0 && !enqueued->results[i].duplicate && life_ends_of_[reply.ticket][i] != kNever) {
+          life_end_.emplace(task, life_ends_of_[reply.ticket][i]);
+        }
         // A repeated request may be answered after somebody let its tasks run at once.
         if (request == 0 && !enqueued->results[i].duplicate) not_before_.emplace(task, due_of_[reply.ticket][i]);
       }
@@ -175,6 +215,7 @@ class ModelWorld {
     }
     if (std::holds_alternative<DeadTasksReply>(reply.value) || std::holds_alternative<RetryReply>(reply.value)) {
       not_before_.clear();
+      life_end_.clear();
     }
     if (auto cancelled = cancels_.find(reply.ticket); cancelled != cancels_.end()) {
       const auto* cancel = std::get_if<CancelReply>(&reply.value);
@@ -237,6 +278,7 @@ class ModelWorld {
     if (wall() - made > 8 * kMinute) return;
     command.ticket = driver_.NewTicket();
     requests_[command.ticket] = request;
+    for (const NewTask& task : command.tasks) queues_of_[command.ticket].emplace_back(task.queue);
     Hear(driver_.Step(Command(std::move(command))));
   }
 
@@ -259,6 +301,9 @@ class ModelWorld {
       task.priority = static_cast<uint8_t>(Draw(3) * 4);
       if (Draw(4) == 0) task.run_at = wall() + Draw(60) * kSecond;
       if (Draw(8) == 0) task.expire_at = wall() + Draw(90) * kSecond;
+      if (Draw(8) == 0) task.start_within = (1 + Draw(90)) * kSecond;
+      if (Draw(4) == 0) task.life_timeout = (1 + Draw(120)) * kSecond;
+      if (Draw(8) == 0) task.retry_change.backoff = static_cast<Backoff>(1 + Draw(3));
       if (Draw(8) == 0) task.unique_key = kUniqueKeys[Draw(3)];
       if (Draw(4) == 0) task.group = kGroups[Draw(3)];
       if (Draw(3) == 0) task.unique_window = Draw(200) * kSecond;
@@ -269,6 +314,9 @@ class ModelWorld {
       task.spec = large ? kLarge : kSmall;
       command.tasks.push_back(task);
       due_of_[command.ticket].push_back(task.run_at);
+      queues_of_[command.ticket].emplace_back(task.queue);
+      life_ends_of_[command.ticket].push_back(
+          task.life_timeout == 0 ? kNever : std::max(task.run_at, wall()) + task.life_timeout);
     }
     if (request != 0) repeatable_[request] = {wall(), command};
     return command;
@@ -303,6 +351,7 @@ class ModelWorld {
     // Outcomes that were not acknowledged are repeated under new numbers.
     const auto again = std::exchange(worker.unacknowledged, {});
     for (const auto& [frame, outcome] : again) {
+      saved_with_outcome_.erase(outcome.token);  // what was said beside them is not
       SessionInput input;
       input.stream = worker.stream;
       input.frame_number = ++worker.frame;
@@ -338,7 +387,17 @@ class ModelWorld {
       held.started = true;
       input.starts.push_back({task, held.token});
     }
-    if (Draw(6) == 0) input.progress_reports.push_back({task, held.token, 50, "half"});
+    bool saved = false;
+    if (Draw(4) == 0) {
+      ProgressReport report{task, held.token, 50, "half"};
+      if (Draw(3) != 0) {
+        saved = true;
+        texts_.push_back(fmt::format("save {}", texts_.size()));
+        report.checkpoint = texts_.back();
+        saves_[task].push_back(texts_.back());
+      }
+      input.progress_reports.push_back(report);
+    }
     if (Draw(6) == 0) input.log_reports.push_back({task, held.token, {{0, "a line"}}});
     if (Draw(12) == 0) {
       input.stuck_changed = true;
@@ -354,6 +413,7 @@ class ModelWorld {
         outcome.kind = OutcomeKind::kFailed;
         outcome.error = {"E", "failed", ""};
         if (Draw(2)) outcome.delay = Draw(20) * kSecond;
+        if (outcome.delay && Draw(2)) outcome.cool = static_cast<CoolScope>(1 + Draw(4));
         break;
       case 2:
         outcome.kind = OutcomeKind::kRejected;
@@ -361,6 +421,7 @@ class ModelWorld {
       case 3:
         outcome.kind = OutcomeKind::kSnoozed;
         outcome.delay = Draw(20) * kSecond;
+        if (Draw(4) == 0) outcome.cool = static_cast<CoolScope>(1 + Draw(4));
         break;
       case 4:
         outcome.kind = OutcomeKind::kReleased;
@@ -372,6 +433,10 @@ class ModelWorld {
         outcome.kind = OutcomeKind::kCompleted;
         outcome.result = "result";
         outcome.content_type = "text/plain";
+    }
+    if (saved) saved_with_outcome_[held.token] = saves_[task].size() - 1;
+    if (outcome.cool == CoolScope::kQueue && queue_of_.contains(task)) {
+      cooling_[held.token] = {queue_of_[task], wall() + *outcome.delay};
     }
     worker.held.erase(chosen);
     input.frame_number = ++worker.frame;
@@ -391,6 +456,8 @@ class ModelWorld {
         break;
       case 1:
         command.verb = QueueVerb::kDelete;
+        cooled_until_.erase(command.queue);  // the next of this name is another
+        cooling_.clear();
         command.force = Draw(3) != 0;
         break;
       case 2:
@@ -403,6 +470,10 @@ class ModelWorld {
       case 5:
         command.verb = QueueVerb::kUpdate;
         command.settings.result_retention = Draw(10) * kMinute;
+        if (Draw(2)) {
+          std::optional<Span>& retention = command.settings.cancelled_retention.emplace();
+          if (Draw(2)) retention = Draw(5) * kMinute;
+        }
         command.settings.relaxed = Draw(2) != 0;
         break;
       case 6:
@@ -424,6 +495,7 @@ class ModelWorld {
         return CancelTaskCommand{ticket, task, Draw(2) ? "why not" : ""};
       case 2:
         not_before_.erase(task);
+        life_end_.erase(task);
         return RetryTaskCommand{ticket, task};
       case 3:
         if (!acknowledged_.contains(task)) break;
@@ -510,7 +582,10 @@ class ModelWorld {
             dead.queue = kQueues[Draw(3)];
             if (Draw(3) == 0) dead.type = kTypes[Draw(3)];
             dead.limit = static_cast<uint32_t>(1 + Draw(5));
-            if (dead.verb == DeadVerb::kRedrive) not_before_.clear();
+            if (dead.verb == DeadVerb::kRedrive) {
+              not_before_.clear();
+              life_end_.clear();
+            }
             commands.emplace_back(std::move(dead));
           }
           break;
@@ -535,7 +610,7 @@ class ModelWorld {
 
   void Finish() {
     Hear(driver_.CommitAll());
-    driver_.set_pipeline_depth(0);
+    driver_.set_pipeline_depth(pipeline_depth_ = 0);
     for (const char* name : kQueues) {
       QueueCommand resume;
       resume.ticket = driver_.NewTicket();
@@ -633,6 +708,18 @@ class ModelWorld {
   std::map<uint64_t, TaskId> answers_;          // the first task of a request
   std::map<uint64_t, std::pair<Time, EnqueueCommand>> repeatable_;
   std::map<Ticket, TaskId> cancels_;
+  size_t pipeline_depth_ = 0;
+
+  std::map<Ticket, std::vector<std::string>> queues_of_;  // of an enqueue's tasks
+  std::map<Ticket, std::vector<Time>> life_ends_of_;
+  std::map<TaskId, std::string> queue_of_;
+  std::map<TaskId, Time> life_end_;
+  std::map<std::string, Time> cooled_until_;                      // by queue, at least
+  std::map<FencingToken, std::pair<std::string, Time>> cooling_;  // asked for with an outcome
+  std::deque<std::string> texts_;                                 // of checkpoints
+  std::map<TaskId, std::vector<std::string>> saves_;              // sent, oldest first
+  std::map<FencingToken, size_t> saved_with_outcome_;             // in one frame: the place in saves_
+  std::map<TaskId, size_t> confirmed_saves_;                      // the place in saves_
   std::map<Ticket, TaskId> watches_;
 };
 

@@ -16,6 +16,32 @@ TEST(RetryPolicyTest, GrowsToItsCapWithoutJitter) {
   EXPECT_EQ(BackoffAfter(policy, TaskId(1), 100'000), 10 * kSecond) << "the power overflows";
 }
 
+TEST(RetryPolicyTest, LinearGrowsByItsFirstWait) {
+  const RetryPolicy policy{.initial_backoff = 3 * kSecond,
+                           .multiplier = 50,
+                           .max_backoff = 10 * kSecond,
+                           .jitter = 0,
+                           .backoff = Backoff::kLinear};
+  const Span expected[] = {3, 6, 9, 10, 10};
+  for (uint32_t attempt = 1; attempt <= 5; ++attempt) {
+    EXPECT_EQ(BackoffAfter(policy, TaskId(1), attempt), expected[attempt - 1] * kSecond) << attempt;
+  }
+}
+
+TEST(RetryPolicyTest, FixedStaysAndIsSpreadLikeAnyOther) {
+  RetryPolicy policy{.initial_backoff = 3 * kSecond,
+                     .multiplier = 50,
+                     .max_backoff = 10 * kSecond,
+                     .jitter = 0,
+                     .backoff = Backoff::kFixed};
+  for (uint32_t attempt : {1u, 2u, 1'000u}) {
+    EXPECT_EQ(BackoffAfter(policy, TaskId(1), attempt), 3 * kSecond) << attempt;
+  }
+  policy.jitter = 0.5;
+  EXPECT_NE(BackoffAfter(policy, TaskId(1), 1), BackoffAfter(policy, TaskId(2), 1));
+  EXPECT_GE(BackoffAfter(policy, TaskId(1), 1), 1'500 * kMilli);
+}
+
 TEST(RetryPolicyTest, JitterSpreadsWithinItsBounds) {
   const RetryPolicy full{
       .initial_backoff = 100 * kSecond, .multiplier = 1, .max_backoff = 3'600 * kSecond, .jitter = 1};

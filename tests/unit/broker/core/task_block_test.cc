@@ -61,6 +61,25 @@ TEST(TaskBlockTest, KeepsWhatWasPutIn) {
   EXPECT_EQ(extras.result_retention, 0);
 }
 
+TEST(TaskBlockTest, KeepsLivesAndEveryKindOfBackoff) {
+  for (const Backoff backoff : {Backoff::kExponential, Backoff::kLinear, Backoff::kFixed}) {
+    TaskBlockBuilder builder;
+    const uint32_t entry = builder.AddEntry({LaneId(11), QueueId(1), TypeId(2), 5});
+    NewTask task = Plain("one");
+    task.cost = 3;
+    task.life_timeout = 90 * kSecond;
+    task.retry_policy = RetryPolicy{.max_attempts = 3, .backoff = backoff};
+    builder.Add(entry, task, kNow);
+    builder.Add(entry, Plain("two"), kNow);
+    const auto block = builder.Finish(BlockId(77), kNow);
+    EXPECT_EQ(block->extras(0).cost, 3);
+    EXPECT_EQ(block->extras(0).life_timeout, 90 * kSecond);
+    EXPECT_EQ(block->extras(0).retry_policy->backoff, backoff);
+    EXPECT_EQ(block->extras(1).life_timeout, 0);
+    EXPECT_EQ(block->spec(1), "two");
+  }
+}
+
 TEST(TaskBlockTest, FreshSlotsAreThoseThatAreNotScheduled) {
   const auto block = TwoLanes();
   const auto a = block->FreshSlots(0);
