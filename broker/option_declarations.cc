@@ -108,14 +108,24 @@ void DeclareTasks(BrokerOptions* o, OptionSet* set) {
                 .why = "20 attempts last 4 to 8 hours at the backoff below: time to notice and repair.",
                 .limit = true},
                &o->retry.max_attempts, 1, 1'000);
+  set->Choice(
+      {.path = "retry.backoff",
+       .what = "How the wait grows: exponential (times retry.multiplier from attempt to attempt), linear (by "
+               "retry.initial_backoff), or fixed.",
+       .why = "linear and fixed come back sooner, which suits what is repaired soon and harms what is overloaded.",
+       .limit = true},
+      &o->retry.backoff,
+      {{RetryBackoff::kExponential, "exponential"},
+       {RetryBackoff::kLinear, "linear"},
+       {RetryBackoff::kFixed, "fixed"}});
   set->Duration({.path = "retry.initial_backoff",
                  .what = "Wait before the second attempt, before jitter.",
                  .why = "Raise it if what fails needs longer to recover.",
                  .limit = true},
                 &o->retry.initial_backoff, absl::Milliseconds(1), Days(30));
   set->Number({.path = "retry.multiplier",
-               .what = "Growth of the wait from attempt to attempt.",
-               .why = "1 keeps it constant.",
+               .what = "Growth of the wait from attempt to attempt, with retry.backoff=exponential.",
+               .why = "Lower it so that tasks are tried more often during a long outage.",
                .limit = true},
               &o->retry.multiplier, 1, 100);
   set->Duration({.path = "retry.max_backoff",
@@ -178,6 +188,8 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
   size("log_bytes_per_task", &limits.log_bytes_per_task, 0, 16 * kMiB,
        "Log lines kept with a task; later ones are dropped, and the task says so.",
        "Raise it if handlers' logs are kept nowhere else.");
+  size("checkpoint", &limits.checkpoint, 1, kMiB, "What a handler saves for the task's next attempt; more is refused.",
+       "It is written to disk each time: save where to go on, and put large data elsewhere.");
   size("message", &limits.message, 128 * kKiB, 64 * kMiB, "Largest gRPC message that the broker receives.",
        "A batch of tasks is one message. At least limits.payload, its headers and 64 KiB.");
   count("tasks_per_call", &limits.tasks_per_call, 1, 10'000, "Tasks of one enqueue call, which are stored all or none.",

@@ -98,6 +98,10 @@ class Validator {
     // A longer grace would never end: the lease lapses first.
     AtMost("sessions.grace", sessions.grace, "sessions.lease_default", sessions.lease_default);
     AtMost("retry.initial_backoff", options_.retry.initial_backoff, "retry.max_backoff", options_.retry.max_backoff);
+    if (options_.retry.backoff != RetryBackoff::kExponential &&
+        options_.retry.multiplier != BrokerOptions::Retry().multiplier) {
+      Add("retry.multiplier", "counts with retry.backoff=exponential only; leave it out, or choose that");
+    }
   }
 
   void AtMost(std::string option, absl::Duration value, std::string_view other, absl::Duration other_value) {
@@ -110,6 +114,7 @@ class Validator {
     const BrokerOptions::Limits& limits = options_.limits;
     Fits("limits.payload", limits.payload);
     Fits("limits.result", limits.result);
+    Fits("limits.checkpoint", limits.checkpoint);
     if (limits.mailbox < limits.message) {
       Add("limits.mailbox", fmt::format("{} cannot hold one message of limits.message ({}); raise it",
                                         ExactSize(limits.mailbox), ExactSize(limits.message)));

@@ -19,6 +19,7 @@
 namespace penstock::broker {
 
 enum class Reflection { kAuto, kOn, kOff };
+enum class RetryBackoff { kExponential, kLinear, kFixed };
 
 struct BrokerOptions {
   std::string data_dir = "./penstock-data";
@@ -58,8 +59,9 @@ struct BrokerOptions {
   // What a queue that sets nothing else does with its tasks.
   struct Retry {
     uint32_t max_attempts = 20;
+    RetryBackoff backoff = RetryBackoff::kExponential;
     absl::Duration initial_backoff = absl::Seconds(1);
-    double multiplier = 2;
+    double multiplier = 2;  // of an exponential backoff
     absl::Duration max_backoff = absl::Hours(1);
     double jitter = 1;
   } retry;
@@ -79,6 +81,7 @@ struct BrokerOptions {
     uint64_t error_text = 16 << 10;
     uint64_t log_line = 4 << 10;
     uint64_t log_bytes_per_task = 64 << 10;
+    uint64_t checkpoint = 64 << 10;
     uint64_t message = 4 << 20;  // one gRPC message that the broker receives
     uint64_t mailbox = 64 << 20;
     uint64_t memory = 1 << 30;

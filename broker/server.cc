@@ -36,6 +36,18 @@ constexpr absl::Duration kPauseMax = absl::Seconds(5);
 // How long a scrape waits for the core's status.
 constexpr absl::Duration kStatusWait = absl::Seconds(2);
 
+Backoff ToBackoff(RetryBackoff backoff) {
+  switch (backoff) {
+    case RetryBackoff::kExponential:
+      return Backoff::kExponential;
+    case RetryBackoff::kLinear:
+      return Backoff::kLinear;
+    case RetryBackoff::kFixed:
+      return Backoff::kFixed;
+  }
+  std::abort();
+}
+
 RetryPolicy DefaultPolicy(const BrokerOptions& options) {
   RetryPolicy policy;
   policy.max_attempts = options.retry.max_attempts;
@@ -43,6 +55,7 @@ RetryPolicy DefaultPolicy(const BrokerOptions& options) {
   policy.multiplier = options.retry.multiplier;
   policy.max_backoff = ToMicros(options.retry.max_backoff);
   policy.jitter = options.retry.jitter;
+  policy.backoff = ToBackoff(options.retry.backoff);
   return policy;
 }
 
@@ -92,6 +105,7 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   rpc.limits.headers = options.limits.headers;
   rpc.limits.error_text = options.limits.error_text;
   rpc.limits.log_line = options.limits.log_line;
+  rpc.limits.checkpoint = options.limits.checkpoint;
   rpc.limits.tasks_per_call = options.limits.tasks_per_call;
   rpc.limits.concurrency = options.limits.tasks_per_worker;
   rpc.limits.name = options.limits.name;

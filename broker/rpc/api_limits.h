@@ -19,6 +19,7 @@ struct ApiLimits {
   size_t headers = 8 << 10;      // keys and values of one task together
   size_t error_text = 16 << 10;  // message and detail together; longer text is cut
   size_t log_line = 4 << 10;     // longer lines are cut
+  size_t checkpoint = 64 << 10;  // what a handler saves for its next attempt
   size_t tasks_per_call = 10'000;
   uint32_t concurrency = 1'000;
 
@@ -54,6 +55,7 @@ struct ApiLimits {
   Span dead_retention_max = 3'650 * kDay;
   Span run_timeout_max = 30 * kDay;
   Span initial_backoff_max = 30 * kDay;
+  Span cool_max = kHour;  // retry_after and delay of an outcome that cools
 };
 
 }  // namespace penstock::broker

@@ -66,6 +66,11 @@ absl::Status ConvertStart(const FieldPath& at, const v1::TaskSpec& spec, const A
     // 1970 and before is as far past as any time that has passed; the core's times are not negative.
     task->expire_at = std::max<Time>(task->expire_at, 1);
   }
+  if (spec.has_start_within()) {
+    const FieldPath field(at, "start_within");
+    if (spec.has_expire_at()) return BadField(field, "says the same as expire_at: leave one of them out");
+    ASSIGN_OR_RETURN(task->start_within, CheckSpan(field, spec.start_within(), kMilli, limits.postpone_max));
+  }
   return absl::OkStatus();
 }
 
@@ -85,6 +90,10 @@ absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const Ap
   if (spec.has_run_timeout()) {
     ASSIGN_OR_RETURN(task->run_timeout,
                      CheckSpan(FieldPath(at, "run_timeout"), spec.run_timeout(), kMilli, limits.run_timeout_max));
+  }
+  if (spec.has_life_timeout()) {
+    ASSIGN_OR_RETURN(task->life_timeout,
+                     CheckSpan(FieldPath(at, "life_timeout"), spec.life_timeout(), kMilli, limits.postpone_max));
   }
   if (spec.has_retry_policy()) {
     ASSIGN_OR_RETURN(task->retry_change,
@@ -266,7 +275,19 @@ absl::StatusOr<RetryPolicyChange> ToRetryPolicyChange(const FieldPath& at, const
     ASSIGN_OR_RETURN(change.initial_backoff, CheckSpan(FieldPath(at, "initial_backoff"), policy.initial_backoff(),
                                                        kMilli, limits.initial_backoff_max));
   }
+  if (policy.backoff() != v1::BACKOFF_UNSPECIFIED) {
+    if (!v1::Backoff_IsValid(policy.backoff())) {
+      return BadField(FieldPath(at, "backoff"), fmt::format("{} is no backoff; valid are exponential, linear and fixed",
+                                                            static_cast<int>(policy.backoff())));
+    }
+    change.backoff = static_cast<Backoff>(policy.backoff());
+  }
   if (policy.multiplier() != 0) {
+    // Whoever names a multiplier means a wait that is multiplied, whatever the queue's policy is.
+    if (!change.backoff) change.backoff = Backoff::kExponential;
+    if (change.backoff != Backoff::kExponential) {
+      return BadField(FieldPath(at, "multiplier"), "counts with an exponential backoff only: leave it out");
+    }
     RETURN_IF_ERROR(CheckReal(FieldPath(at, "multiplier"), policy.multiplier(), 1, 100));
     change.multiplier = policy.multiplier();
   }
@@ -284,9 +305,10 @@ absl::StatusOr<RetryPolicyChange> ToRetryPolicyChange(const FieldPath& at, const
 void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out) {
   out->set_max_attempts(static_cast<int32_t>(policy.max_attempts));
   SetDuration(policy.initial_backoff, out->mutable_initial_backoff());
-  out->set_multiplier(policy.multiplier);
+  if (policy.backoff == Backoff::kExponential) out->set_multiplier(policy.multiplier);
   SetDuration(policy.max_backoff, out->mutable_max_backoff());
   out->set_jitter(policy.jitter);
+  out->set_backoff(static_cast<v1::Backoff>(policy.backoff));
 }
 
 void ToProto(const EnqueueResult& result, v1::EnqueueResult* out) {

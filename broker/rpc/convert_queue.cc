@@ -27,6 +27,7 @@ class SettingsReader {
     if (settings_.has_retry_policy()) RETURN_IF_ERROR(ReadRetryPolicy());
     if (settings_.has_result_retention()) RETURN_IF_ERROR(ReadResultRetention());
     if (settings_.has_dead_retention()) RETURN_IF_ERROR(ReadDeadRetention());
+    if (settings_.has_cancelled_retention()) RETURN_IF_ERROR(ReadCancelledRetention());
     if (settings_.has_run_timeout()) RETURN_IF_ERROR(ReadRunTimeout());
     if (settings_.dead_key_policy() != v1::DEAD_KEY_POLICY_UNSPECIFIED) RETURN_IF_ERROR(ReadDeadKeyPolicy());
     if (!settings_.group_weights().empty()) RETURN_IF_ERROR(ReadGroupWeights());
@@ -36,7 +37,7 @@ class SettingsReader {
   absl::Status ReadPath(const FieldPath& field, std::string_view path) {
     if (path == "settings") {
       for (std::string_view part : {"durability", "retry_policy", "result_retention", "dead_retention", "run_timeout",
-                                    "dead_key_policy", "group_weights"}) {
+                                    "dead_key_policy", "group_weights", "cancelled_retention"}) {
         RETURN_IF_ERROR(ReadPath(field, fmt::format("settings.{}", part)));
       }
       return absl::OkStatus();
@@ -45,13 +46,15 @@ class SettingsReader {
     if (path == "settings.retry_policy") return ReadRetryPolicy();
     if (path == "settings.result_retention") return ReadResultRetention();
     if (path == "settings.dead_retention") return ReadDeadRetention();
+    if (path == "settings.cancelled_retention") return ReadCancelledRetention();
     if (path == "settings.run_timeout") return ReadRunTimeout();
     if (path == "settings.dead_key_policy") return ReadDeadKeyPolicy();
     if (path == "settings.group_weights") return ReadGroupWeights();
-    return BadField(field, fmt::format("'{}' is no setting; settings, settings.durability, settings.retry_policy, "
-                                       "settings.result_retention, settings.dead_retention, settings.run_timeout, "
-                                       "settings.dead_key_policy and settings.group_weights are",
-                                       CutEnd(path, 128)));
+    return BadField(field,
+                    fmt::format("'{}' is no setting; settings, settings.durability, settings.retry_policy, "
+                                "settings.result_retention, settings.dead_retention, settings.run_timeout, "
+                                "settings.dead_key_policy, settings.group_weights and settings.cancelled_retention are",
+                                CutEnd(path, 128)));
   }
 
  private:
@@ -76,6 +79,13 @@ class SettingsReader {
   absl::Status ReadDeadRetention() {
     return ReadSpan("dead_retention", settings_.has_dead_retention(), settings_.dead_retention(), 0,
                     limits_.dead_retention_max, limits_.queue_defaults.dead_retention, &change_.dead_retention);
+  }
+  absl::Status ReadCancelledRetention() {
+    std::optional<Span>& retention = change_.cancelled_retention.emplace();
+    if (!settings_.has_cancelled_retention()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(retention, CheckSpan(FieldPath(at_, "cancelled_retention"), settings_.cancelled_retention(), 0,
+                                          limits_.postpone_max));
+    return absl::OkStatus();
   }
   absl::Status ReadRunTimeout() {
     return ReadSpan("run_timeout", settings_.has_run_timeout(), settings_.run_timeout(), kMilli,
@@ -220,6 +230,9 @@ void ToProto(const QueueView& queue, const Rates& rates, Time now, v1::Queue* ou
   ToProto(queue.settings.retry_policy, settings->mutable_retry_policy());
   SetDuration(queue.settings.result_retention, settings->mutable_result_retention());
   SetDuration(queue.settings.dead_retention, settings->mutable_dead_retention());
+  if (queue.settings.cancelled_retention) {
+    SetDuration(*queue.settings.cancelled_retention, settings->mutable_cancelled_retention());
+  }
   SetDuration(queue.settings.run_timeout, settings->mutable_run_timeout());
   settings->set_dead_key_policy(queue.settings.dead_blocks_key ? v1::DEAD_KEY_POLICY_BLOCK
                                                                : v1::DEAD_KEY_POLICY_RELEASE);

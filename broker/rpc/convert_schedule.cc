@@ -74,12 +74,16 @@ absl::StatusOr<ScheduledTask> ToScheduledTask(const FieldPath& at, const v1::Tas
   if (spec.has_expire_at()) {
     return BadField(FieldPath(at, "expire_at"), "must be left out: start_within says how long a task may wait");
   }
+  if (spec.has_start_within()) {
+    return BadField(FieldPath(at, "start_within"), "must be left out: the schedule's own start_within says it");
+  }
   ASSIGN_OR_RETURN(const NewTask checked, ToTask(at, spec, limits, now));
   ScheduledTask task;
   task.queue = checked.queue;
   task.type = checked.type;
   task.priority = checked.priority;
   task.run_timeout = checked.run_timeout;
+  task.life_timeout = checked.life_timeout;
   task.retry_change = checked.retry_change;
   task.unique_key = checked.unique_key;
   task.unique_window = checked.unique_window;

@@ -72,6 +72,25 @@ void CutError(v1::TaskError* error, size_t size_max) {
   error->set_detail(CutMiddle(error->detail(), size_max - message_max));
 }
 
+// `after`: until when, if that was said, in the field `after_name`.
+absl::Status ConvertCool(const FieldPath& at, v1::CoolScope scope, std::optional<Span> after,
+                         std::string_view after_name, const ApiLimits& limits, TaskOutcome* outcome) {
+  if (scope == v1::COOL_SCOPE_UNSPECIFIED) return absl::OkStatus();
+  const FieldPath field(at, "cool");
+  if (!v1::CoolScope_IsValid(scope)) {
+    return BadField(field,
+                    fmt::format("{} is no scope; valid are queue, type, group and key", static_cast<int>(scope)));
+  }
+  if (!after) return BadField(field, fmt::format("needs {}: for how long it is left alone", after_name));
+  if (*after > limits.cool_max) {
+    return BadField(FieldPath(at, after_name), fmt::format("must be at most {} with cool, is {}",
+                                                           absl::FormatDuration(ToDuration(limits.cool_max)),
+                                                           absl::FormatDuration(ToDuration(*after))));
+  }
+  outcome->cool = static_cast<CoolScope>(scope);
+  return absl::OkStatus();
+}
+
 absl::Status ConvertOutcome(v1::TaskOutcome* from, const ApiLimits& limits, TaskOutcome* outcome) {
   if (from->has_run_time()) {
     ASSIGN_OR_RETURN(outcome->run_time, CheckSpan(FieldPath("run_time"), from->run_time(), 0, limits.postpone_max));
@@ -95,14 +114,17 @@ absl::Status ConvertOutcome(v1::TaskOutcome* from, const ApiLimits& limits, Task
         ASSIGN_OR_RETURN(outcome->delay,
                          CheckSpan(FieldPath(at, "retry_after"), failed->retry_after(), 0, limits.postpone_max));
       }
+      RETURN_IF_ERROR(ConvertCool(at, failed->cool(), outcome->delay, "retry_after", limits, outcome));
       CutError(failed->mutable_error(), limits.error_text);
       outcome->kind = failed->reject() ? OutcomeKind::kRejected : OutcomeKind::kFailed;
       outcome->error = {failed->error().type(), failed->error().message(), failed->error().detail()};
       return absl::OkStatus();
     }
     case v1::TaskOutcome::kSnoozed: {
-      ASSIGN_OR_RETURN(outcome->delay, CheckSpan(FieldPath(FieldPath("snoozed"), "delay"), from->snoozed().delay(), 0,
-                                                 limits.postpone_max));
+      const FieldPath at("snoozed");
+      ASSIGN_OR_RETURN(outcome->delay,
+                       CheckSpan(FieldPath(at, "delay"), from->snoozed().delay(), 0, limits.postpone_max));
+      RETURN_IF_ERROR(ConvertCool(at, from->snoozed().cool(), outcome->delay, "delay", limits, outcome));
       outcome->kind = OutcomeKind::kSnoozed;
       return absl::OkStatus();
     }
@@ -207,8 +229,20 @@ class WorkReader {
   void ReadProgress(TaskId task, const v1::ProgressReport& report) {
     const absl::Status status = CheckReal(FieldPath("percent"), report.percent(), 0, 100);
     if (!status.ok()) return Refuse(report, status);
-    work_.input.progress_reports.push_back(
-        {task, FencingToken(report.fencing_token()), report.percent(), CutEnd(report.text(), limits_.text)});
+    ProgressReport progress{task, FencingToken(report.fencing_token()), report.percent(),
+                            CutEnd(report.text(), limits_.text)};
+    if (report.has_checkpoint()) {
+      // Half of one would be of no use: what was saved before stays.
+      if (report.checkpoint().size() > limits_.checkpoint) {
+        return Refuse(report,
+                      BadField(FieldPath("checkpoint"),
+                               fmt::format("must be at most {} bytes (limits.checkpoint), is {}; what was saved "
+                                           "before stays",
+                                           limits_.checkpoint, report.checkpoint().size())));
+      }
+      progress.checkpoint = report.checkpoint();
+    }
+    work_.input.progress_reports.push_back(progress);
   }
 
   void ReadLog(TaskId task, const v1::LogReport& report) {

@@ -13,7 +13,7 @@ using Wire = v1::Delivery;
 
 constexpr uint64_t kVarint = 0;
 constexpr uint64_t kLengthDelimited = 2;
-// Everything but the spec: seven tags, four varints, an id, two times.
+// Everything but spec and checkpoint: eight tags, five varints, an id, two times.
 constexpr size_t kFixedBytesMax = 128;
 
 // Writes where enough room is known to be.
@@ -56,7 +56,7 @@ class Writer {
 void AddDelivery(const Delivery& delivery, v1::WorkResponse* out) {
   std::string& bytes = *v1::WorkResponse::GetReflection()->MutableUnknownFields(out)->AddLengthDelimited(
       v1::WorkResponse::kDeliveriesFieldNumber);
-  bytes.resize(kFixedBytesMax + delivery.spec.size());
+  bytes.resize(kFixedBytesMax + delivery.spec.size() + delivery.checkpoint.size());
   Writer writer(bytes.data());
   writer.Bytes(Wire::kTaskIdFieldNumber, delivery.task.ToString());
   writer.Number(Wire::kFencingTokenFieldNumber, delivery.token.value());
@@ -65,6 +65,7 @@ void AddDelivery(const Delivery& delivery, v1::WorkResponse* out) {
   writer.Time(Wire::kCreateTimeFieldNumber, delivery.create_time);
   writer.Bytes(Wire::kSpecFieldNumber, delivery.spec);
   writer.Time(Wire::kRunTimeoutFieldNumber, delivery.run_timeout);
+  if (!delivery.checkpoint.empty()) writer.Bytes(Wire::kCheckpointFieldNumber, delivery.checkpoint);
   bytes.resize(static_cast<size_t>(writer.at() - bytes.data()));
 }
 

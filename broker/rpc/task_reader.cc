@@ -27,7 +27,10 @@ void SetAttempt(const records::AttemptRecord& record, v1::Attempt* out) {
   if (record.start_time() != 0) SetTimestamp(record.start_time(), out->mutable_start_time());
   if (record.end_time() != 0) SetTimestamp(record.end_time(), out->mutable_end_time());
   out->set_outcome(static_cast<v1::AttemptOutcome>(record.outcome()));
-  if (record.outcome() != v1::ATTEMPT_OUTCOME_FAILED && record.outcome() != v1::ATTEMPT_OUTCOME_LOST) return;
+  if (record.outcome() != v1::ATTEMPT_OUTCOME_FAILED && record.outcome() != v1::ATTEMPT_OUTCOME_LOST &&
+      (record.outcome() != v1::ATTEMPT_OUTCOME_CANCELLED || record.error_message().empty())) {
+    return;
+  }
   out->mutable_error()->set_type(record.error_type());
   out->mutable_error()->set_message(record.error_message());
   out->mutable_error()->set_detail(record.error_detail());
@@ -97,6 +100,11 @@ absl::StatusOr<bool> TaskReader::FillFromRecord(TaskId task, const TaskParts& pa
     out->set_dead_reason(static_cast<v1::DeadReason>(record.dead_reason()));
   }
   if (parts.attempts && record.attempt_records() > 0) RETURN_IF_ERROR(FillAttempts(task, out));
+  if (parts.payload && record.has_checkpoint()) {
+    ASSIGN_OR_RETURN(records::CheckpointRecord saved,
+                     GetRecord<records::CheckpointRecord>(*store_, Family::kTasks, keys_.Checkpoint(task)));
+    *out->mutable_checkpoint() = std::move(*saved.mutable_checkpoint());
+  }
   if (parts.result && record.has_result()) {
     ASSIGN_OR_RETURN(records::ResultRecord result,
                      GetRecord<records::ResultRecord>(*store_, Family::kTasks, keys_.Result(task)));
@@ -202,6 +210,9 @@ void TaskReader::FillRunning(const TaskSnapshot& snapshot, const TaskParts& part
     out->mutable_progress()->set_percent(snapshot.progress_percent);
     out->mutable_progress()->set_text(snapshot.progress_text);
     SetTimestamp(snapshot.progress_time, out->mutable_progress()->mutable_update_time());
+    if (snapshot.progress_remaining >= 0) {
+      SetDuration(snapshot.progress_remaining, out->mutable_progress()->mutable_remaining());
+    }
   }
   if (parts.attempts && snapshot.start_time != 0) {
     v1::Attempt* attempt = out->add_attempts();
@@ -223,6 +234,7 @@ void TaskReader::FillEnd(const TaskSnapshot& snapshot, const TaskParts& parts, v
   if (!keeps_spec) {
     out->clear_max_attempts();
     out->clear_run_timeout();
+    out->clear_checkpoint();
   }
   out->set_state(ToProto(snapshot.state));
   out->set_attempt(static_cast<int32_t>(snapshot.attempt));

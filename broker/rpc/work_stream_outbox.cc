@@ -53,7 +53,7 @@ WorkStreamOutbox::Frame WorkStreamOutbox::Take() {
     }
     for (; next_delivery_ < front.deliveries.size(); ++next_delivery_) {
       Delivery& delivery = front.deliveries[next_delivery_];
-      const size_t size = delivery.spec.size() + kDeliveryOverheadBytes;
+      const size_t size = delivery.spec.size() + delivery.checkpoint.size() + kDeliveryOverheadBytes;
       cut = !taken.deliveries.empty() && bytes + size > kFrameBytesMax;
       if (cut) break;
       bytes += size;

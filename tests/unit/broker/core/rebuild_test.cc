@@ -107,6 +107,7 @@ class World {
       task.priority = static_cast<uint8_t>(Draw(2) * 4);
       if (Draw(4) == 0) task.run_at = now() + (Draw(3) ? 3'600 : 5) * kSecond;
       if (Draw(12) == 0) task.expire_at = now() + (20 + Draw(600)) * kSecond;
+      if (Draw(8) == 0) task.life_timeout = (20 + Draw(600)) * kSecond;
       if (Draw(4) == 0) task.key = Draw(2) ? "f1" : "f2";
       if (Draw(5) == 0) task.group = Draw(2) ? "g1" : "g2";
       if (Draw(6) == 0) task.unique_key = Draw(2) ? "k1" : "k2";
@@ -139,6 +140,7 @@ class World {
       outcome.error = {"E", "failed", ""};
       outcome.result = "result";
       input.outcomes.push_back(outcome);
+      if (way < 3) input.progress_reports.push_back({it->first, it->second, 50, "half", "a checkpoint"});
       if (way == 3) input.log_reports.push_back({it->first, it->second, {{now(), "a line"}}});
       ++input.credit;
       it = held_.erase(it);

@@ -124,6 +124,8 @@ TEST(BrokerOptionsTest, ContradictionsAreAllNamed) {
     o.sessions.lease_max = absl::Hours(1);
     o.sessions.grace = absl::Hours(3);
     o.retry.initial_backoff = absl::Hours(2);
+    o.retry.backoff = RetryBackoff::kFixed;
+    o.retry.multiplier = 3;
     o.limits.payload = 8 << 20;
     o.limits.log_line = 64 << 10;
     o.limits.log_bytes_per_task = 1 << 10;
@@ -135,6 +137,7 @@ TEST(BrokerOptionsTest, ContradictionsAreAllNamed) {
   EXPECT_THAT(problems, HasSubstr("sessions.lease_default: 2h is longer than sessions.lease_max (1h)"));
   EXPECT_THAT(problems, HasSubstr("sessions.grace: 3h is longer than sessions.lease_default (2h)"));
   EXPECT_THAT(problems, HasSubstr("retry.initial_backoff: 2h is longer than retry.max_backoff (1h)"));
+  EXPECT_THAT(problems, HasSubstr("retry.multiplier: counts with retry.backoff=exponential only"));
   EXPECT_THAT(problems, HasSubstr("limits.message: 4 MiB is too small for limits.payload (8 MiB)"));
   EXPECT_THAT(problems, HasSubstr("limits.log_bytes_per_task: 1 KiB cannot hold one line"));
   EXPECT_THAT(problems, HasSubstr("limits.mailbox: 1 MiB cannot hold one message"));

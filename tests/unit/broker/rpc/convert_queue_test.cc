@@ -42,6 +42,7 @@ TEST(ConvertQueueTest, SettingsAreTakenInsideAndRefusedOutsideTheirLimits) {
   const Case cases[] = {
       {"result_retention", &v1::QueueSettings::mutable_result_retention, 365 * 86'400},
       {"dead_retention", &v1::QueueSettings::mutable_dead_retention, 3'650 * 86'400},
+      {"cancelled_retention", &v1::QueueSettings::mutable_cancelled_retention, 365 * 86'400},
       {"run_timeout", &v1::QueueSettings::mutable_run_timeout, 30 * 86'400},
   };
   for (const Case& one : cases) {
@@ -81,9 +82,25 @@ TEST(ConvertQueueTest, MaskOfAllSettingsSetsAll) {
   request.mutable_update_mask()->add_paths("settings");
   const QueueSettingsChange change = ToCommand(request, kLimits)->settings;
   EXPECT_TRUE(change.relaxed && change.retry_policy && change.result_retention && change.dead_retention &&
-              change.run_timeout && change.dead_blocks_key && change.group_weights);
+              change.run_timeout && change.dead_blocks_key && change.group_weights && change.cancelled_retention);
+  EXPECT_FALSE(change.cancelled_retention->has_value()) << "as long as completed tasks";
   EXPECT_FALSE(*change.dead_blocks_key);
   EXPECT_TRUE(change.group_weights->empty());
+}
+
+TEST(ConvertQueueTest, CancelledRetentionIsSetAndLeftOutAgain) {
+  v1::UpdateQueueRequest request = Update();
+  request.mutable_queue()->mutable_settings()->mutable_cancelled_retention()->set_seconds(60);
+  QueueView view;
+  view.settings.cancelled_retention = *ToCommand(request, kLimits)->settings.cancelled_retention;
+  EXPECT_EQ(view.settings.cancelled_retention, std::optional<Span>(60 * kSecond));
+  v1::Queue queue;
+  ToProto(view, Rates(), 0, &queue);
+  EXPECT_EQ(queue.settings().cancelled_retention().seconds(), 60);
+  view.settings.cancelled_retention.reset();
+  queue.Clear();
+  ToProto(view, Rates(), 0, &queue);
+  EXPECT_FALSE(queue.settings().has_cancelled_retention());
 }
 
 TEST(ConvertQueueTest, KeysAndGroupsAreSettings) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/rpc/fields.h"
 #include "common/status_details.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
@@ -96,6 +97,23 @@ std::vector<FieldCase> FieldCases() {
          Set(s->mutable_run_at(), 1'800'000'100);
          Set(s->mutable_expire_at(), 1'800'000'100);
        }},
+      {"start_within", [](Spec s) { Set(s->mutable_start_within(), 0, 1'000'000); },
+       [](Spec s) { Set(s->mutable_start_within(), 0, 999'000); }},
+      {"start_within", [](Spec s) { Set(s->mutable_start_within(), 365 * kDaySeconds); },
+       [](Spec s) { Set(s->mutable_start_within(), 365 * kDaySeconds + 1); }},
+      {"start_within",
+       [](Spec s) {
+         Set(s->mutable_run_at(), 1'800'000'100);
+         Set(s->mutable_start_within(), 1);
+       },
+       [](Spec s) {
+         Set(s->mutable_expire_at(), 1'800'000'100);
+         Set(s->mutable_start_within(), 1);
+       }},
+      {"life_timeout", [](Spec s) { Set(s->mutable_life_timeout(), 0, 1'000'000); },
+       [](Spec s) { Set(s->mutable_life_timeout(), 0, 999'000); }},
+      {"life_timeout", [](Spec s) { Set(s->mutable_life_timeout(), 365 * kDaySeconds); },
+       [](Spec s) { Set(s->mutable_life_timeout(), 365 * kDaySeconds + 1); }},
       {"run_timeout", [](Spec s) { Set(s->mutable_run_timeout(), 0, 1'000'000); },
        [](Spec s) { Set(s->mutable_run_timeout(), 0, 999'000); }},
       {"run_timeout", [](Spec s) { Set(s->mutable_run_timeout(), 30 * kDaySeconds); },
@@ -116,6 +134,17 @@ std::vector<FieldCase> FieldCases() {
        [](Spec s) { s->mutable_retry_policy()->set_multiplier(0.9); }},
       {"retry_policy.multiplier", [](Spec s) { s->mutable_retry_policy()->set_multiplier(2); },
        [](Spec s) { s->mutable_retry_policy()->set_multiplier(std::numeric_limits<double>::quiet_NaN()); }},
+      {"retry_policy.backoff", [](Spec s) { s->mutable_retry_policy()->set_backoff(v1::BACKOFF_FIXED); },
+       [](Spec s) { s->mutable_retry_policy()->set_backoff(static_cast<v1::Backoff>(4)); }},
+      {"retry_policy.multiplier",
+       [](Spec s) {
+         s->mutable_retry_policy()->set_backoff(v1::BACKOFF_EXPONENTIAL);
+         s->mutable_retry_policy()->set_multiplier(3);
+       },
+       [](Spec s) {
+         s->mutable_retry_policy()->set_backoff(v1::BACKOFF_LINEAR);
+         s->mutable_retry_policy()->set_multiplier(3);
+       }},
       {"retry_policy.max_backoff",
        [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 365 * kDaySeconds); },
        [](Spec s) { Set(s->mutable_retry_policy()->mutable_max_backoff(), 365 * kDaySeconds + 1); }},
@@ -238,6 +267,37 @@ TEST(ConvertTest, CommandCarriesWhatTheCoreDecidesBy) {
   ASSERT_TRUE(kept.ParseFromArray(task.spec.data(), static_cast<int>(task.spec.size())));
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(kept, sent));
   EXPECT_GE(sized->bytes, task.spec.size());
+}
+
+TEST(ConvertTest, CommandCarriesLivesAndBackoffs) {
+  v1::EnqueueRequest request;
+  v1::TaskSpec* spec = request.mutable_task();
+  *spec = GoodSpec();
+  Set(spec->mutable_life_timeout(), 90);
+  Set(spec->mutable_start_within(), 30);
+  spec->mutable_retry_policy()->set_backoff(v1::BACKOFF_LINEAR);
+  EnqueueCommand command = ToCommand(request, ApiLimits(), kNow)->command;
+  EXPECT_EQ(command.tasks[0].life_timeout, 90 * kSecond);
+  EXPECT_EQ(command.tasks[0].start_within, 30 * kSecond);
+  EXPECT_EQ(command.tasks[0].expire_at, kNever) << "the core counts it from when it takes the task";
+  EXPECT_EQ(command.tasks[0].retry_change.backoff, std::optional(Backoff::kLinear));
+  EXPECT_FALSE(command.tasks[0].retry_change.multiplier.has_value());
+  // A multiplier alone asks for a wait that is multiplied, whatever the queue's policy is.
+  spec->mutable_retry_policy()->clear_backoff();
+  spec->mutable_retry_policy()->set_multiplier(3);
+  command = ToCommand(request, ApiLimits(), kNow)->command;
+  EXPECT_EQ(command.tasks[0].retry_change.backoff, std::optional(Backoff::kExponential));
+}
+
+TEST(ConvertTest, APolicyComesBackAsItCanBeSent) {
+  for (const Backoff backoff : {Backoff::kExponential, Backoff::kLinear, Backoff::kFixed}) {
+    const RetryPolicy policy{.max_attempts = 3, .multiplier = 2, .jitter = 0.5, .backoff = backoff};
+    v1::RetryPolicy proto;
+    ToProto(policy, &proto);
+    const auto change = ToRetryPolicyChange(FieldPath("retry_policy"), proto, ApiLimits());
+    ASSERT_TRUE(change.ok()) << change.status();
+    EXPECT_EQ(change->On(RetryPolicy{.multiplier = 2, .jitter = 0.1}), policy);
+  }
 }
 
 TEST(ConvertTest, PastTimesMeanNow) {

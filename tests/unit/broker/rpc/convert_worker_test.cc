@@ -244,6 +244,65 @@ TEST_F(ConvertWorkTest, SnoozeBeyondItsLimitIsAFailure) {
   ExpectTakenAsFailure("snoozed.delay: must be 0s to 365d, is 365d");
 }
 
+TEST_F(ConvertWorkTest, CoolingSaysWhatAndForHowLong) {
+  v1::TaskOutcome::Failed* failed = AddOutcome()->mutable_failed();
+  failed->set_cool(v1::COOL_SCOPE_TYPE);
+  failed->mutable_retry_after()->set_seconds(3'600);
+  v1::TaskOutcome::Snoozed* snoozed = AddOutcome()->mutable_snoozed();
+  snoozed->set_cool(v1::COOL_SCOPE_KEY);
+  snoozed->mutable_delay()->set_seconds(30);
+  AddOutcome()->mutable_failed()->mutable_retry_after()->set_seconds(5'000);
+  const ConvertedWork work = Convert();
+  EXPECT_TRUE(work.refusals.empty());
+  EXPECT_EQ(work.input.outcomes[0].cool, CoolScope::kType);
+  EXPECT_EQ(work.input.outcomes[0].delay, std::optional<Span>(kHour));
+  EXPECT_EQ(work.input.outcomes[1].cool, CoolScope::kKey);
+  EXPECT_EQ(work.input.outcomes[2].cool, CoolScope::kNone);
+}
+
+TEST_F(ConvertWorkTest, CoolingWithoutATimeIsAFailure) {
+  AddOutcome()->mutable_failed()->set_cool(v1::COOL_SCOPE_QUEUE);
+  ExpectTakenAsFailure("failed.cool: needs retry_after: for how long it is left alone");
+}
+
+TEST_F(ConvertWorkTest, CoolingForTooLongIsAFailure) {
+  v1::TaskOutcome::Failed* failed = AddOutcome()->mutable_failed();
+  failed->set_cool(v1::COOL_SCOPE_QUEUE);
+  failed->mutable_retry_after()->set_seconds(3'601);
+  ExpectTakenAsFailure("failed.retry_after: must be at most 1h with cool, is 1h1s");
+}
+
+TEST_F(ConvertWorkTest, SnoozeThatCoolsForTooLongIsAFailure) {
+  v1::TaskOutcome::Snoozed* snoozed = AddOutcome()->mutable_snoozed();
+  snoozed->set_cool(v1::COOL_SCOPE_GROUP);
+  snoozed->mutable_delay()->set_seconds(7'200);
+  ExpectTakenAsFailure("snoozed.delay: must be at most 1h with cool, is 2h");
+}
+
+TEST_F(ConvertWorkTest, UnknownScopeToCoolIsAFailure) {
+  AddOutcome()->mutable_snoozed()->set_cool(static_cast<v1::CoolScope>(9));
+  ExpectTakenAsFailure("snoozed.cool: 9 is no scope; valid are queue, type, group and key");
+}
+
+TEST_F(ConvertWorkTest, CheckpointBeyondItsLimitIsRefusedWithItsReport) {
+  for (const size_t size : {size_t{0}, limits_.checkpoint, limits_.checkpoint + 1}) {
+    v1::ProgressReport* report = request_->add_progress_reports();
+    report->set_task_id(kTask);
+    report->set_percent(1);
+    report->set_checkpoint(std::string(size, 'c'));
+  }
+  request_->add_progress_reports()->set_task_id(kTask);
+  const ConvertedWork work = Convert();
+  ASSERT_EQ(work.input.progress_reports.size(), 3u);
+  EXPECT_EQ(work.input.progress_reports[0].checkpoint, std::optional<std::string_view>("")) << "clears it";
+  EXPECT_EQ(work.input.progress_reports[1].checkpoint->size(), limits_.checkpoint);
+  EXPECT_FALSE(work.input.progress_reports[2].checkpoint.has_value()) << "what was saved stays";
+  ASSERT_EQ(work.refusals.size(), 1u);
+  EXPECT_EQ(work.refusals[0].reason(), v1::Refusal::REASON_INVALID);
+  EXPECT_EQ(work.refusals[0].message(),
+            "checkpoint: must be at most 65536 bytes (limits.checkpoint), is 65537; what was saved before stays");
+}
+
 TEST_F(ConvertWorkTest, NegativeRunTimeIsAFailure) {
   AddOutcome()->mutable_completed();
   request_->mutable_outcomes(0)->mutable_run_time()->set_seconds(-1);

@@ -122,6 +122,10 @@ class TaskReaderTest : public EdgeFixture {
       Put(batch, Family::kTasks, keys_.Result(task), result);
     }
     if (state == State::kRetryable) {
+      record.set_has_checkpoint(true);
+      records::CheckpointRecord saved;
+      saved.set_checkpoint("row 7");
+      Put(batch, Family::kTasks, keys_.Checkpoint(task), saved);
       record.set_log_truncated(true);
       for (uint32_t i = 0; i < 2; ++i) {
         records::LogRecord log;
@@ -307,6 +311,16 @@ TEST_F(TaskReaderTest, ExceptionsAreReadFromTheirRecords) {
   ASSERT_TRUE(Get(Slot(6), &task).ok());
   EXPECT_EQ(task.state(), v1::TASK_STATE_COMPLETED);
   EXPECT_EQ(task.result(), "second");
+}
+
+TEST_F(TaskReaderTest, WhatAHandlerSavedIsReadWithThePayload) {
+  v1::Task task;
+  ASSERT_TRUE(Get(Slot(3), &task, true).ok());
+  EXPECT_EQ(task.checkpoint(), "row 7");
+  ASSERT_TRUE(Get(Slot(3), &task).ok());
+  EXPECT_EQ(task.checkpoint(), "");
+  ASSERT_TRUE(Get(Slot(4), &task, true).ok());
+  EXPECT_EQ(task.checkpoint(), "");
 }
 
 TEST_F(TaskReaderTest, TaskFinishedAtItsFirstAttemptIsReadFromHistory) {

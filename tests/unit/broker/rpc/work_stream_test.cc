@@ -189,13 +189,17 @@ TEST_F(WorkStreamTest, DeliveriesCarryTheStoredSpec) {
   const std::string stored = spec.SerializeAsString();
   SessionMessage message = Message();
   message.deliveries.push_back(MakeDelivery(kTask, stored));
+  message.deliveries.push_back(MakeDelivery(kTask, stored));
+  message.deliveries.back().checkpoint = std::string(64 << 10, 'c');
   message.acknowledged_frame = 3;
   message.refusals.push_back({kTask, FencingToken(8), RefusalReason::kStaleLease});
   message.cancelled_tasks.push_back(kTask);
   message.drain = true;
   door.Send(std::move(message));
   const v1::WorkResponse response = Read();
-  ASSERT_EQ(response.deliveries_size(), 1);
+  ASSERT_EQ(response.deliveries_size(), 2);
+  EXPECT_EQ(response.deliveries(0).checkpoint(), "");
+  EXPECT_EQ(response.deliveries(1).checkpoint(), std::string(64 << 10, 'c'));
   const v1::Delivery& delivery = response.deliveries(0);
   EXPECT_EQ(delivery.task_id(), kTask.ToString());
   EXPECT_EQ(delivery.fencing_token(), 9u);
