@@ -108,7 +108,7 @@ struct TaskInfo {
   std::string worker = {};                       // while it runs
   std::string result = {};                       // when completed
   std::string result_content_type = {};
-  std::string dead_reason = {};     // attempts used up, rejected, expired
+  std::string dead_reason = {};     // attempts used up, rejected, expired, dropped, timed out
   std::string waiting_reason = {};  // why nobody runs it, if there is an outward reason
 
   bool finished() const {

@@ -45,6 +45,10 @@ absl::Time ToTime(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
 
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
 // "TASK_STATE_DEAD" without its prefix, in small letters and words.
 std::string Words(std::string name, size_t prefix) {
   name.erase(0, prefix);
@@ -55,10 +59,22 @@ std::string Words(std::string name, size_t prefix) {
   return name;
 }
 
+v1::Backoff ToProto(BackoffKind backoff) {
+  switch (backoff) {
+    case BackoffKind::kLinear:
+      return v1::BACKOFF_LINEAR;
+    case BackoffKind::kFixed:
+      return v1::BACKOFF_FIXED;
+    case BackoffKind::kExponential:
+      break;
+  }
+  return v1::BACKOFF_EXPONENTIAL;
+}
+
 bool HasPolicy(const EnqueueOptions& options) {
   return options.max_attempts != 0 || options.initial_backoff != absl::ZeroDuration() ||
          options.backoff_multiplier != 0 || options.max_backoff != absl::ZeroDuration() ||
-         options.backoff_jitter.has_value();
+         options.backoff_jitter.has_value() || options.backoff.has_value();
 }
 
 absl::Status FillPolicy(const EnqueueOptions& options, v1::RetryPolicy* policy) {
@@ -71,6 +87,12 @@ absl::Status FillPolicy(const EnqueueOptions& options, v1::RetryPolicy* policy) 
   }
   if (options.backoff_multiplier != 0 && (options.backoff_multiplier < 1 || options.backoff_multiplier > 100)) {
     return InvalidField("backoff_multiplier", "must be 1 to 100");
+  }
+  if (options.backoff) {
+    if (*options.backoff != BackoffKind::kExponential && options.backoff_multiplier != 0) {
+      return InvalidField("backoff_multiplier", "counts with an exponential backoff only: leave it out");
+    }
+    policy->set_backoff(ToProto(*options.backoff));
   }
   policy->set_multiplier(options.backoff_multiplier);
   if (options.max_backoff != absl::ZeroDuration()) {
@@ -117,6 +139,15 @@ absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
     Set(options.delay, spec->mutable_delay());
   }
   if (options.expire_at) Set(*options.expire_at, spec->mutable_expire_at());
+  if (options.start_within != absl::ZeroDuration()) {
+    if (options.expire_at) return InvalidField("start_within", "set start_within or expire_at, not both");
+    RETURN_IF_ERROR(CheckSpan("start_within", options.start_within, absl::Milliseconds(1), kYear));
+    Set(options.start_within, spec->mutable_start_within());
+  }
+  if (options.life_timeout != absl::ZeroDuration()) {
+    RETURN_IF_ERROR(CheckSpan("life_timeout", options.life_timeout, absl::Milliseconds(1), kYear));
+    Set(options.life_timeout, spec->mutable_life_timeout());
+  }
   if (options.run_timeout != absl::ZeroDuration()) {
     RETURN_IF_ERROR(CheckSpan("run_timeout", options.run_timeout, absl::Milliseconds(1), absl::Hours(24 * 30)));
     Set(options.run_timeout, spec->mutable_run_timeout());
@@ -172,6 +203,8 @@ TaskInfo ToTaskInfo(v1::Task task) {
   }
   info.progress_percent = task.progress().percent();
   info.progress_text = task.progress().text();
+  if (task.progress().has_remaining()) info.remaining = ToDuration(task.progress().remaining());
+  info.checkpoint = std::move(*task.mutable_checkpoint());
   info.worker = task.worker();
   info.result = std::move(*task.mutable_result());
   info.result_content_type = task.result_content_type();

@@ -22,6 +22,7 @@ struct EnqueueArguments : TaskOptions {
   std::optional<absl::Time> run_at;
   std::optional<absl::Time> expire_at;
   std::optional<absl::Duration> expire_in;
+  std::optional<absl::Duration> start_within;
 };
 
 NewTask ToTask(const EnqueueArguments& arguments, absl::Time now) {
@@ -31,6 +32,7 @@ NewTask ToTask(const EnqueueArguments& arguments, absl::Time now) {
   options.run_at = arguments.run_at;
   options.expire_at = arguments.expire_at;
   if (arguments.expire_in) options.expire_at = now + *arguments.expire_in;
+  options.start_within = arguments.start_within.value_or(absl::ZeroDuration());
   return task;
 }
 
@@ -75,6 +77,8 @@ absl::Status Check(const EnqueueArguments& arguments, bool has_payload) {
   }
   if (arguments.expire_at && arguments.expire_in)
     return absl::InvalidArgumentError("say --expire-at or --expire-in, not both");
+  if (arguments.start_within && (arguments.expire_at || arguments.expire_in))
+    return absl::InvalidArgumentError("say --start-within or when it expires, not both");
   if (arguments.run_at && arguments.delay) return absl::InvalidArgumentError("say --run-at or --delay, not both");
   return absl::OkStatus();
 }
@@ -84,6 +88,7 @@ void AddTimeOptions(CLI::App& command, EnqueueArguments* out) {
   AddTime(command, "--run-at", &out->run_at, "Not before this time, for instance 2026-11-22T15:04:05Z");
   AddTime(command, "--expire-at", &out->expire_at, "Dead if not begun by then");
   AddDuration(command, "--expire-in", &out->expire_in, "The same, from now");
+  AddDuration(command, "--start-within", &out->start_within, "The same, from when it is first due");
 }
 
 }  // namespace

@@ -23,17 +23,21 @@ struct SettingOptions {
   std::string queue;
   v1::Durability durability = v1::DURABILITY_UNSPECIFIED;
   std::optional<int> max_attempts;
+  v1::Backoff backoff = v1::BACKOFF_UNSPECIFIED;
   std::optional<absl::Duration> initial_backoff;
   std::optional<double> multiplier;
   std::optional<absl::Duration> max_backoff;
   std::optional<double> jitter;
   std::optional<absl::Duration> result_retention;
   std::optional<absl::Duration> dead_retention;
+  std::optional<absl::Duration> cancelled_retention;
   std::optional<absl::Duration> run_timeout;
   v1::DeadKeyPolicy dead_key_policy = v1::DEAD_KEY_POLICY_UNSPECIFIED;
   std::vector<std::string> group_weights;
 
-  bool HasPolicy() const { return max_attempts || initial_backoff || multiplier || max_backoff || jitter; }
+  bool HasPolicy() const {
+    return max_attempts || backoff != v1::BACKOFF_UNSPECIFIED || initial_backoff || multiplier || max_backoff || jitter;
+  }
 };
 
 void AddSettingOptions(CLI::App& command, SettingOptions* out) {
@@ -43,12 +47,18 @@ void AddSettingOptions(CLI::App& command, SettingOptions* out) {
       "When an enqueue is acknowledged. sync: when it survives a power cut; relaxed: when it survives a "
       "crash of the broker, and a power cut may lose the last 100 ms");
   AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all of tasks that do not say their own");
+  AddChoice<v1::Backoff>(
+      command, "--backoff", &out->backoff,
+      {{"exponential", v1::BACKOFF_EXPONENTIAL}, {"linear", v1::BACKOFF_LINEAR}, {"fixed", v1::BACKOFF_FIXED}},
+      "How the wait grows: times the multiplier, by the initial backoff, or not");
   AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure");
   AddReal(command, "--multiplier", &out->multiplier, 1, 100, "Growth of the wait from attempt to attempt");
   AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait");
   AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random");
   AddDuration(command, "--result-retention", &out->result_retention, "How long completed tasks are kept");
   AddDuration(command, "--dead-retention", &out->dead_retention, "How long dead tasks are kept");
+  AddDuration(command, "--cancelled-retention", &out->cancelled_retention,
+              "How long cancelled tasks are kept, if not as long as completed ones");
   AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt");
   AddChoice<v1::DeadKeyPolicy>(
       command, "--dead-key-policy", &out->dead_key_policy,
@@ -73,6 +83,10 @@ void Fill(const SettingOptions& options, v1::QueueSettings* settings) {
   if (options.HasPolicy()) {
     v1::RetryPolicy* policy = settings->mutable_retry_policy();
     if (options.max_attempts) policy->set_max_attempts(*options.max_attempts);
+    if (options.backoff != v1::BACKOFF_UNSPECIFIED) {
+      policy->set_backoff(options.backoff);
+      if (options.backoff != v1::BACKOFF_EXPONENTIAL) policy->clear_multiplier();  // the queue's, if it had one
+    }
     if (options.initial_backoff) Set(*options.initial_backoff, policy->mutable_initial_backoff());
     if (options.multiplier) policy->set_multiplier(*options.multiplier);
     if (options.max_backoff) Set(*options.max_backoff, policy->mutable_max_backoff());
@@ -80,6 +94,7 @@ void Fill(const SettingOptions& options, v1::QueueSettings* settings) {
   }
   if (options.result_retention) Set(*options.result_retention, settings->mutable_result_retention());
   if (options.dead_retention) Set(*options.dead_retention, settings->mutable_dead_retention());
+  if (options.cancelled_retention) Set(*options.cancelled_retention, settings->mutable_cancelled_retention());
   if (options.run_timeout) Set(*options.run_timeout, settings->mutable_run_timeout());
   if (options.dead_key_policy != v1::DEAD_KEY_POLICY_UNSPECIFIED) {
     settings->set_dead_key_policy(options.dead_key_policy);
@@ -89,6 +104,18 @@ void Fill(const SettingOptions& options, v1::QueueSettings* settings) {
     double weight = 1;
     (void)absl::SimpleAtod(text.substr(equals + 1), &weight);  // checked when it was read
     (*settings->mutable_group_weights())[text.substr(0, equals)] = weight;
+  }
+}
+
+std::string WaitsOf(const v1::RetryPolicy& policy) {
+  const std::string initial = penstock::FormatDuration(ToDuration(policy.initial_backoff()));
+  switch (policy.backoff()) {
+    case v1::BACKOFF_LINEAR:
+      return initial + " x the attempts so far";
+    case v1::BACKOFF_FIXED:
+      return initial;
+    default:
+      return fmt::format("{} x {}", initial, policy.multiplier());
   }
 }
 
@@ -119,8 +146,7 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
   fact("durability", settings.durability() == v1::DURABILITY_RELAXED
                          ? "relaxed: a power cut may lose the last 100 ms"
                          : "sync: what is acknowledged survives a power cut");
-  fact("attempts", fmt::format("{} in all; waits of {} x {} up to {}, jitter {}", policy.max_attempts(),
-                               penstock::FormatDuration(ToDuration(policy.initial_backoff())), policy.multiplier(),
+  fact("attempts", fmt::format("{} in all; waits of {} up to {}, jitter {}", policy.max_attempts(), WaitsOf(policy),
                                penstock::FormatDuration(ToDuration(policy.max_backoff())), policy.jitter()));
   fact("run timeout", penstock::FormatDuration(ToDuration(settings.run_timeout())));
   if (settings.dead_key_policy() == v1::DEAD_KEY_POLICY_BLOCK) fact("dead keys", "block until redriven or released");
@@ -130,7 +156,11 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
     for (const auto& [group, weight] : weights) parts.push_back(fmt::format("{} {}", Printable(group), weight));
     fact("weights", fmt::format("{}; others 1", absl::StrJoin(parts, ", ")));
   }
-  fact("kept", fmt::format("completed {}, dead {}", penstock::FormatDuration(ToDuration(settings.result_retention())),
+  fact("kept", fmt::format("completed {}, {}dead {}", penstock::FormatDuration(ToDuration(settings.result_retention())),
+                           settings.has_cancelled_retention()
+                               ? fmt::format("cancelled {}, ",
+                                             penstock::FormatDuration(ToDuration(settings.cancelled_retention())))
+                               : "",
                            penstock::FormatDuration(ToDuration(settings.dead_retention()))));
   return text;
 }

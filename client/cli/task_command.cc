@@ -83,7 +83,13 @@ absl::StatusOr<int> WaitForTasks(CommandContext& context, const std::vector<std:
   const absl::Time deadline = context.WaitDeadline();
   // A wait that cannot end by itself should say so.
   std::string reason;
+  double percent = -1;
   const auto look = [&](const v1::Task& task) {
+    // Nor should somebody who sits and waits have to guess how long.
+    if (context.console.err_is_terminal && task.has_progress() &&
+        std::exchange(percent, task.progress().percent()) != task.progress().percent()) {
+      context.Note(fmt::format("task {} runs: {}", task.task_id(), ProgressText(task.progress())));
+    }
     if (!task.waiting_reason().empty() && task.waiting_reason() != reason) {
       reason = task.waiting_reason();
       context.Note(fmt::format("task {} waits: {}", task.task_id(), Printable(reason)));
@@ -148,6 +154,22 @@ absl::StatusOr<int> PrintPayload(CommandContext& context, const BytesOptions& op
   return kExitOk;
 }
 
+absl::StatusOr<int> PrintCheckpoint(CommandContext& context, const BytesOptions& options) {
+  ASSIGN_OR_RETURN(const v1::Task task, GetTask(context, options.id, true));
+  if (task.state() == v1::TASK_STATE_COMPLETED || task.state() == v1::TASK_STATE_CANCELLED) {
+    return absl::FailedPreconditionError(
+        fmt::format("task {} is {}: what its handler saved is no longer kept", options.id, StateWord(task.state())));
+  }
+  if (task.checkpoint().empty())
+    return absl::NotFoundError(fmt::format("the handler of task {} has saved nothing", options.id));
+  if (!options.out.empty() || context.globals.format == Format::kTable) {
+    RETURN_IF_ERROR(PrintBytes(context, task.checkpoint(), "checkpoint", "", options.out));
+  } else {
+    RETURN_IF_ERROR(PrintMessage(context, task, task.task_id(), nullptr));
+  }
+  return kExitOk;
+}
+
 // Prints what a task's handlers log, on standard output, and what becomes of the task, on standard error.
 class Tail {
  public:
@@ -169,8 +191,7 @@ class Tail {
     if (task.state() == v1::TASK_STATE_RUNNING)
       state += fmt::format(", attempt {} on {}", task.attempt(), Printable(task.worker()));
     if (!task.waiting_reason().empty()) state += ": " + Printable(task.waiting_reason());
-    if (task.has_progress())
-      state += fmt::format(", {:.0f}% {}", task.progress().percent(), Printable(task.progress().text()));
+    if (task.has_progress()) state += ", " + ProgressText(task.progress());
     if (state != std::exchange(state_, state)) context_.Note(fmt::format("-- task {} {}", id_, state));
     return absl::OkStatus();
   }
@@ -259,7 +280,7 @@ void AddTaskCommands(CLI::App& root, Action* action) {
   CLI::App& get = AddCommand(group, "get", "A task's whole story: state, times, every attempt with its error",
                              "penstock task get 0000000004000\npenstock task get 0000000004000 -o json | jq .attempts");
   AddNames(get, "TASK", &got->ids, "One or more ids");
-  get.add_flag("--payload", got->payload, "With the payload, as long as it is kept");
+  get.add_flag("--payload", got->payload, "With the payload and what its handler saved, as long as they are kept");
   get.callback([got, action] { *action = [got](CommandContext& context) { return ShowTasks(context, *got); }; });
 
   AddListCommand(group, action);
@@ -310,6 +331,13 @@ void AddTaskCommands(CLI::App& root, Action* action) {
   auto payload_options = AddBytesOptions(payload);
   payload.callback([payload_options, action] {
     *action = [payload_options](CommandContext& context) { return PrintPayload(context, *payload_options); };
+  });
+
+  CLI::App& checkpoint = AddCommand(group, "checkpoint", "What a task's handler saved for its next attempt",
+                                    "penstock task checkpoint 0000000004000");
+  auto checkpoint_options = AddBytesOptions(checkpoint);
+  checkpoint.callback([checkpoint_options, action] {
+    *action = [checkpoint_options](CommandContext& context) { return PrintCheckpoint(context, *checkpoint_options); };
   });
 }
 

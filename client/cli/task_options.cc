@@ -13,7 +13,13 @@ namespace penstock::cli {
 void AddTaskOptions(CLI::App& command, TaskOptions* out) {
   AddNumber(command, "--priority", &out->priority, 0, 9, "9 is most urgent")->default_str("5");
   AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt [the queue's, 30m]");
+  AddDuration(command, "--life-timeout", &out->life_timeout,
+              "Dead if not completed this long after it was first due, whatever the attempts");
   AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all [the queue's, 20]");
+  AddChoice<std::optional<BackoffKind>>(
+      command, "--backoff", &out->backoff,
+      {{"exponential", BackoffKind::kExponential}, {"linear", BackoffKind::kLinear}, {"fixed", BackoffKind::kFixed}},
+      "How the wait grows: times the multiplier, by the initial backoff, or not [the queue's, exponential]");
   AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure [the queue's, 1s]");
   AddReal(command, "--multiplier", &out->multiplier, 1, 100,
           "Growth of the wait from attempt to attempt [the queue's, 2]");
@@ -47,7 +53,9 @@ NewTask MakeTask(const TaskOptions& from) {
   options.max_attempts = from.max_attempts.value_or(0);
   options.priority = from.priority;
   options.run_timeout = from.run_timeout.value_or(absl::ZeroDuration());
+  options.life_timeout = from.life_timeout.value_or(absl::ZeroDuration());
   options.initial_backoff = from.initial_backoff.value_or(absl::ZeroDuration());
+  options.backoff = from.backoff;
   options.backoff_multiplier = from.multiplier.value_or(0);
   options.max_backoff = from.max_backoff.value_or(absl::ZeroDuration());
   options.backoff_jitter = from.jitter;

@@ -23,7 +23,9 @@ struct TaskOptions {
   std::string file;  // take the payload from there
   std::optional<int> priority;
   std::optional<absl::Duration> run_timeout;
+  std::optional<absl::Duration> life_timeout;
   std::optional<int> max_attempts;
+  std::optional<BackoffKind> backoff;
   std::optional<absl::Duration> initial_backoff;
   std::optional<double> multiplier;
   std::optional<absl::Duration> max_backoff;

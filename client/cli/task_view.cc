@@ -40,10 +40,11 @@ class Story {
     Fact("attempts", Attempts());
     if (!task_.worker().empty()) Fact("worker", Printable(task_.worker()));
     if (task_.has_progress()) {
-      Fact("progress", fmt::format("{:.0f}% {}, {}", task_.progress().percent(), Printable(task_.progress().text()),
+      Fact("progress", fmt::format("{}, told {}", ProgressText(task_.progress()),
                                    Relative(ToTime(task_.progress().update_time()), now_)));
     }
     if (!spec.payload().empty()) Fact("payload", Bytes(spec.payload(), spec.content_type(), "payload"));
+    if (!task_.checkpoint().empty()) Fact("saved", Bytes(task_.checkpoint(), "", "checkpoint"));
     if (!task_.result().empty()) Fact("result", Bytes(task_.result(), task_.result_content_type(), "result"));
     Fact("log", fmt::format("penstock task tail {}", task_.task_id()));
     for (const v1::Attempt& attempt : task_.attempts()) AddAttempt(attempt);
@@ -81,6 +82,12 @@ class Story {
     const bool waits = task_.state() == v1::TASK_STATE_SCHEDULED || task_.state() == v1::TASK_STATE_RETRYABLE;
     add("due", waits && task_.has_run_time(), task_.run_time());
     add("expires", task_.spec().has_expire_at(), task_.spec().expire_at());
+    if (task_.spec().has_start_within()) {
+      Fact("expires", penstock::FormatDuration(ToDuration(task_.spec().start_within())) + " after it is first due");
+    }
+    if (task_.spec().has_life_timeout()) {
+      Fact("life", penstock::FormatDuration(ToDuration(task_.spec().life_timeout())) + " from when it is first due");
+    }
     add("ended", task_.has_end_time(), task_.end_time());
     add("forgotten", task_.has_forget_time(), task_.forget_time());
     if (task_.has_run_timeout() || task_.spec().has_run_timeout()) {
@@ -144,11 +151,22 @@ Cell NoteOf(const v1::Task& task) {
   if (task.stuck()) return Cell("stuck", Style::kYellow);
   if (task.cancel_requested()) return "asked to stop";
   if (!task.waiting_reason().empty()) return Cell(task.waiting_reason(), Style::kYellow);
-  if (task.has_progress()) return Cell(fmt::format("{:.0f}% {}", task.progress().percent(), task.progress().text()));
+  if (task.has_progress()) return Cell(ProgressText(task.progress()));
   return "";
 }
 
 }  // namespace
+
+std::string ProgressText(const v1::Progress& progress) {
+  std::string text = fmt::format("{:.0f}%", progress.percent());
+  if (!progress.text().empty()) text += " " + Printable(progress.text());
+  if (progress.has_remaining()) {
+    // To the second: it is a guess.
+    const absl::Duration left = absl::Ceil(ToDuration(progress.remaining()), absl::Seconds(1));
+    text += fmt::format(", {} left", penstock::FormatDuration(left));
+  }
+  return text;
+}
 
 std::string StateWord(v1::TaskState state) { return Word(v1::TaskState_Name(state), "TASK_STATE_"); }
 

@@ -20,6 +20,9 @@ std::string ReasonWord(v1::DeadReason reason);
 // "SmtpError: connection refused", printable, on one line.
 std::string ErrorLine(const v1::TaskError& error);
 
+// "40% copying", and how long the rest will take if that can be told.
+std::string ProgressText(const v1::Progress& progress);
+
 // The whole story, every attempt with its error included.
 std::string RenderTask(const CommandContext& context, const v1::Task& task);
 

@@ -235,7 +235,10 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
                        v1::GetTaskResponse* response) override {
     RETURN_IF_FAILED(GetTask);
     const grpc::Status found = Find(request->task_id(), response->mutable_task());
-    if (!request->include_payload()) response->mutable_task()->mutable_spec()->clear_payload();
+    if (!request->include_payload()) {
+      response->mutable_task()->mutable_spec()->clear_payload();
+      response->mutable_task()->clear_checkpoint();
+    }
     return found;
   }
   grpc::Status ListTasks(grpc::ServerContext*, const v1::ListTasksRequest* request,
@@ -250,6 +253,7 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
       found.back().clear_attempts();
       found.back().clear_result();
       found.back().mutable_spec()->clear_payload();
+      found.back().clear_checkpoint();
     }
     response->set_next_page_token(FillPage(found, request->page_token(), request->page_size(),
                                            [&](const v1::Task& task) { *response->add_tasks() = task; }));

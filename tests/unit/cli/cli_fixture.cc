@@ -233,7 +233,9 @@ constexpr const char* kTasks[] = {
         percent: 40
         text: "12 of 30 suites"
         update_time { seconds: 1799999998 }
+        remaining { seconds: 87 nanos: 400000000 }
       }
+      checkpoint: "suite 12"
     )pb",
     R"pb(
       task_id: "0000000004003"

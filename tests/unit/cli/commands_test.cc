@@ -319,8 +319,9 @@ TEST_F(CommandsTest, TailPrintsLogLinesAndSaysTheStateElsewhere) {
   EXPECT_THAT(Run({"task", "tail", kCompleted}).out, HasSubstr("\\x1b[31mred"));
   const Ran running = Run({"task", "tail", kRunning, "--timeout", "10ms"});
   EXPECT_EQ(running.code, 5);
-  EXPECT_THAT(running.err,
-              StartsWith("-- task 0000000004002 running, attempt 1 on reporter@host8, 40% 12 of 30 suites\n"));
+  EXPECT_THAT(
+      running.err,
+      StartsWith("-- task 0000000004002 running, attempt 1 on reporter@host8, 40% 12 of 30 suites, 1m 28s left\n"));
 }
 
 TEST_F(CommandsTest, CancelSaysWhatBecameOfEachTask) {
@@ -343,8 +344,12 @@ TEST_F(CommandsTest, EnqueueSendsEveryFieldAndPrintsTheId) {
                        "1h",
                        "--run-timeout",
                        "2m",
+                       "--life-timeout",
+                       "2h",
                        "--max-attempts",
                        "5",
+                       "--backoff",
+                       "exponential",
                        "--initial-backoff",
                        "500ms",
                        "--multiplier",
@@ -380,9 +385,40 @@ TEST_F(CommandsTest, EnqueueSendsEveryFieldAndPrintsTheId) {
                   "priority: 9 delay { "
                   "seconds: 600 } expire_at { seconds: 1800003600 } run_timeout { seconds: 120 } retry_policy { "
                   "max_attempts: 5 "
-                  "initial_backoff { nanos: 500000000 } multiplier: 3 max_backoff { seconds: 60 } jitter: 0.5 } "
+                  "initial_backoff { nanos: 500000000 } multiplier: 3 max_backoff { seconds: 60 } jitter: 0.5 backoff: "
+                  "BACKOFF_EXPONENTIAL } "
                   "unique_key { key: "
-                  "\"k\" window { seconds: 86400 } } result_retention { seconds: 604800 } tags: \"x\" tags: \"y\" }"));
+                  "\"k\" window { seconds: 86400 } } result_retention { seconds: 604800 } tags: \"x\" tags: \"y\" "
+                  "life_timeout { "
+                  "seconds: 7200 } }"));
+}
+
+TEST_F(CommandsTest, EnqueueTakesOneWayToExpire) {
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--start-within", "1m"}).code, 0);
+  EXPECT_THAT(Calls(), ElementsAre("Enqueue task { queue: \"q\" type: \"t\" start_within { seconds: 60 } }"));
+  for (const char* other : {"--expire-in", "--expire-at"}) {
+    const Ran ran =
+        Run({"enqueue", "q", "t", "--start-within", "1m", other, other[9] == 'i' ? "1h" : "2027-01-16T08:00:00Z"});
+    EXPECT_EQ(ran.code, 2);
+    EXPECT_THAT(ran.err, HasSubstr("say --start-within or when it expires, not both"));
+  }
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--backoff", "linear", "--multiplier", "3"}).code, 2);
+  EXPECT_EQ(Run({"enqueue", "q", "t", "--backoff", "slowly"}).code, 2);
+}
+
+TEST_F(CommandsTest, QueueSettingsReplaceThePolicyAsAWhole) {
+  EXPECT_EQ(Run({"queue", "update", "mail", "--backoff", "linear", "--cancelled-retention", "1h"}).code, 0);
+  EXPECT_THAT(Calls(), Contains(HasSubstr("initial_backoff { seconds: 1 } max_backoff { seconds: 3600 } jitter: "
+                                          "1 backoff: BACKOFF_LINEAR }")));
+  EXPECT_THAT(Calls(), Contains(HasSubstr("cancelled_retention { seconds: 3600 }")));
+}
+
+TEST_F(CommandsTest, CheckpointsArePrinted) {
+  EXPECT_EQ(Run({"task", "checkpoint", kRunning}).out, "suite 12");
+  const Ran none = Run({"task", "checkpoint", kScheduled});
+  EXPECT_EQ(none.code, 3);
+  EXPECT_EQ(none.err, "penstock: the handler of task 0000000004003 has saved nothing\n");
+  EXPECT_EQ(Run({"task", "checkpoint", kCompleted}).code, 6);
 }
 
 TEST_F(CommandsTest, EnqueueTakesThePayloadFromAFileOrStandardInput) {

@@ -37,6 +37,32 @@ TEST(TaskSpecTest, EveryFieldArrives) {
             "unique_key { key: \"u\" window { seconds: 5 } } result_retention { } tags: \"a\" tags: \"b\"");
 }
 
+TEST(TaskSpecTest, LivesAndBackoffsArrive) {
+  NewTask task = Good();
+  task.options = {.start_within = absl::Seconds(5), .life_timeout = absl::Minutes(2), .backoff = BackoffKind::kLinear};
+  v1::TaskSpec spec;
+  ASSERT_TRUE(FillTaskSpec(task, &spec).ok());
+  EXPECT_EQ(spec.ShortDebugString(),
+            "queue: \"q\" type: \"t\" payload: \"payload\" retry_policy { backoff: BACKOFF_LINEAR } life_timeout { "
+            "seconds: 120 } start_within { seconds: 5 }");
+  task.options = {.backoff = BackoffKind::kFixed};
+  ASSERT_TRUE(FillTaskSpec(task, &spec).ok());
+  EXPECT_EQ(spec.retry_policy().backoff(), v1::BACKOFF_FIXED);
+  task.options = {.backoff_multiplier = 3, .backoff = BackoffKind::kExponential};
+  ASSERT_TRUE(FillTaskSpec(task, &spec).ok());
+  EXPECT_EQ(spec.retry_policy().backoff(), v1::BACKOFF_EXPONENTIAL);
+}
+
+TEST(TaskSpecTest, WhatATaskSavedAndHasLeftIsRead) {
+  v1::Task task;
+  task.set_checkpoint("row 100");
+  EXPECT_FALSE(ToTaskInfo(task).remaining.has_value());
+  task.mutable_progress()->mutable_remaining()->set_seconds(90);
+  const TaskInfo info = ToTaskInfo(task);
+  EXPECT_EQ(info.checkpoint, "row 100");
+  EXPECT_EQ(info.remaining, std::optional(absl::Seconds(90)));
+}
+
 TEST(TaskSpecTest, WrongFieldsAreNamed) {
   struct Case {
     std::string field;
@@ -57,6 +83,18 @@ TEST(TaskSpecTest, WrongFieldsAreNamed) {
       {"run_timeout", [](NewTask& t) { t.options.run_timeout = absl::Hours(24 * 31); }},
       {"max_attempts", [](NewTask& t) { t.options.max_attempts = 1'001; }},
       {"backoff_multiplier", [](NewTask& t) { t.options.backoff_multiplier = 0.5; }},
+      {"backoff_multiplier",
+       [](NewTask& t) {
+         t.options.backoff_multiplier = 2;
+         t.options.backoff = BackoffKind::kFixed;
+       }},
+      {"start_within", [](NewTask& t) { t.options.start_within = -absl::Seconds(1); }},
+      {"start_within",
+       [](NewTask& t) {
+         t.options.start_within = absl::Seconds(1);
+         t.options.expire_at = absl::Now();
+       }},
+      {"life_timeout", [](NewTask& t) { t.options.life_timeout = absl::Hours(24 * 366); }},
       {"backoff_jitter", [](NewTask& t) { t.options.backoff_jitter = 1.5; }},
       {"unique_key", [](NewTask& t) { t.options.unique_key = std::string(257, 'k'); }},
       {"unique_window", [](NewTask& t) { t.options.unique_window = absl::Seconds(1); }},
