@@ -22,6 +22,8 @@ class Rules {
       Completion(task);
       Attempts(task, queue);
       Early(task, queue);
+      Life(task, queue);
+      Checkpoints(task);
       Final(task, queue);
       if (in_.drained != nullptr) End(task, queue);
     }
@@ -38,6 +40,7 @@ class Rules {
         Counters(queue);
       }
     }
+    Cooled();
     CheckPriorities(&in_);
     if (in_.quiet != nullptr && (in_.drained == nullptr || in_.drained->t - in_.quiet->t > config_.liveness)) {
       in_.Report("liveness", "not everything came to its end in time after the faults", {in_.quiet, in_.drained});
@@ -138,6 +141,68 @@ class Rules {
     }
   }
 
+  // A life counts from when its task is first due, at the latest from when its enqueue was answered.
+  void Life(const Task& task, const Queue& queue) {
+    if (task.enqueue == nullptr || !task.enqueue->fresh() || task.enqueue->asked->life <= 0 || in_.last_jump >= 0)
+      return;
+    const Event& asked = *task.enqueue->asked;
+    const int64_t due = std::max(asked.run_at, task.enqueue->answer->t + std::max<int64_t>(asked.delay, 0));
+    for (const Lease& lease : task.leases) {
+      if (Redriven(task, queue, 0, lease.deliver->t)) return;
+      if (lease.deliver->t > due + asked.life + config_.max_delay + config_.max_commit) {
+        in_.Report("life", "a task was given out after its life", {&asked, lease.deliver});
+      }
+    }
+  }
+
+  // What was saved in the frame of an outcome that counted comes with the next attempt; of others nobody knows.
+  void Checkpoints(const Task& task) {
+    std::set<std::string> possible = {""};
+    const Event* saved = nullptr;
+    for (const Lease& lease : task.leases) {
+      if (!possible.contains(lease.deliver->saved)) {
+        in_.Report("checkpoint", "not the checkpoint that was saved last", {saved, lease.deliver});
+      }
+      if (lease.outcome == nullptr || lease.outcome->saved.empty()) continue;
+      if (lease.accepted()) possible.clear();
+      possible.insert(lease.outcome->saved);
+      saved = lease.outcome;
+    }
+  }
+
+  // What a handler asked to leave alone.
+  void Cooled() {
+    if (in_.last_jump >= 0) return;
+    struct Cooling {
+      const Event* asked;
+      std::string q, type;
+      int64_t from, until;
+    };
+    std::vector<Cooling> coolings;
+    for (const auto& [id, task] : in_.tasks) {
+      for (const Lease& lease : task.leases) {
+        if (!lease.accepted() || lease.outcome->cool.empty()) continue;
+        const Queue& queue = in_.queues[lease.deliver->q];
+        if (queue.relaxed && !in_.power_losses.empty()) continue;
+        if (lease.outcome->cool == "queue" && in_.Asked(queue.asks, {"delete"}, 0)) continue;
+        coolings.push_back({lease.outcome, lease.outcome->cool == "queue" ? lease.deliver->q : "",
+                            lease.outcome->cool == "type" ? lease.deliver->type : "",
+                            lease.answer->t + config_.max_delay, lease.outcome->t + lease.outcome->delay});
+      }
+    }
+    for (const auto& [id, task] : in_.tasks) {
+      for (const Lease& lease : task.leases) {
+        const Event& given = *lease.deliver;
+        for (const Cooling& cooling : coolings) {
+          if (given.t <= cooling.from || given.t >= cooling.until) continue;
+          if (given.q != cooling.q && given.type != cooling.type) continue;
+          in_.Report("cooled", "a task was given out of what was to be left alone", {cooling.asked, &given});
+          break;
+        }
+      }
+    }
+  }
+
   void Final(const Task& task, const Queue& queue) {
     auto none_after = [&](const char* what, const Event* why) {
       for (const Lease& lease : task.leases) {
@@ -205,7 +270,7 @@ class Rules {
              lease.outcome->kind == "failed";
       completed = completed || (lease.outcome != nullptr && lease.outcome->kind == "completed");
     }
-    died = died || (asked != nullptr && asked->expire_at <= task.end->t);
+    died = died || (asked != nullptr && (asked->expire_at <= task.end->t || asked->life > 0));
     const int64_t since = asked == nullptr ? 0 : asked->t;
     const bool cancelled = in_.Asked(task.asks, {"cancel"}, since);
     if (state == "completed") {
@@ -235,7 +300,8 @@ class Rules {
     if (enqueue.answer->t >= t || in_.Asked(queue.asks, {"purge", "delete", "purge_dead"}, enqueue.asked->t, t))
       return false;
     if (enqueue.asked->window > 0) return t < enqueue.asked->t + enqueue.asked->window && in_.last_jump < 0;
-    if (enqueue.asked->expire_at <= t || in_.Asked(task.asks, {"cancel"}, 0, t)) return false;
+    if (enqueue.asked->expire_at <= t || enqueue.asked->life > 0 || in_.Asked(task.asks, {"cancel"}, 0, t))
+      return false;
     return std::all_of(task.leases.begin(), task.leases.end(), [&](const Lease& lease) {
       if (lease.deliver->attempt >= lease.deliver->max_attempts) return false;
       return lease.outcome == nullptr || lease.outcome->t > t || lease.outcome->kind == "snoozed" ||
@@ -342,7 +408,7 @@ class Rules {
       enqueued += made;
       enqueued_most += made || (!enqueue->ok() && !refused);
       if (!made) {
-        dead_most += !enqueue->ok() && !refused && enqueue->asked->expire_at != kNever;
+        dead_most += !enqueue->ok() && !refused && (enqueue->asked->expire_at != kNever || enqueue->asked->life > 0);
         continue;
       }
       const Task& task = in_.tasks[enqueue->task];

@@ -13,9 +13,11 @@
 namespace penstock::histcheck {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 // "12 deliver who=w token=5" as a line of a file.
 std::string Line(const std::string& text) {
@@ -254,6 +256,46 @@ TEST(CheckerTest, ExpiredTasksAreNotGivenOut) {
   EXPECT_THAT(Broken(kConfig + "10 enqueue call=1 q=q type=t payload=a expire_at=10\n" + kDelivered), IsEmpty());
   EXPECT_THAT(Broken(kConfig + "9 enqueue call=1 q=q type=t payload=a expire_at=9\n" + kDelivered),
               ElementsAre("expired"));
+}
+
+TEST(CheckerTest, NothingIsGivenOutAfterItsLife) {
+  const std::string lives = kConfig + "10 enqueue call=1 q=q type=t payload=a life=20 delay=5\n" +
+                            "11 enqueued who=p call=1 phase=ok task=T\n";
+  EXPECT_THAT(Broken(lives + "46 deliver who=w task=T token=5 attempt=1 max_attempts=3 q=q type=t payload=a\n"),
+              Not(Contains("life")));
+  const std::string late = "47 deliver who=w task=T token=5 attempt=1 max_attempts=3 q=q type=t payload=a\n";
+  EXPECT_THAT(Broken(lives + late), Contains("life"));
+  EXPECT_THAT(Broken(lives + "40 ask call=9 kind=retry task=T\n41 told call=9 phase=ok\n" + late),
+              Not(Contains("life")));
+}
+
+TEST(CheckerTest, WhatWasSavedComesBack) {
+  auto given = [](int t, int token, const std::string& saved) {
+    return std::to_string(t) + " deliver who=w task=T token=" + std::to_string(token) +
+           " attempt=1 max_attempts=3 q=q type=t payload=a" + (saved.empty() ? "" : " saved=" + saved) + "\n";
+  };
+  const std::string first =
+      kConfig + kEnqueued + given(20, 5, "") + "30 outcome who=w task=T token=5 kind=snoozed delay=0 saved=one\n";
+  EXPECT_THAT(Broken(first + "31 answer who=w task=T token=5 phase=ok\n" + given(40, 6, "one")),
+              Not(Contains("checkpoint")));
+  EXPECT_THAT(Broken(first + "31 answer who=w task=T token=5 phase=ok\n" + given(40, 6, "")), Contains("checkpoint"));
+  EXPECT_THAT(Broken(first + "31 answer who=w task=T token=5 phase=unknown\n" + given(40, 6, "")),
+              Not(Contains("checkpoint")));
+  EXPECT_THAT(Broken(first + given(40, 6, "two")), Contains("checkpoint"));
+}
+
+TEST(CheckerTest, WhatIsCooledIsLeftAlone) {
+  const std::string cooled = kConfig + kEnqueued +
+                             "20 deliver who=w task=T token=5 attempt=1 max_attempts=3 q=q type=t payload=a\n"
+                             "30 outcome who=w task=T token=5 kind=failed delay=40 cool=queue\n"
+                             "31 answer who=w task=T token=5 phase=ok\n"
+                             "32 enqueue who=p call=2 q=q type=t payload=b\n33 enqueued who=p call=2 phase=ok task=U\n";
+  auto given = [](int t) {
+    return std::to_string(t) + " deliver who=w task=U token=6 attempt=1 max_attempts=3 q=q type=t payload=b\n";
+  };
+  EXPECT_THAT(Broken(cooled + given(36)), Not(Contains("cooled"))) << "it may have been on its way";
+  EXPECT_THAT(Broken(cooled + given(37)), Contains("cooled"));
+  EXPECT_THAT(Broken(cooled + given(70)), Not(Contains("cooled")));
 }
 
 TEST(CheckerTest, CancelAndDeleteAreFinal) {

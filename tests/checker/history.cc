@@ -28,6 +28,7 @@ constexpr NumberField kNumbers[] = {{"call", &Event::call},
                                     {"run_at", &Event::run_at},
                                     {"delay", &Event::delay},
                                     {"expire_at", &Event::expire_at},
+                                    {"life", &Event::life},
                                     {"window", &Event::window},
                                     {"until", &Event::until},
                                     {"n", &Event::n},
@@ -43,7 +44,8 @@ struct TextField {
 };
 constexpr TextField kTexts[] = {{"who", &Event::who},         {"q", &Event::q},           {"type", &Event::type},
                                 {"payload", &Event::payload}, {"unique", &Event::unique}, {"key", &Event::key},
-                                {"limits", &Event::limits},   {"kind", &Event::kind},     {"state", &Event::state}};
+                                {"limits", &Event::limits},   {"kind", &Event::kind},     {"state", &Event::state},
+                                {"cool", &Event::cool},       {"saved", &Event::saved}};
 
 struct FlagField {
   const char* name;

@@ -78,6 +78,7 @@ struct Event {
   int64_t run_at = 0;
   int64_t delay = -1;
   int64_t expire_at = kNever;
+  int64_t life = 0;
   int64_t window = 0;
   int64_t until = 0;
   int64_t n = 0;
@@ -86,7 +87,7 @@ struct Event {
   int64_t max_commit = 0;
   int64_t max_silence = 0;
   int64_t liveness = 0;
-  std::string who, q, type, payload, unique, key, limits, kind, state;
+  std::string who, q, type, payload, unique, key, limits, kind, state, cool, saved;
   std::array<int64_t, kCountCount> counts{};
 };
 

@@ -38,6 +38,7 @@ class Judge {
     for (const auto& [id, task] : in_.tasks) {
       for (const Lease& lease : task.leases) {
         all_.push_back(lease.deliver);
+        cooled_ = cooled_ || (lease.outcome != nullptr && !lease.outcome->cool.empty());
         auto worker = in_.workers.find(lease.deliver->who);
         if (worker == in_.workers.end() || worker->second->kind.empty()) continue;
         groups[worker->second->kind].given.push_back(lease.deliver);
@@ -80,7 +81,7 @@ class Judge {
     if (task.leases.empty() || task.enqueue == nullptr || !task.enqueue->fresh() || !task.asks.empty()) return false;
     const Event& asked = *task.enqueue->asked;
     // One with a FIFO key waits for its turn among those of its key.
-    return asked.run_at <= 0 && asked.delay <= 0 && asked.key.empty() &&
+    return asked.run_at <= 0 && asked.delay <= 0 && asked.key.empty() && !cooled_ &&
            in_.first_cut >= task.leases.front().deliver->t + in_.config.max_silence &&
            !in_.Asked(in_.queues[asked.q].asks, {"pause", "purge", "delete", "drain", "redrive"}, 0);
   }
@@ -114,6 +115,7 @@ class Judge {
 
   Index& in_;
   const int64_t burst_;
+  bool cooled_ = false;  // a handler asked that something be left alone: who waited for that is not known here
   std::vector<const Event*> all_;  // deliveries, by time
   std::vector<uint64_t> highest_;  // token among the first so many of them
   std::vector<Group> groups_;

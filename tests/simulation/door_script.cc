@@ -171,6 +171,7 @@ void DoorScript::Say(const Command& command) {
               if (task.run_at > 0) line += fmt::format(" run_at={}", Seconds(std::max<Span>(task.run_at - start_, 0)));
               if (task.expire_at != kNever)
                 line += fmt::format(" expire={}", Seconds(std::max<Span>(task.expire_at - last_, 0)));
+              if (task.life_timeout > 0) line += fmt::format(" life={}", Seconds(task.life_timeout));
               if (!task.unique_key.empty()) line += fmt::format(" unique={}", task.unique_key);
               if (!task.key.empty()) line += fmt::format(" key={}", task.key);
               if (!task.group.empty()) line += fmt::format(" group={}", task.group);
@@ -210,6 +211,14 @@ void DoorScript::Say(const Command& command) {
             const std::string worker = WorkerName(input.stream);
             if (worker == "nobody") return say("# a frame on a stream of before");
             for (const TaskStart& start : input.starts) say(fmt::format("start {} {}", worker, TaskName(start.task)));
+            for (const ProgressReport& report : input.progress_reports) {
+              std::string line =
+                  fmt::format("progress {} {} percent={}", worker, TaskName(report.task), report.percent);
+              line += fmt::format(" token={}.{}", report.token.value() >> 40,
+                                  report.token.value() & ((uint64_t{1} << 40) - 1));
+              if (report.checkpoint) line += fmt::format(" checkpoint={}", *report.checkpoint);
+              say(std::move(line));
+            }
             for (const TaskOutcome& outcome : input.outcomes) {
               std::string line =
                   fmt::format("{} {} {}", kOutcomes[static_cast<size_t>(outcome.kind)], worker, TaskName(outcome.task));
@@ -218,6 +227,9 @@ void DoorScript::Say(const Command& command) {
               if (outcome.delay) {
                 line += fmt::format(" {}={}", outcome.kind == OutcomeKind::kSnoozed ? "for" : "retry_after",
                                     Seconds(*outcome.delay));
+              }
+              if (outcome.cool != CoolScope::kNone) {
+                line += outcome.cool == CoolScope::kQueue ? " cool=queue" : " cool=type";
               }
               say(std::move(line));
             }
@@ -270,6 +282,7 @@ void DoorScript::Say(const Command& command) {
           [&](const ListSchedulesCommand& list) {
             say(fmt::format("schedules limit={}{}", list.limit, list.after.empty() ? "" : " after=" + list.after));
           },
+          [&](const auto&) { say("# a command that scripts have no word for"); },
       },
       command);
 }

@@ -87,6 +87,9 @@ void SimProducer::Enqueue() {
     if (world_.has(Feature::kExpiry) && random_.OneIn(4)) {
       task.expire_at = line.expire_at = now + static_cast<Span>(random_.Below(40'000)) * kMilli;
     }
+    if (world_.has(Feature::kLives) && random_.OneIn(3)) {
+      task.life_timeout = line.life = static_cast<Span>(1 + random_.Below(60'000)) * kMilli;
+    }
     if (world_.has(Feature::kUniqueKeys) && random_.OneIn(3)) {
       task.unique_key = kKeys[random_.Below(4)];
       line.unique = std::string(task.unique_key);

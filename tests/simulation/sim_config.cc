@@ -14,6 +14,8 @@ constexpr std::string_view kNames[] = {
 #undef F
 };
 constexpr int kFeatures = static_cast<int>(Feature::kCount);
+// Those that came later are drawn last, so that the worlds of older seeds stay what they were.
+constexpr int kFirstFeatures = static_cast<int>(Feature::kGroups) + 1;
 
 }  // namespace
 
@@ -25,7 +27,7 @@ SimConfig DrawConfig(uint64_t seed) {
   config.seed = seed;
   // From worlds with almost nothing to worlds with almost everything.
   const double chance = static_cast<double>(10 + random.Below(80));
-  for (int i = 0; i < kFeatures; ++i) {
+  for (int i = 0; i < kFirstFeatures; ++i) {
     if (random.Percent(chance)) config.features |= uint64_t{1} << i;
   }
   // Faults that would be in the way of what needs peace: some worlds have none.
@@ -43,6 +45,9 @@ SimConfig DrawConfig(uint64_t seed) {
   config.types = static_cast<int>(random.Between(1, 4));
   config.events = static_cast<uint64_t>(random.Between(400, 2'400));
   config.span = random.Between(5, 150) * kSecond;
+  for (int i = kFirstFeatures; i < kFeatures; ++i) {
+    if (random.Percent(chance)) config.features |= uint64_t{1} << i;
+  }
   Derive(&config);
   return config;
 }

@@ -56,7 +56,10 @@ namespace penstock::broker {
   F(LargeTasks, "large-tasks")         \
   F(Runtime, "runtime")                \
   F(FifoKeys, "fifo-keys")             \
-  F(Groups, "groups")
+  F(Groups, "groups")                  \
+  F(Lives, "lives")                    \
+  F(Cooling, "cooling")                \
+  F(Checkpoints, "checkpoints")
 // clang-format on
 
 enum class Feature : uint8_t {

@@ -1,6 +1,8 @@
 #include "tests/simulation/sim_worker.h"
 
 #include <algorithm>
+#include <deque>
+#include <memory>
 #include <set>
 
 #include "fmt/format.h"
@@ -346,6 +348,7 @@ void SimWorker::Flush(bool even_empty) {
       outcome.token = report.token;
       outcome.kind = report.kind;
       outcome.delay = report.delay;
+      outcome.cool = report.cool;
       outcome.run_time = report.run_time;
       if (report.kind == OutcomeKind::kCompleted) {
         outcome.result = "result";
@@ -355,6 +358,7 @@ void SimWorker::Flush(bool even_empty) {
         outcome.error = {"E", "failed", ""};
       input.outcomes.push_back(outcome);
     }
+    AddCheckpoints(&input);
     unacknowledged_.emplace_back(frame_, std::exchange(reports_, {}));
   }
   const bool empty = input.credit == 0 && input.type_credits.empty() && input.starts.empty() &&
@@ -363,7 +367,17 @@ void SimWorker::Flush(bool even_empty) {
   world_.Send(stream_, std::move(input));
 }
 
-void SimWorker::AddReport(TaskId task, const Held& held, OutcomeKind kind, std::optional<Span> delay) {
+void SimWorker::AddCheckpoints(SessionInput* input) {
+  auto texts = std::make_shared<std::deque<std::string>>();
+  for (const Report& report : reports_) {
+    if (report.saved.empty()) continue;
+    texts->push_back(report.saved);
+    input->progress_reports.push_back({report.task, report.token, 50, "half", texts->back()});
+  }
+  if (!texts->empty()) input->keepalive = texts;
+}
+
+histcheck::Event& SimWorker::AddReport(TaskId task, const Held& held, OutcomeKind kind, std::optional<Span> delay) {
   histcheck::Event& line = world_.Log(Op::kOutcome, name_);
   line.task = task.value();
   line.token = held.token.value();
@@ -379,6 +393,7 @@ void SimWorker::AddReport(TaskId task, const Held& held, OutcomeKind kind, std::
   report.last = held.attempt >= held.max_attempts;
   report.cancel = held.cancel;
   reports_.push_back(report);
+  return line;
 }
 
 void SimWorker::StartSome() {
@@ -419,7 +434,15 @@ void SimWorker::EndHandler(TaskId task, FencingToken token) {
       if (kind == OutcomeKind::kSnoozed) delay = static_cast<Span>(random_.Below(15'000)) * kMilli;
     }
   }
-  AddReport(task, held, kind, delay);
+  histcheck::Event& line = AddReport(task, held, kind, delay);
+  Report& report = reports_.back();
+  if (delay && world_.has(Feature::kCooling) && random_.OneIn(3)) {
+    report.cool = random_.OneIn(2) ? CoolScope::kQueue : CoolScope::kType;
+    line.cool = report.cool == CoolScope::kQueue ? "queue" : "type";
+  }
+  if (kind != OutcomeKind::kCompleted && world_.has(Feature::kCheckpoints) && random_.OneIn(2)) {
+    line.saved = report.saved = fmt::format("c{}", world_.NextNumber());
+  }
   StartSome();
   if (good_ || !random_.OneIn(4)) {
     Flush(false);
@@ -440,6 +463,7 @@ void SimWorker::Arrive(Ticket stream, SessionMessage message) {
     line.attempt = delivery.attempt;
     line.max_attempts = delivery.max_attempts;
     line.payload = fields[0];
+    line.saved = delivery.checkpoint;
     line.q = fields[1];
     line.type = fields[2];
     line.priority = fields[3].empty() ? -1 : fields[3][0] - '0';

@@ -9,6 +9,7 @@
 
 #include "broker/core/command.h"
 #include "broker/core/effects.h"
+#include "tests/checker/history.h"
 #include "tests/simulation/sim_loop.h"
 
 namespace penstock::broker {
@@ -49,6 +50,8 @@ class SimWorker {
     FencingToken token;
     OutcomeKind kind = OutcomeKind::kCompleted;
     std::optional<Span> delay;
+    CoolScope cool = CoolScope::kNone;
+    std::string saved;  // in the same frame
     Span run_time = 0;
     uint32_t attempt = 1;
     bool last = false;
@@ -67,7 +70,10 @@ class SimWorker {
   void HearEnd(const absl::Status& status);
   void StartSome();
   void EndHandler(TaskId task, FencingToken token);
-  void AddReport(TaskId task, const Held& held, OutcomeKind kind, std::optional<Span> delay);
+  // The line of the history that says so.
+  histcheck::Event& AddReport(TaskId task, const Held& held, OutcomeKind kind, std::optional<Span> delay);
+  // What is to be saved with the reports that go into `input`.
+  void AddCheckpoints(SessionInput* input);
   // `known`: it was acknowledged.
   void Answer(const Report& report, bool known, const Refusal* refusal);
   // The tasks are not ours any more: `told`, because the broker said so.
