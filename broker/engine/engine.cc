@@ -143,8 +143,10 @@ void Engine::LogFacts(const std::vector<LogFact>& facts) {
         log.info("queue deleted {}", fact.text);
         break;
       case LogFact::Kind::kQueuePurged:
-      case LogFact::Kind::kKeyReleased:
         log.info("queue purged {}", fact.text);
+        break;
+      case LogFact::Kind::kKeyReleased:
+        log.info("key released {}", fact.text);
         break;
       case LogFact::Kind::kScheduleChanged:
         log.info("schedule {}", fact.text);

@@ -68,7 +68,9 @@ absl::Status TcpListener::Listen(const std::string& host, int port) {
   const int error = errno;
   freeaddrinfo(found);
   if (listen_fd_ < 0) {
-    return absl::UnavailableError(fmt::format("cannot listen on {}:{}: {}", host, port, std::strerror(error)));
+    return absl::UnavailableError(
+        fmt::format("cannot listen on {}:{}: {}. Stop what listens there, or choose another address", host, port,
+                    std::strerror(error)));
   }
   port_ = PortOf(listen_fd_);
   return absl::OkStatus();
