@@ -174,7 +174,7 @@ class GrpcClient : public Client {
         finished = task.ok() && task->finished();
         if (!call.stopped) changed(std::move(task));
       }
-      const absl::Status status = FromGrpc(reader->Finish());
+      const absl::Status status = CallStatus(reader->Finish());
       if (!status.ok() && !finished && !call.stopped) changed(status);
     }
 

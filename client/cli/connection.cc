@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "client/call_status.h"
 #include "client/cli/exit_code.h"
 #include "common/status.h"
-#include "common/status_grpc.h"
 #include "common/units.h"
 #include "fmt/format.h"
 #include "grpcpp/create_channel.h"
@@ -105,8 +105,8 @@ Connection::Connection(const ClientOptions& options, std::shared_ptr<grpc::Chann
       tasks_(v1::TaskService::NewStub(channel_)) {}
 
 absl::Status Connection::Explain(const grpc::Status& status, size_t request_bytes, absl::Duration timeout) const {
-  const absl::Status plain = FromGrpc(status);
-  const std::string message = status.error_message();
+  const absl::Status plain = CallStatus(status);
+  const std::string message(plain.message());
   const auto with = [&](const std::string& text) { return absl::Status(plain.code(), text); };
   switch (plain.code()) {
     case absl::StatusCode::kUnavailable:

@@ -181,6 +181,11 @@ TEST_F(UsageTest, ExitCodesFollowTheStatusOfTheBroker) {
       {absl::PermissionDeniedError("not you"), 4, "penstock: not you\n"},
       {absl::UnavailableError("stopping"), 5,
        "penstock: the broker at localhost:7420 is not available: stopping; try again\n"},
+      // Nobody but a broker that stops cancels.
+      {absl::CancelledError("CANCELLED"), 5,
+       "penstock: the broker at localhost:7420 is not available: the broker cancelled the call, as one that stops "
+       "does: "
+       "CANCELLED; try again\n"},
       {absl::FailedPreconditionError("it has tasks"), 6, "penstock: it has tasks\n"},
       {absl::AlreadyExistsError("it exists"), 6, "penstock: it exists\n"},
       {absl::UnimplementedError("what"), 1,

@@ -166,6 +166,14 @@ TEST_F(RepeatedCallTest, WithWaitACallIsRepeatedUntilTheBrokerIsBack) {
   EXPECT_EQ(calls_, (std::map<std::string, int>{{"CancelTask", 4}, {"GetTask", 4}, {"RetryTask", 4}, {"WaitTask", 4}}));
 }
 
+TEST_F(RepeatedCallTest, AWatchThatABrokerCancelsHasLostItsBroker) {
+  auto client = Connect(WhenUnavailable::kWait);
+  std::promise<absl::Status> told;
+  const auto watch = client->Watch(TaskId(0, 1, 0), [&](const auto& task) { told.set_value(task.status()); });
+  const absl::Status status = told.get_future().get();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
 TEST_F(RepeatedCallTest, WithFailFastItFailsAtOnce) {
   auto client = Connect(WhenUnavailable::kFailFast);
   const TaskId id(0, 1, 0);

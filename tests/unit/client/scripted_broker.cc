@@ -51,4 +51,9 @@ grpc::Status ScriptedBroker::WaitTask(grpc::ServerContext*, const v1::WaitTaskRe
   return OnCall("WaitTask");
 }
 
+grpc::Status ScriptedBroker::WatchTask(grpc::ServerContext*, const v1::WatchTaskRequest*,
+                                       grpc::ServerWriter<v1::WatchTaskResponse>*) {
+  return OnCall("WatchTask");
+}
+
 }  // namespace penstock::testing

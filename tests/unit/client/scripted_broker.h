@@ -39,6 +39,8 @@ class ScriptedBroker final : public v1::TaskService::Service {
   // Finished at once, when it is OK.
   grpc::Status WaitTask(grpc::ServerContext* context, const v1::WaitTaskRequest* request,
                         v1::WaitTaskResponse* response) override;
+  grpc::Status WatchTask(grpc::ServerContext* context, const v1::WatchTaskRequest* request,
+                         grpc::ServerWriter<v1::WatchTaskResponse>* writer) override;
 
  private:
   grpc::Status OnCall(const std::string& method) { return on_call ? on_call(method) : grpc::Status::OK; }
