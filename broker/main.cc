@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGUSR1);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
@@ -66,11 +67,14 @@ int main(int argc, char** argv) {
   }
   std::thread([&signals, &server] {
     int signal_number = 0;
-    sigwait(&signals, &signal_number);
+    while (sigwait(&signals, &signal_number) != 0 || signal_number == SIGUSR1) {
+      (*server)->ScrubNow();
+    }
     penstock::LogFor("server").info("signal {}", signal_number);
     (*server)->RequestStop();
     // A second signal does not wait for anything.
-    sigwait(&signals, &signal_number);
+    while (sigwait(&signals, &signal_number) != 0 || signal_number == SIGUSR1) {
+    }
     penstock::LogFor("server").warn("signal {} again: ending at once", signal_number);
     _exit(128 + signal_number);
   }).detach();

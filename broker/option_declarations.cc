@@ -231,8 +231,15 @@ void DeclareStorage(BrokerOptions* o, OptionSet* set) {
              .why = "Raise it if others fill the same disk quickly.",
              .limit = true},
             &o->disk.watermark, 0, 1'024 * kTiB, "auto");
+  set->Size({.path = "disk.ballast",
+             .what = "Space that is kept in reserve, as a file BALLAST in data_dir, and given up when the disk is full "
+                     "all the same: so that tasks are finished meanwhile. Made when at least that much, and the "
+                     "watermark, stays free beside it. auto: storage.memtables and 32 MiB. 0: none.",
+             .why = "Raise it if many tasks have to be finished before somebody frees space.",
+             .limit = true},
+            &o->disk.ballast, 0, kTiB, "auto");
 
-  set->Section("storage", "Memory of the store.");
+  set->Section("storage", "Memory of the store, and the care for what is stored.");
   set->Size({.path = "storage.block_cache",
              .what = "Data read from disk that is kept in memory, memtables included.",
              .why = "Raise it if many old tasks are read (get, list) or the backlog is long and the disk slow."},
@@ -241,6 +248,17 @@ void DeclareStorage(BrokerOptions* o, OptionSet* set) {
              .what = "Data written that is kept in memory until it is written out sorted.",
              .why = "Larger means fewer and larger files, and a longer start after a crash."},
             &o->storage.memtables, 4 * kMiB, 64 * kGiB);
+  set->Duration(
+      {.path = "storage.scrub_interval",
+       .what = "How often all stored files are read and their checksums compared (a scrub), the first time 10 "
+               "minutes after the start; 0: only when asked (signal USR1).",
+       .why = "A disk that loses data does so without a word: the sooner it is known, the newer the backup "
+              "that is still whole."},
+      &o->storage.scrub_interval, absl::ZeroDuration(), Days(365));
+  set->Size({.path = "storage.scrub_rate",
+             .what = "Bytes a second that a scrub reads; 0: as fast as the disk is.",
+             .why = "Lower it if commits become slow meanwhile; raise it if a scrub takes longer than its interval."},
+            &o->storage.scrub_rate, 0, kTiB);
 }
 
 void DeclareBackup(BrokerOptions* o, OptionSet* set) {

@@ -176,6 +176,11 @@ uint64_t BrokerOptions::DiskWatermark(uint64_t disk_bytes) const {
   return disk.watermark.value_or(std::max<uint64_t>(1'000'000'000, disk_bytes / 20));
 }
 
+uint64_t BrokerOptions::DiskBallast() const {
+  // To open the database anew, as much is written as the memtables hold; then tasks are finished in the rest.
+  return disk.ballast.value_or(storage.memtables + (uint64_t{32} << 20));
+}
+
 std::vector<LimitInfo> ListLimits(const BrokerOptions& options) {
   BrokerOptions copy = options;
   BrokerOptions defaults;

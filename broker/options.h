@@ -101,11 +101,14 @@ struct BrokerOptions {
 
   struct Disk {
     std::optional<uint64_t> watermark;  // bytes; absent: see DiskWatermark
+    std::optional<uint64_t> ballast;    // bytes; absent: see DiskBallast
   } disk;
 
   struct Storage {
     uint64_t block_cache = 128 << 20;
     uint64_t memtables = 96 << 20;
+    absl::Duration scrub_interval = absl::Hours(24);  // 0: only when asked
+    uint64_t scrub_rate = 16 << 20;                   // bytes a second; 0: no limit
   } storage;
 
   struct Backup {
@@ -123,6 +126,8 @@ struct BrokerOptions {
   bool ServesReflection() const;
   // Free bytes below which enqueues are refused, on a disk of that size.
   uint64_t DiskWatermark(uint64_t disk_bytes) const;
+  // Bytes that are kept for finishing tasks on a full disk.
+  uint64_t DiskBallast() const;
 };
 
 // Binds all options to `set`, for LoadOptions (common/config/loader.h). `options` must outlive the set.

@@ -14,7 +14,9 @@
 #include "broker/http/process_usage.h"
 #include "broker/listen_address.h"
 #include "broker/rpc/rpc_edge.h"
+#include "broker/scrubber.h"
 #include "broker/storage/applied.h"
+#include "broker/storage/ballast.h"
 #include "broker/storage/data_dir.h"
 #include "broker/storage/read_only_store.h"
 #include "broker/storage/rocksdb_store.h"
@@ -149,6 +151,31 @@ BackupMetrics ToMetrics(const BackupFigures& figures) {
   return metrics;
 }
 
+ScrubMetrics ToMetrics(const ScrubFigures& figures) {
+  ScrubMetrics metrics;
+  if (figures.scrubs > 0) {
+    metrics.age_seconds = std::max(0.0, absl::ToDoubleSeconds(absl::Now() - figures.last_end));
+  }
+  metrics.duration_seconds = absl::ToDoubleSeconds(figures.last_duration);
+  metrics.bytes = figures.last_bytes;
+  metrics.damaged_files = figures.damage.size();
+  metrics.scrubs = figures.scrubs;
+  metrics.running = figures.running;
+  return metrics;
+}
+
+// Every file that cannot be read, each in words; of many the first ones.
+std::string DamageProblem(const std::vector<std::string>& damage) {
+  constexpr size_t kNamed = 3;
+  std::string files;
+  for (size_t i = 0; i < std::min(damage.size(), kNamed); ++i) files += (i == 0 ? "" : "; ") + damage[i];
+  if (damage.size() > kNamed) files += fmt::format("; and {} more, see the broker's log", damage.size() - kNamed);
+  return fmt::format(
+      "stored files are damaged: {}. Keep a copy of the data folder, then restore a backup, or save what can be read: "
+      "penstock-broker --repair",
+      files);
+}
+
 }  // namespace
 
 struct Server::Parts : public BrokerFacts, public HealthSource {
@@ -158,12 +185,18 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
   absl::Status OpenDatabase();
   absl::Status OpenPausedFork();
   absl::Status StartEngine();
+  // Makes room on a full disk from the reserve. False: there is none.
+  bool MakeRoom() { return ballast != nullptr && ballast->Release(); }
   // What the housekeeper starts after a full disk: the database anew, then an engine.
   absl::Status StartAgain();
   absl::Status Start();
   void Stop();
   void Housekeep();
   void LookAtDisk();
+  // Why enqueues are refused for want of space, or OK; `health`: the store's.
+  absl::Status JudgeDisk(const Store::Health& health, DiskSpace* space);
+  // Takes the engine that has failed out of service, and closes its store.
+  void LeaveEngine(std::shared_ptr<Engine> engine, const absl::Status& failure);
   // What grpc.health.v1 says.
   void TellHealth();
   void OnEngineFailure(const absl::Status& status);
@@ -181,10 +214,12 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
   absl::Status paused;
 
   std::unique_ptr<DataDir> data_dir;  // null on a store of the caller's
+  std::unique_ptr<Ballast> ballast;   // null without a data folder of its own; of the housekeeper once that runs
   std::unique_ptr<Store> own_store;
   TicketTable tickets;
   EngineSlot slot;
   std::unique_ptr<BackupKeeper> backups;  // null: this broker makes none
+  std::unique_ptr<Scrubber> scrubber;     // null: there are no files of its own
   std::unique_ptr<RpcEdge> rpc;
   std::shared_ptr<BrokerMetrics> metrics;
   std::unique_ptr<HttpServer> http;
@@ -197,6 +232,7 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
   absl::Status engine_failure ABSL_GUARDED_BY(mu);  // to be handled by the housekeeper
   absl::Status fatal ABSL_GUARDED_BY(mu);
   DiskSpace disk ABSL_GUARDED_BY(mu);
+  uint64_t ballast_bytes ABSL_GUARDED_BY(mu) = 0;
   Store::Health storage ABSL_GUARDED_BY(mu);
   absl::Status enqueues_refused ABSL_GUARDED_BY(mu);
   bool stopped = false;
@@ -209,7 +245,10 @@ absl::Status Server::Parts::OpenStore() {
     return absl::FailedPreconditionError(folder.status().message());
   }
   ASSIGN_OR_RETURN(data_dir, std::move(folder));
-  return OpenDatabase();
+  ballast = std::make_unique<Ballast>(data_dir->path(), options.DiskBallast());
+  const absl::Status opened = OpenDatabase();
+  // What an earlier broker has kept may be enough for this one to finish tasks.
+  return absl::IsResourceExhausted(opened) && MakeRoom() ? OpenDatabase() : opened;
 }
 
 absl::Status Server::Parts::OpenDatabase() {
@@ -267,6 +306,7 @@ absl::Status Server::Parts::StartAgain() {
   if (store == nullptr) {
     RETURN_IF_ERROR(OpenDatabase());
     if (backups != nullptr) backups->SetStore(store);
+    if (scrubber != nullptr) scrubber->SetStore(store);
   }
   return StartEngine();
 }
@@ -280,6 +320,13 @@ absl::Status Server::Parts::Start() {
     backups = std::make_unique<BackupKeeper>(MakeBackupOptions(options, *data_dir));
     backups->SetStore(store);
     rpc_options.backups = backups.get();
+  }
+  if (ballast != nullptr) {
+    ScrubberOptions scrub;
+    scrub.interval = options.storage.scrub_interval;
+    scrub.bytes_per_second = options.storage.scrub_rate;
+    scrubber = std::make_unique<Scrubber>(scrub);
+    scrubber->SetStore(store);
   }
   ASSIGN_OR_RETURN(rpc, RpcEdge::Start(std::move(rpc_options), slot, tickets, *this, *clock));
   if (!options.http.address.empty()) {
@@ -298,7 +345,9 @@ absl::Status Server::Parts::Start() {
 
 void Server::Parts::Stop() {
   if (std::exchange(stopped, true)) return;
-  LogFor("server").info("stopping");
+  // One that could not start says so, and no more.
+  const bool started = housekeeper.joinable();
+  if (started) LogFor("server").info("stopping");
   {
     MutexLock lock(mu);
     stopping = true;
@@ -309,6 +358,7 @@ void Server::Parts::Stop() {
   if (std::shared_ptr<Engine> engine = slot.Get()) engine->StopDispatch();
   // Before the edge, whose calls it answers, and the store.
   if (backups != nullptr) backups->Stop();
+  if (scrubber != nullptr) scrubber->Stop();
   if (rpc != nullptr) {
     rpc->SetServing(false);
     rpc->Stop(options.shutdown_grace);
@@ -321,7 +371,7 @@ void Server::Parts::Stop() {
   rpc.reset();
   own_store.reset();
   data_dir.reset();
-  LogFor("server").info("stopped");
+  if (started) LogFor("server").info("stopped");
 }
 
 void Server::Parts::OnEngineFailure(const absl::Status& status) {
@@ -330,6 +380,36 @@ void Server::Parts::OnEngineFailure(const absl::Status& status) {
     engine_failure = status;
   }
   changed.SignalAll();
+}
+
+absl::Status Server::Parts::JudgeDisk(const Store::Health& health, DiskSpace* space) {
+  if (auto read = GetDiskSpace(data_dir->path()); read.ok()) *space = *read;
+  const bool known = space->total > 0;
+  const uint64_t watermark = options.DiskWatermark(space->total);
+  if (absl::IsResourceExhausted(health.status)) {
+    // A write in the background found no room: RocksDB tries it again by itself.
+    MakeRoom();
+  } else if (known && ballast->Keep(*space, watermark)) {
+    space->free -= std::min(space->free, ballast->kept_bytes());
+  }
+  if (known && space->free < watermark) {
+    return LimitReached("disk.watermark",
+                        fmt::format("the disk of {} has {} free, less than the watermark of {}; free some space",
+                                    data_dir->path(), FormatSize(space->free), FormatSize(watermark)),
+                        absl::Seconds(30));
+  }
+  if (absl::IsResourceExhausted(health.status)) {
+    return LimitReached("disk.watermark", "the disk is full; free some space", absl::Seconds(30));
+  }
+  if (ballast->spent()) {
+    return LimitReached(
+        "disk.watermark",
+        fmt::format("the disk of {} was full and has {} free, which is kept for finishing tasks; free "
+                    "some space, until it has {}",
+                    data_dir->path(), FormatSize(space->free), FormatSize(ballast->NeededFree(watermark))),
+        absl::Seconds(30));
+  }
+  return absl::OkStatus();
 }
 
 // Refuses enqueues below the watermark, so that completions still find room.
@@ -341,25 +421,13 @@ void Server::Parts::LookAtDisk() {
     health = store->GetHealth();
   }
   DiskSpace space;
-  absl::Status refuse;
-  refuse = paused;
-  if (data_dir != nullptr && paused.ok()) {
-    if (auto read = GetDiskSpace(data_dir->path()); read.ok()) space = *read;
-    const uint64_t watermark = options.DiskWatermark(space.total);
-    if (space.total > 0 && space.free < watermark) {
-      refuse = LimitReached("disk.watermark",
-                            fmt::format("the disk of {} has {} free, less than the watermark of {}; free some space",
-                                        data_dir->path(), FormatSize(space.free), FormatSize(watermark)),
-                            absl::Seconds(30));
-    } else if (absl::IsResourceExhausted(health.status)) {
-      refuse = LimitReached("disk.watermark", "the disk is full; free some space", absl::Seconds(30));
-    }
-  }
+  const absl::Status refuse = ballast != nullptr ? JudgeDisk(health, &space) : paused;
   bool turned;
   {
     MutexLock lock(mu);
     turned = refuse.ok() != enqueues_refused.ok();
     disk = space;
+    ballast_bytes = ballast != nullptr ? ballast->kept_bytes() : 0;
     storage = health;
     enqueues_refused = refuse;
   }
@@ -374,6 +442,21 @@ void Server::Parts::TellHealth() {
   rpc->SetServing(running);
   MutexLock lock(mu);
   rpc->SetTakingTasks(running && enqueues_refused.ok());
+}
+
+void Server::Parts::LeaveEngine(std::shared_ptr<Engine> engine, const absl::Status& failure) {
+  slot.Set(nullptr, absl::IsResourceExhausted(failure)
+                        ? LimitReached("disk.watermark", "the disk is full; free some space", kHousekeeping)
+                        : OutcomeUnknown(failure));
+  TellHealth();
+  engine->Stop();
+  rpc->LeaveEngine();  // streams and waits belong to the core that is gone: clients come again
+  engine.reset();
+  if (own_store == nullptr) return;
+  if (backups != nullptr) backups->SetStore(nullptr);
+  if (scrubber != nullptr) scrubber->SetStore(nullptr);
+  store = nullptr;
+  own_store.reset();
 }
 
 void Server::Parts::Housekeep() {
@@ -395,20 +478,7 @@ void Server::Parts::Housekeep() {
     }
     // The engine failed. A full disk heals by itself: start a new engine, the same way as at any start. Anything else
     // needs a new process.
-    if (std::shared_ptr<Engine> engine = slot.Get()) {
-      slot.Set(nullptr, absl::IsResourceExhausted(failure)
-                            ? LimitReached("disk.watermark", "the disk is full; free some space", kHousekeeping)
-                            : OutcomeUnknown(failure));
-      TellHealth();
-      engine->Stop();
-      rpc->LeaveEngine();  // streams and waits belong to the core that is gone: clients come again
-      engine.reset();
-      if (own_store != nullptr) {
-        if (backups != nullptr) backups->SetStore(nullptr);
-        store = nullptr;
-        own_store.reset();
-      }
-    }
+    if (std::shared_ptr<Engine> engine = slot.Get()) LeaveEngine(std::move(engine), failure);
     if (!failure.ok() && !absl::IsResourceExhausted(failure)) {
       MutexLock lock(mu);
       fatal = failure;
@@ -416,10 +486,13 @@ void Server::Parts::Housekeep() {
       changed.SignalAll();
       return;
     }
-    // Not at once, and not again and again: a disk that is full stays so for a while.
-    const absl::Duration now = SystemClock().Read().elapsed;
-    pause = now - started > kStable ? kHousekeeping : std::min(pause * 2, kPauseMax);
-    {
+    if (MakeRoom()) {
+      // At once: workers wait for their outcomes to be taken. Enqueues have to wait for real space.
+      LookAtDisk();
+    } else {
+      // Not at once, and not again and again: a disk that is full stays so for a while.
+      const absl::Duration now = SystemClock().Read().elapsed;
+      pause = now - started > kStable ? kHousekeeping : std::min(pause * 2, kPauseMax);
       MutexLock lock(mu);
       for (absl::Duration left = pause; !stopping && left > absl::ZeroDuration();
            left = now + pause - SystemClock().Read().elapsed) {
@@ -428,7 +501,8 @@ void Server::Parts::Housekeep() {
     }
     started = SystemClock().Read().elapsed;
     if (absl::Status status = StartAgain(); status.ok()) {
-      LookAtDisk();  // enqueues are taken again
+      LookAtDisk();  // enqueues may be taken again
+      TellHealth();
     } else if (absl::IsResourceExhausted(status)) {
       LogFor("server").error("still no space error=\"{}\"", ToStd(status.message()));
     } else {
@@ -467,6 +541,8 @@ BrokerFigures Server::Parts::Read() const {
     figures.problems.push_back("the storage refuses writes; see the broker's log");
   }
   const std::string backup_error = backups != nullptr ? backups->figures().last_error : "";
+  const std::vector<std::string> damage = scrubber != nullptr ? scrubber->figures().damage : std::vector<std::string>();
+  if (!damage.empty()) figures.problems.push_back(DamageProblem(damage));
   MutexLock lock(mu);
   figures.disk_free_bytes = disk.free;
   figures.disk_watermark_bytes = data_dir != nullptr && paused.ok() ? options.DiskWatermark(disk.total) : 0;
@@ -539,6 +615,11 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
   snapshot.rejects = slot.rejects();
   snapshot.process = ReadProcessUsage();
   if (backups != nullptr) snapshot.backup = ToMetrics(backups->figures());
+  if (scrubber != nullptr) snapshot.scrub = ToMetrics(scrubber->figures());
+  {
+    MutexLock lock(mu);
+    snapshot.disk_ballast_bytes = ballast_bytes;
+  }
   if (std::shared_ptr<Engine> engine = slot.Get()) {
     const CommitStats stats = engine->commit_stats();
     snapshot.commit_bytes = stats.bytes;
@@ -607,6 +688,10 @@ int Server::http_port() const { return parts_->http ? parts_->http->port() : 0; 
 
 void Server::LookAtClock() {
   if (std::shared_ptr<Engine> engine = parts_->slot.Get()) engine->LookAtClock();
+}
+
+void Server::ScrubNow() {
+  if (parts_->scrubber != nullptr) parts_->scrubber->ScrubNow();
 }
 
 absl::Status Server::Wait() {

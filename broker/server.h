@@ -41,6 +41,9 @@ class Server {
   // To be called when the clock of StartOn was moved: what is due by it happens now. Any thread.
   void LookAtClock();
 
+  // Reads all stored files and compares their checksums, now (broker/scrubber.h). Any thread; does not wait for it.
+  void ScrubNow();
+
   // Blocks until Stop is called or the storage failed for good; then the status says how.
   absl::Status Wait();
   // Ends Wait. Any thread, also from a signal-waiting one.

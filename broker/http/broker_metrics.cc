@@ -183,6 +183,18 @@ void AddBackup(const BackupMetrics& backup, Families* out) {
   out->Gauge("penstock_backup_running", "1 while a backup is being made.", backup.running ? 1 : 0);
 }
 
+void AddScrub(const ScrubMetrics& scrub, Families* out) {
+  if (scrub.age_seconds >= 0) {
+    out->Gauge("penstock_scrub_age_seconds", "Since the last reading of all stored files ended.", scrub.age_seconds);
+    out->Gauge("penstock_scrub_duration_seconds", "How long that took.", scrub.duration_seconds);
+    out->Gauge("penstock_scrub_bytes", "What it read.", static_cast<double>(scrub.bytes));
+    out->Gauge("penstock_scrub_damaged_files", "Stored files that it found damaged.",
+               static_cast<double>(scrub.damaged_files));
+  }
+  out->Counter("penstock_scrubs_total", "Readings of all stored files since start.", static_cast<double>(scrub.scrubs));
+  out->Gauge("penstock_scrub_running", "1 while all stored files are being read.", scrub.running ? 1 : 0);
+}
+
 void AddProcess(const ProcessUsage& process, Families* out) {
   out->Counter("process_cpu_seconds_total", "User and system time since the process began.",
                absl::ToDoubleSeconds(process.cpu));
@@ -217,10 +229,13 @@ std::vector<MetricFamily> BrokerMetrics::Collect() const {
             static_cast<double>(snapshot.disk_free_bytes));
   out.Gauge("penstock_disk_watermark_bytes", "Enqueues are refused while less is free.",
             static_cast<double>(snapshot.disk_watermark_bytes));
+  out.Gauge("penstock_disk_ballast_bytes", "Kept in reserve for a full disk; 0: given up, or there is none.",
+            static_cast<double>(snapshot.disk_ballast_bytes));
   out.Gauge("penstock_data_bytes", "Size of the data folder.", static_cast<double>(snapshot.data_bytes));
   out.Gauge("penstock_enqueues_refused", "1 while enqueues are refused: the disk is below its watermark, or full.",
             snapshot.enqueues_refused ? 1 : 0);
   if (snapshot.backup) AddBackup(*snapshot.backup, &out);
+  if (snapshot.scrub) AddScrub(*snapshot.scrub, &out);
   AddProcess(snapshot.process, &out);
   std::vector<MetricFamily> families = out.Take();
   // A family without series would be a heading over nothing.

@@ -57,6 +57,16 @@ struct BackupMetrics {
   bool running = false;
 };
 
+// Absent in a snapshot: the broker has no files of its own.
+struct ScrubMetrics {
+  double age_seconds = -1;      // since the last one ended; negative: none has, since the start
+  double duration_seconds = 0;  // of that one
+  uint64_t bytes = 0;
+  uint64_t damaged_files = 0;
+  uint64_t scrubs = 0;  // since start
+  bool running = false;
+};
+
 struct MetricsSnapshot {
   std::string version;
   uint64_t epoch = 0;
@@ -70,10 +80,12 @@ struct MetricsSnapshot {
   uint64_t sessions = 0;
   uint64_t disk_free_bytes = 0;
   uint64_t disk_watermark_bytes = 0;
+  uint64_t disk_ballast_bytes = 0;
   uint64_t data_bytes = 0;
   bool enqueues_refused = false;
   std::map<std::string, uint64_t> rejects;  // by reason: the limit, or a status code
   std::optional<BackupMetrics> backup;
+  std::optional<ScrubMetrics> scrub;
   ProcessUsage process;
 };
 

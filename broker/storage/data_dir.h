@@ -5,6 +5,7 @@
 //
 //   FORMAT         text, one key=value a line: format, min_reader, instance; unknown keys are left alone
 //   LOCK.penstock  held (flock) by the broker that uses the folder, with its process id as text
+//   BALLAST        space in reserve for a full disk (ballast.h)
 //   db/            the RocksDB database
 
 #include <cstdint>

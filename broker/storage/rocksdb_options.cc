@@ -116,9 +116,6 @@ rocksdb::DBOptions MakeDbOptions(const RocksDbStoreOptions& options, const std::
   db.stats_persist_period_sec = 0;
   db.write_dbid_to_manifest = true;
   db.max_manifest_file_size = uint64_t{64} << 20;
-  // RocksDB's own log, db/LOG, for its experts.
-  db.info_log_level = rocksdb::INFO_LEVEL;
-  db.max_log_file_size = size_t{8} << 20;
   db.keep_log_file_num = 4;
   return db;
 }

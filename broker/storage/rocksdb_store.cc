@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "broker/storage/manifest_recovery.h"
+#include "broker/storage/rocksdb_diary.h"
 #include "broker/storage/rocksdb_options.h"
 #include "broker/storage/rocksdb_watch.h"
 #include "broker/storage/wal_recovery.h"
@@ -21,6 +22,8 @@
 
 namespace penstock::broker {
 namespace {
+
+constexpr uint64_t kDiaryBytes = 8 << 20;
 
 using Visit = absl::FunctionRef<bool(std::string_view key, std::string_view value)>;
 
@@ -263,6 +266,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const RocksDbStoreOption
   auto watch = std::make_shared<RocksDbWatch>();
   rocksdb::DBOptions db_options = MakeDbOptions(options, cache);
   db_options.listeners.push_back(watch);
+  db_options.info_log = std::make_shared<RocksDbDiary>(options.path, kDiaryBytes);
   // Only where there is none: a database that has lost a file must not be taken for a new one.
   std::error_code error;
   db_options.create_if_missing = !std::filesystem::exists(options.path + "/CURRENT", error);

@@ -3,19 +3,26 @@
 
 #include "broker/server.h"
 
+#include <filesystem>
 #include <string>
 
 #include "broker/storage/memory_store.h"
 #include "client/client.h"
 #include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
 #include "gtest/gtest.h"
+#include "penstock/v1/admin_service.grpc.pb.h"
+#include "tests/support/file_damage.h"
 #include "tests/support/temp_folder.h"
 #include "worker/worker.h"
 
 namespace penstock::broker {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr absl::Duration kLong = absl::Minutes(2);
 
@@ -100,6 +107,52 @@ TEST(ServerTest, BelowTheWatermarkEnqueuesAreRefusedAndCompletionsGoOn) {
   EXPECT_THAT(std::string(refused.message()), HasSubstr("free some space"));
   auto worker = StartWorker(*server);
   EXPECT_EQ(client->WaitTask(waiting, kLong).value().state, TaskState::kCompleted);
+  worker->Stop();
+  server->Stop();
+}
+
+// A status as operators see it.
+v1::BrokerStatus StatusOf(const Server& server) {
+  const auto channel =
+      grpc::CreateChannel("127.0.0.1:" + std::to_string(server.grpc_port()), grpc::InsecureChannelCredentials());
+  grpc::ClientContext context;
+  v1::GetStatusResponse response;
+  const grpc::Status status =
+      v1::AdminService::NewStub(channel)->GetStatus(&context, v1::GetStatusRequest(), &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return response.broker();
+}
+
+TEST(ServerTest, DamageThatAScrubFindsIsToldInTheStatusAndTheBrokerGoesOn) {
+  testing::TempFolder folder;
+  BrokerOptions options = OnLoopback();
+  options.data_dir = folder / "data";
+  options.disk.watermark = 0;
+  options.http.address = "127.0.0.1:0";
+  options.storage.scrub_rate = 0;
+  const std::string payload(100'000, 'x');
+  {
+    auto server = Server::Start(options).value();
+    ASSERT_TRUE(Connect(*server)->Enqueue("q", "other", payload).ok());
+  }
+  // The next start writes the log out to table files.
+  auto server = Server::Start(options).value();
+  EXPECT_THAT(StatusOf(*server).problems(), IsEmpty());
+  std::string largest;
+  for (const std::string& file : testing::FilesIn(options.data_dir, ".sst")) {
+    if (largest.empty() || std::filesystem::file_size(file) > std::filesystem::file_size(largest)) largest = file;
+  }
+  ASSERT_GT(std::filesystem::file_size(largest), payload.size());
+  testing::FlipBit(largest, 50'000);
+  server->ScrubNow();
+  v1::BrokerStatus status = StatusOf(*server);
+  while (status.problems().empty()) status = StatusOf(*server);
+  EXPECT_THAT(status.problems(),
+              ElementsAre(AllOf(HasSubstr("stored files are damaged"), HasSubstr("penstock-broker --repair"),
+                                HasSubstr(std::filesystem::path(largest).filename().string()))));
+  auto client = Connect(*server);
+  auto worker = StartWorker(*server);
+  EXPECT_EQ(client->WaitTask(client->Enqueue("q", "t", "x").value(), kLong).value().state, TaskState::kCompleted);
   worker->Stop();
   server->Stop();
 }

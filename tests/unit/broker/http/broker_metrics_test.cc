@@ -52,7 +52,9 @@ MetricsSnapshot Example() {
   snapshot.mailbox_bytes = 4'096;
   snapshot.sessions = 2;
   snapshot.disk_free_bytes = 1'000'000;
+  snapshot.disk_ballast_bytes = 700;
   snapshot.data_bytes = 5'000;
+  snapshot.scrub = {.age_seconds = 60, .duration_seconds = 3, .bytes = 4'000, .damaged_files = 2, .scrubs = 1};
   snapshot.enqueues_refused = true;
   snapshot.rejects = {{"limits.mailbox", 3}, {"not_found", 1}};
   snapshot.process = {absl::Milliseconds(1'500), 1 << 20, 12, 1'024};
@@ -91,6 +93,10 @@ TEST(BrokerMetricsTest, SnapshotIsRenderedWhole) {
            "penstock_task_run_seconds_bucket{queue=\"mail\",le=\"0.01\"} 5\n",
            "penstock_mailbox_bytes 4096\n",
            "penstock_sessions 2\n",
+           "penstock_disk_ballast_bytes 700\n",
+           "penstock_scrub_age_seconds 60\n",
+           "penstock_scrub_damaged_files 2\n",
+           "penstock_scrubs_total 1\n",
            "penstock_enqueues_refused 1\n",
            "process_cpu_seconds_total 1.5\n",
            "process_resident_memory_bytes 1048576\n",
