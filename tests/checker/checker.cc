@@ -133,8 +133,9 @@ class Rules {
           LeastWait(task, *previous) > 0 && t < previous->outcome->t + LeastWait(task, *previous)) {
         in_.Report("early", "a task was given out before its wait was over", {previous->outcome, lease.deliver});
       }
+      const int64_t given = lease.deliver->since > 0 ? lease.deliver->since : t - config_.max_delay;  // or later
       if (previous == nullptr && asked != nullptr && asked->expire_at != kNever && in_.last_jump < 0 &&
-          t > asked->expire_at + config_.max_delay + config_.max_commit) {
+          given > asked->expire_at + config_.max_commit) {
         in_.Report("expired", "a task was given out after it had expired", {asked, lease.deliver});
       }
       previous = &lease;
@@ -203,10 +204,17 @@ class Rules {
     }
   }
 
+  // A delivery was surely given out after a moment: it came too late to have been on its way then, or its worker knows
+  // that the broker answered it since.
+  bool SurelyAfter(const Event* deliver, const Event* moment) {
+    if (deliver->since > 0) return deliver->since > moment->t;
+    return in_.At(deliver) > in_.At(moment) + config_.max_delay;
+  }
+
   void Final(const Task& task, const Queue& queue) {
     auto none_after = [&](const char* what, const Event* why) {
       for (const Lease& lease : task.leases) {
-        if (in_.At(lease.deliver) > in_.At(why) + config_.max_delay) in_.Report("final", what, {why, lease.deliver});
+        if (SurelyAfter(lease.deliver, why)) in_.Report("final", what, {why, lease.deliver});
       }
     };
     for (const Ask* ask : task.asks) {
@@ -221,7 +229,7 @@ class Rules {
     for (const Ask* ask : queue.asks) {
       if (!ask->ok() || ask->asked->kind != "pause") continue;
       for (const Lease& lease : task.leases) {
-        if (in_.At(lease.deliver) > in_.At(ask->told) + config_.max_delay &&
+        if (SurelyAfter(lease.deliver, ask->told) &&
             !in_.Asked(queue.asks, {"resume", "delete"}, ask->asked->t, lease.deliver->t)) {
           in_.Report("paused", "a paused queue gave out a task", {ask->told, lease.deliver});
         }

@@ -452,5 +452,21 @@ TEST(HistoryTest, WhatIsWrittenIsReadBack) {
   for (size_t i = 0; i < history.size(); ++i) EXPECT_EQ(ToJson(again[i]), ToJson(history[i]));
 }
 
+// A worker that stood still reads late what was given out early: what it has heard since tells them apart.
+TEST(CheckerTest, WhenADeliveryWasGivenOutIsKnownFromWhatTheBrokerAnswered) {
+  const std::string told = kConfig + kEnqueued + kDelivered + kCompleted + "40 seen task=T state=completed\n";
+  auto late = [](int t, int since) {
+    return std::to_string(t) + " deliver who=v task=T token=4 attempt=1 since=" + std::to_string(since) +
+           " max_attempts=3 payload=a q=q type=t\n";
+  };
+  EXPECT_THAT(Broken(told + late(500, 15)), IsEmpty());
+  EXPECT_THAT(Broken(told + late(43, 41)), ElementsAre("final"));
+  const std::string expires = kConfig +
+                              "10 enqueue call=1 q=q type=t payload=a expire_at=100\n11 enqueued call=1 "
+                              "phase=ok task=T\n";
+  EXPECT_THAT(Broken(expires + late(500, 15)), IsEmpty());
+  EXPECT_THAT(Broken(expires + late(500, 106)), ElementsAre("expired"));
+}
+
 }  // namespace
 }  // namespace penstock::histcheck

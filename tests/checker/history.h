@@ -81,6 +81,7 @@ struct Event {
   int64_t life = 0;
   int64_t window = 0;
   int64_t until = 0;
+  int64_t since = 0;
   int64_t n = 0;
   int64_t backoff = -1;
   int64_t max_delay = 0;
