@@ -504,6 +504,13 @@ absl::Status ChaosRound::Judge() {
   const std::string output = checker.output();
   result_.passed = code == 0;
   result_.report = output.substr(0, kReportMost);
+  std::istringstream lines(output);
+  for (std::string line; std::getline(lines, line);) {
+    // "  rule: what"; lines of the history stand further in.
+    if (line.size() > 2 && line.compare(0, 2, "  ") == 0 && line[2] != ' ') {
+      ++result_.broken[line.substr(2, line.find(':') - 2)];
+    }
+  }
   result_.tasks = NumberAfter(output, " tasks=");
   result_.completions = NumberAfter(output, " completions=");
   result_.deliveries = NumberAfter(output, " deliveries=");

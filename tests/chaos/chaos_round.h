@@ -41,7 +41,8 @@ struct RoundOptions {
 
 struct RoundResult {
   bool passed = false;
-  std::string report;  // what the checker says, or why there is nothing to judge
+  std::string report;                 // what the checker says, or why there is nothing to judge
+  std::map<std::string, int> broken;  // rules, and how often
   std::map<std::string, int> faults;
   uint64_t tasks = 0;
   uint64_t completions = 0;

@@ -127,7 +127,8 @@ TEST_F(TcpRelayTest, AHalfOpenConnectionEndsAtOneEndOnly) {
     open.Send("is anybody there");
     EXPECT_TRUE(open.Silent());
     relay_->Cut();
-    EXPECT_EQ(open.End(), 0);
+    const int end = open.End();  // a reset, if what was sent had not been swallowed yet
+    EXPECT_TRUE(end == 0 || end == ECONNRESET) << end;
   }
 }
 
