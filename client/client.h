@@ -15,6 +15,7 @@
 #include "client/client_options.h"
 #include "client/schedules.h"
 #include "client/task.h"
+#include "client/task_change.h"
 #include "client/throttles.h"
 #include "common/task_id.h"
 #include "google/protobuf/message_lite.h"
@@ -48,7 +49,8 @@ using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 // threads, and they bring the answers of every client in the process. So inside a callback
 //   - EnqueueAsync, EnqueueManyAsync, WaitAsync and those that return a future never wait for room: they go over
 //     in_flight_bytes instead. (But do not wait for the future there.)
-//   - the calls that block (Enqueue, EnqueueMany, Wait, WaitTask, GetTask, CancelTask, RetryTask) do nothing and answer
+//   - the calls that block (Enqueue, EnqueueMany, Wait, WaitTask, GetTask, CancelTask, RetryTask, UpdateTask, ...) do
+//   nothing and answer
 //     FailedPrecondition.
 //   - the client must not be destroyed.
 // The callback of Watch has a thread of its own and may call anything.
@@ -107,6 +109,15 @@ class Client {
   // kWait it is repeated as CancelTask is: if the first one had been heard, FailedPrecondition says that the task is
   // available already, or further. Should it have run and failed meanwhile, the repetition runs it once more at once.
   virtual absl::Status RetryTask(TaskId id) = 0;
+
+  // Changes a task that waits; what is not set stays. FailedPrecondition: it runs, is finished, or its new queue
+  // drains. NotFound. Aborted: it is not the revision that was asked for. ResourceExhausted: its new queue is full.
+  // With kWait it is repeated as CancelTask is: if the first one had been heard and a revision was named, Aborted says
+  // so.
+  virtual absl::StatusOr<ChangedTask> UpdateTask(TaskId id, const TaskChange& change) = 0;
+  // Deletes a task that waits, is dead or is cancelled, with all that is kept of it; one that waits never starts.
+  // FailedPrecondition: it runs or is completed. NotFound; also of a repetition, if the first one had been heard.
+  virtual absl::Status DeleteTask(TaskId id) = 0;
 
   // Tasks made by the clock, see client/schedules.h. Lives as long as the client.
   virtual ScheduleClient& Schedules() = 0;

@@ -1,5 +1,7 @@
 #include "client/fake_client.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "client/callback_scope.h"
@@ -40,10 +42,26 @@ absl::StatusOr<EnqueueResult> FakeClient::AddLocked(NewTask task) {
   RETURN_IF_ERROR(FillTaskSpec(task, &spec));
   if (!task.options.unique_key.empty()) {
     auto [found, added] = unique_.try_emplace(task.queue + "\n" + task.options.unique_key, TaskId());
-    if (!added && !tasks_[found->second].finished()) return EnqueueResult{found->second, true};
-    found->second = TaskId(0, enqueued_.size() + 1, 0);
+    const auto holder = added ? tasks_.end() : tasks_.find(found->second);
+    if (holder != tasks_.end() && !holder->second.finished()) {
+      // Nobody runs tasks of a fake: each that is not ended waits.
+      const bool replaces = task.options.unique_conflict != UniqueConflict::kKeep;
+      if (replaces) {
+        NewTask& before = EnqueuedLocked(holder->first)->task;
+        if (task.options.unique_conflict == UniqueConflict::kReplace) {
+          task.options.run_at = before.options.run_at;
+          task.options.delay = before.options.delay;
+        }
+        holder->second.type = task.type;
+        holder->second.payload = task.payload;
+        ++holder->second.revision;
+        before = std::move(task);
+      }
+      return EnqueueResult{holder->first, true, replaces};
+    }
+    found->second = TaskId(0, next_id_, 0);
   }
-  const TaskId id(0, enqueued_.size() + 1, 0);
+  const TaskId id(0, next_id_++, 0);
   TaskInfo& info = tasks_[id];
   info.id = id;
   info.state = TaskState::kAvailable;
@@ -191,6 +209,66 @@ absl::Status FakeClient::RetryTask(TaskId id) {
   if (found == tasks_.end()) return absl::NotFoundError("there is no task " + id.ToString());
   if (found->second.state != TaskState::kDead) return absl::FailedPreconditionError("the task is not dead");
   found->second.state = TaskState::kAvailable;
+  return absl::OkStatus();
+}
+
+FakeClient::EnqueuedTask* FakeClient::EnqueuedLocked(TaskId id) {
+  const auto found =
+      std::find_if(enqueued_.begin(), enqueued_.end(), [&](const EnqueuedTask& task) { return task.id == id; });
+  return found == enqueued_.end() ? nullptr : &*found;
+}
+
+absl::StatusOr<ChangedTask> FakeClient::UpdateTask(TaskId id, const TaskChange& change) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  v1::UpdateTaskRequest request;  // refuses what the real client would
+  RETURN_IF_ERROR(FillUpdate(id, change, &request));
+  MutexLock lock(mu_);
+  const auto found = tasks_.find(id);
+  EnqueuedTask* enqueued = EnqueuedLocked(id);
+  if (found == tasks_.end() || enqueued == nullptr) return absl::NotFoundError("there is no task " + id.ToString());
+  TaskInfo& info = found->second;
+  if (info.finished()) return absl::FailedPreconditionError("the task is finished");
+  if (change.revision && *change.revision != info.revision) {
+    return absl::AbortedError("the task is at revision " + std::to_string(info.revision));
+  }
+  EnqueueOptions& options = enqueued->task.options;
+  if (change.queue) info.queue = enqueued->task.queue = *change.queue;
+  if (change.payload) info.payload = enqueued->task.payload = *change.payload;
+  if (change.content_type) options.content_type = *change.content_type;
+  if (change.headers) options.headers = *change.headers;
+  if (change.tags) options.tags = *change.tags;
+  if (change.priority) options.priority = change.priority;
+  if (change.run_at || change.delay) {
+    options.run_at = change.run_at;
+    options.delay = change.delay.value_or(absl::ZeroDuration());
+  }
+  if (change.expire_at) {
+    options.expire_at = *change.expire_at == absl::InfiniteFuture() ? std::nullopt : change.expire_at;
+  }
+  if (change.run_timeout) options.run_timeout = *change.run_timeout;
+  if (change.result_retention) options.result_retention = change.result_retention;
+  if (change.group) options.group = *change.group;
+  if (change.cost) options.cost = *change.cost;
+  return ChangedTask{++info.revision, options.run_at.value_or(absl::Now() + options.delay)};
+}
+
+absl::Status FakeClient::DeleteTask(TaskId id) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  std::vector<WaitCallback> waiters;
+  {
+    MutexLock lock(mu_);
+    const auto found = tasks_.find(id);
+    if (found == tasks_.end()) return absl::NotFoundError("there is no task " + id.ToString());
+    if (found->second.state == TaskState::kCompleted) return absl::FailedPreconditionError("the task is completed");
+    tasks_.erase(found);
+    std::erase_if(enqueued_, [&](const EnqueuedTask& task) { return task.id == id; });
+    const auto [begin, end] = waiters_.equal_range(id);
+    for (auto waiter = begin; waiter != end; ++waiter) waiters.push_back(std::move(waiter->second));
+    waiters_.erase(begin, end);
+  }
+  changed_.SignalAll();
+  CallbackScope scope;
+  for (WaitCallback& done : waiters) done(absl::NotFoundError("the task was deleted"));
   return absl::OkStatus();
 }
 

@@ -49,12 +49,17 @@ class FakeClient : public Client {
   std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) override;
   absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason = "") override;
   absl::Status RetryTask(TaskId id) override;
+  // Of a task that the test has not ended. Enqueued() shows it as it is now.
+  absl::StatusOr<ChangedTask> UpdateTask(TaskId id, const TaskChange& change) override;
+  // Enqueued() does not have it any more. Who waits for it is told NotFound.
+  absl::Status DeleteTask(TaskId id) override;
   ScheduleClient& Schedules() override { return schedules_; }
   ThrottleClient& Throttles() override { return throttles_; }
 
  private:
   absl::StatusOr<EnqueueResult> AddLocked(NewTask task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::vector<EnqueueResult>> AddMany(std::vector<NewTask> tasks);
+  EnqueuedTask* EnqueuedLocked(TaskId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<TaskInfo> FindLocked(TaskId id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Tells those who wait for the task, which has just ended.
   void TellWaiters(TaskId id);
@@ -70,6 +75,7 @@ class FakeClient : public Client {
   CondVar changed_;
   absl::Status fail_ ABSL_GUARDED_BY(mu_);
   std::vector<EnqueuedTask> enqueued_ ABSL_GUARDED_BY(mu_);
+  uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;
   std::map<TaskId, TaskInfo> tasks_ ABSL_GUARDED_BY(mu_);
   std::multimap<TaskId, WaitCallback> waiters_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, TaskId> unique_ ABSL_GUARDED_BY(mu_);  // by queue and key

@@ -134,6 +134,21 @@ class GrpcClient : public Client {
     return Call([&](grpc::ClientContext* context) { return stub_->RetryTask(context, request, &response); });
   }
 
+  absl::StatusOr<ChangedTask> UpdateTask(TaskId id, const TaskChange& change) override {
+    v1::UpdateTaskRequest request;
+    RETURN_IF_ERROR(FillUpdate(id, change, &request));
+    v1::UpdateTaskResponse response;
+    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->UpdateTask(context, request, &response); }));
+    return ToChangedTask(response);
+  }
+
+  absl::Status DeleteTask(TaskId id) override {
+    v1::DeleteTaskRequest request;
+    request.set_task_id(id.ToString());
+    v1::DeleteTaskResponse response;
+    return Call([&](grpc::ClientContext* context) { return stub_->DeleteTask(context, request, &response); });
+  }
+
   ScheduleClient& Schedules() override { return schedules_; }
   ThrottleClient& Throttles() override { return throttles_; }
 

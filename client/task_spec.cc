@@ -159,8 +159,20 @@ absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
     spec->mutable_unique_key()->set_key(std::move(options.unique_key));
     if (options.unique_window != absl::ZeroDuration())
       Set(options.unique_window, spec->mutable_unique_key()->mutable_window());
+    if (options.unique_while_waiting && options.unique_window != absl::ZeroDuration()) {
+      return InvalidField("unique_while_waiting", "is for keys without a unique_window");
+    }
+    if (options.unique_while_waiting) spec->mutable_unique_key()->set_scope(v1::UNIQUE_SCOPE_WAITING);
+    if (options.unique_conflict == UniqueConflict::kReplace) {
+      spec->mutable_unique_key()->set_conflict(v1::UNIQUE_CONFLICT_REPLACE);
+    } else if (options.unique_conflict == UniqueConflict::kDebounce) {
+      spec->mutable_unique_key()->set_conflict(v1::UNIQUE_CONFLICT_DEBOUNCE);
+    }
   } else if (options.unique_window != absl::ZeroDuration()) {
     return InvalidField("unique_window", "needs a unique_key");
+  } else if (options.unique_while_waiting || options.unique_conflict != UniqueConflict::kKeep) {
+    return InvalidField(options.unique_while_waiting ? "unique_while_waiting" : "unique_conflict",
+                        "needs a unique_key");
   }
   if (options.key.size() > 256) return InvalidField("key", "must be at most 256 bytes");
   spec->set_key(std::move(options.key));
@@ -180,6 +192,50 @@ absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
   return absl::OkStatus();
 }
 
+absl::Status FillUpdate(TaskId id, const TaskChange& change, v1::UpdateTaskRequest* request) {
+  if (change.run_at && change.delay) return InvalidField("run_at", "set run_at or delay, not both");
+  // Checked as a new task's: what is not changed has a value that is right.
+  NewTask task;
+  task.queue = change.queue.value_or("queue");
+  task.type = "type";
+  task.payload = change.payload.value_or("");
+  EnqueueOptions& options = task.options;
+  options.content_type = change.content_type.value_or("");
+  options.headers = change.headers.value_or(std::map<std::string, std::string>());
+  options.tags = change.tags.value_or(std::vector<std::string>());
+  options.priority = change.priority;
+  options.run_at = change.run_at;
+  options.delay = change.delay.value_or(absl::ZeroDuration());
+  if (change.expire_at && *change.expire_at != absl::InfiniteFuture()) options.expire_at = change.expire_at;
+  options.run_timeout = change.run_timeout.value_or(absl::ZeroDuration());
+  options.result_retention = change.result_retention;
+  options.group = change.group.value_or("");
+  options.cost = change.cost.value_or(1);
+  RETURN_IF_ERROR(FillTaskSpec(std::move(task), request->mutable_spec()));
+  request->mutable_spec()->clear_type();
+  request->set_task_id(id.ToString());
+  if (change.revision) request->set_revision(*change.revision);
+  google::protobuf::FieldMask& mask = *request->mutable_update_mask();
+  if (change.queue) mask.add_paths("queue");
+  if (change.payload) mask.add_paths("payload");
+  if (change.content_type) mask.add_paths("content_type");
+  if (change.headers) mask.add_paths("headers");
+  if (change.tags) mask.add_paths("tags");
+  if (change.priority) mask.add_paths("priority");
+  if (change.run_at) mask.add_paths("run_at");
+  if (change.delay) mask.add_paths("delay");
+  if (change.expire_at) mask.add_paths("expire_at");
+  if (change.run_timeout) mask.add_paths("run_timeout");
+  if (change.result_retention) mask.add_paths("result_retention");
+  if (change.group) mask.add_paths("group");
+  if (change.cost) mask.add_paths("cost");
+  return mask.paths().empty() ? InvalidField("change", "names nothing to change") : absl::OkStatus();
+}
+
+ChangedTask ToChangedTask(const v1::UpdateTaskResponse& response) {
+  return {response.revision(), ToTime(response.run_time())};
+}
+
 TaskInfo ToTaskInfo(v1::Task task) {
   TaskInfo info;
   info.id = TaskId::Parse(task.task_id()).value_or(TaskId());
@@ -187,6 +243,7 @@ TaskInfo ToTaskInfo(v1::Task task) {
   info.queue = task.spec().queue();
   info.type = task.spec().type();
   info.payload = std::move(*task.mutable_spec()->mutable_payload());
+  info.revision = task.revision();
   info.attempt = task.attempt();
   for (auto& attempt : *task.mutable_attempts()) {
     TaskAttempt& out = info.attempts.emplace_back();

@@ -5,7 +5,9 @@
 
 #include "absl/status/status.h"
 #include "client/task.h"
+#include "client/task_change.h"
 #include "penstock/v1/task.pb.h"
+#include "penstock/v1/task_service.pb.h"
 
 namespace penstock {
 
@@ -14,6 +16,10 @@ namespace penstock {
 absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec);
 
 TaskInfo ToTaskInfo(v1::Task task);
+
+// InvalidArgument names the field.
+absl::Status FillUpdate(TaskId id, const TaskChange& change, v1::UpdateTaskRequest* request);
+ChangedTask ToChangedTask(const v1::UpdateTaskResponse& response);
 
 }  // namespace penstock
 

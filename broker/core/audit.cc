@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "broker/core/changed_task.h"
 #include "broker/core/checkpoint.h"
 #include "broker/core/core_context.h"
 #include "broker/core/lane_head.h"
@@ -195,6 +196,12 @@ class Audit {
                            checkpoints_.insert(task);
                            Need(OpenRecord<records::CheckpointRecord>(key, value).status(), "a checkpoint", task);
                            break;
+                         case 'S': {
+                           auto spec = OpenRecord<records::SpecRecord>(key, value);
+                           Need(spec.status(), "what a task was changed to", task);
+                           if (spec.ok()) changed_[task] = std::make_unique<ChangedTask>(*std::move(spec));
+                           break;
+                         }
                          default:
                            Problem(fmt::format("an unknown record belongs to task {}", task.ToString()), task);
                        }
@@ -206,6 +213,17 @@ class Audit {
   const records::TaskRecord* RecordOf(TaskId task) const {
     auto found = records_.find(task);
     return found == records_.end() ? nullptr : &found->second;
+  }
+  const ChangedTask* ChangeOf(TaskId task) const {
+    auto found = changed_.find(task);
+    return found == changed_.end() ? nullptr : found->second.get();
+  }
+  // Its spec waits in the queue.
+  void CountBytes(QueueId id, TaskId task, std::string_view slot_spec) {
+    const QueueState* queue = context_.state.FindQueue(id);
+    if (queue == nullptr || !queue->counts_bytes_of(task)) return;
+    const ChangedTask* changed = ChangeOf(task);
+    bytes_[id] += changed != nullptr ? changed->record.spec().size() : slot_spec.size();
   }
   // Notes where a task is; nothing may be in two places.
   void Put(TaskId task, Place::Kind kind, LaneId lane = LaneId()) {
@@ -245,6 +263,7 @@ class Audit {
       if (RecordOf(task) != nullptr)
         Problem(fmt::format("task {} waits in a lane and has a record", task.ToString()), task);
       ++*count;
+      if (lane != nullptr) CountBytes(lane->key.queue, task, found->second->spec(slots[position]));
       if (lane != nullptr && found->second->lane_of(slots[position]).lane != lane->id) {
         Problem(fmt::format("task {} waits in lane {}, its block says another", task.ToString(), lane->id.value()));
       }
@@ -323,17 +342,22 @@ class Audit {
     } else if (record == nullptr) {
       Problem(fmt::format("timed task {} has no record", task.ToString()), task);
     } else {
-      const State expected = run.kind == TimerKind::kRetryable ? State::kRetryable : State::kAvailable;
+      const State expected = run.kind == TimerKind::kRetryable   ? State::kRetryable
+                             : run.kind == TimerKind::kPostponed ? State::kScheduled
+                                                                 : State::kAvailable;
       if (record->state() != static_cast<uint32_t>(expected) || record->run_time() != run.position.due ||
           record->lane_id() != lane->id.value()) {
         Problem(fmt::format("the record of timed task {} says something else", task.ToString()), task);
       }
     }
+    if (const auto block = blocks_.find(BlockId(task.block())); block != blocks_.end()) {
+      CountBytes(lane->key.queue, task, block->second->spec(task.slot()));
+    }
     QueueCounters& counters = CountersOf(lane->key.queue);
     if (run.position <= lane->due_cursor()) {
       ++*due;
       ++counters.available;
-    } else if (run.kind == TimerKind::kScheduled) {
+    } else if (run.kind == TimerKind::kScheduled || run.kind == TimerKind::kPostponed) {
       ++counters.scheduled;
     } else if (run.kind == TimerKind::kRetryable) {
       ++counters.retryable;
@@ -408,6 +432,20 @@ class Audit {
       if (!Has(context_.keys.Retention(record.forget_time(), task))) {
         Problem(fmt::format("finished task {} is never forgotten", task.ToString()), task);
       }
+    }
+    // A changed task has what it was changed to, as long as it has a payload.
+    for (const auto& [task, record] : records_) {
+      const auto state = static_cast<State>(record.state());
+      const bool needs = record.revision() != 0 && state != State::kCompleted && state != State::kCancelled;
+      if (needs != (ChangeOf(task) != nullptr)) {
+        Problem(fmt::format("task {} {}", task.ToString(),
+                            needs ? "was changed, and nobody knows to what" : "was not changed, and something says so"),
+                task);
+      }
+    }
+    for (const auto& [task, changed] : changed_) {
+      if (RecordOf(task) == nullptr)
+        Problem(fmt::format("task {} was changed and has no record", task.ToString()), task);
     }
     for (const auto& [task, count] : belongings_) {
       if (RecordOf(task) == nullptr)
@@ -489,6 +527,19 @@ class Audit {
     }
   }
 
+  // A key that is free once its task was handed out.
+  void CheckWaitingKey(TaskId task, std::string_view key) {
+    const auto block = blocks_.find(BlockId(task.block()));
+    if (block == blocks_.end()) return;
+    const ChangedTask* changed = ChangeOf(task);
+    const SlotExtras& extras = changed != nullptr ? changed->extras : block->second->extras(task.slot());
+    const records::TaskRecord* record = RecordOf(task);
+    if (extras.unique_waiting &&
+        (places_.at(task).kind == Place::Kind::kLease || (record != nullptr && record->handed_out()))) {
+      Problem(fmt::format("unique key {} is held by {}, which was handed out", key.substr(6), task.ToString()), task);
+    }
+  }
+
   void CheckIndexes() {
     Each(Family::kIndex, 'D', [&](std::string_view key, std::string_view) {
       Decoder decoder(key.substr(2));
@@ -522,7 +573,9 @@ class Audit {
           place->second.kind == Place::Kind::kFinished) {
         Problem(fmt::format("unique key {} is held by {}, which is not waiting or running", key.substr(6),
                             TaskId(record->task_id()).ToString()));
+        return;
       }
+      CheckWaitingKey(TaskId(record->task_id()), key);
     });
     Each(Family::kIndex, 'Q', [&](std::string_view key, std::string_view value) {
       Need(OpenRecord<records::RequestRecord>(key, value).status(), "request id");
@@ -566,7 +619,9 @@ class Audit {
     for (const auto& [id, block] : blocks_) {
       for (uint32_t slot = 0; slot < block->slot_count(); ++slot) {
         const TaskId task(context_.options.partition, id.value(), slot);
-        const Time deadline = Lifecycle::DeadlineOf(block->extras(slot), block->create_time(), RecordOf(task)).time;
+        const ChangedTask* changed = ChangeOf(task);
+        const SlotExtras& extras = changed != nullptr ? changed->extras : block->extras(slot);
+        const Time deadline = Lifecycle::DeadlineOf(extras, block->create_time(), RecordOf(task)).time;
         if (deadline == kNever) continue;
         const auto place = places_.find(task);
         if (place == places_.end()) continue;
@@ -634,6 +689,10 @@ class Audit {
       compare("running", kept.running, counted.running);
       compare("retryable", kept.retryable, counted.retryable);
       compare("dead", kept.dead, counted.dead);
+      if (queue->waiting_bytes != bytes_[queue->id]) {
+        Problem(
+            fmt::format("queue {} counts {} waiting bytes and has {}", name, queue->waiting_bytes, bytes_[queue->id]));
+      }
     }
   }
 
@@ -642,7 +701,9 @@ class Audit {
   std::set<SessionNumber> sessions_;
   std::map<BlockId, std::shared_ptr<const TaskBlock>> blocks_;
   std::map<TaskId, records::TaskRecord> records_;
-  std::map<TaskId, int> belongings_;  // attempts, log lines, results, checkpoints
+  std::map<TaskId, std::unique_ptr<ChangedTask>> changed_;
+  std::map<QueueId, uint64_t> bytes_;  // of TaskSpecs that wait
+  std::map<TaskId, int> belongings_;   // attempts, log lines, results, checkpoints
   std::set<TaskId> checkpoints_;
   std::map<TaskId, Place> places_;
   std::map<QueueId, QueueCounters> counters_;

@@ -51,7 +51,7 @@ struct BrokerCore::Parts {
         enqueuer(context, timers, lifecycle),
         throttles(context, lifecycle),
         dispatcher(context, lifecycle, timers, throttles.meters()),
-        sessions(context, lifecycle, watchers, dispatcher),
+        sessions(context, enqueuer, lifecycle, watchers, dispatcher),
         queue_admin(context, enqueuer, lifecycle, timers, dispatcher),
         janitor(context, lifecycle),
         queries(context, lifecycle, sessions, dispatcher, queue_admin),
@@ -59,6 +59,7 @@ struct BrokerCore::Parts {
                   [this](TaskId task, const std::string& reason) { (void)CancelTask(task, reason); }),
         checkpointer(context) {
     dispatcher.set_sessions(&sessions);
+    enqueuer.set_dispatcher(&dispatcher);
     context.drop_lane = [this](Lane* lane) {
       dispatcher.Drop(lane);
       timers.Drop(lane);
@@ -71,6 +72,7 @@ struct BrokerCore::Parts {
   // Running: asked to end; waiting: cancelled.
   absl::StatusOr<State> CancelTask(TaskId task, const std::string& reason);
   void Retry(const RetryTaskCommand& command);
+  void Delete(const DeleteTaskCommand& command);
   void Watch(const WatchTaskCommand& command);
   // Stores what the batch collected: history, expiry lists, the delta and `applied`.
   CoreBatch Seal();
@@ -200,7 +202,7 @@ void BrokerCore::Parts::Apply(Command& command) {
                  [&](UnwatchCommand& unwatch) { watchers.Remove(unwatch.ticket); },
                  [&](CancelTaskCommand& cancel) { Cancel(cancel); },
                  [&](RetryTaskCommand& retry) { Retry(retry); },
-                 [&](UpdateTaskCommand& update) { context.ReplyTo(update.ticket, absl::UnimplementedError("")); },
+                 [&](UpdateTaskCommand& update) { enqueuer.Update(update); },
                  [&](DeleteTaskCommand& gone) { context.ReplyTo(gone.ticket, absl::UnimplementedError("")); },
                  [&](ExplainTaskCommand& explain) { context.ReplyTo(explain.ticket, absl::UnimplementedError("")); },
                  [&](SubscribeCommand& subscribe) { context.ReplyTo(subscribe.ticket, absl::UnimplementedError("")); },
@@ -254,6 +256,12 @@ void BrokerCore::Parts::Retry(const RetryTaskCommand& command) {
   }
   context.effects.needs_sync = true;
   context.ReplyTo(command.ticket, RetryReply{context.now.wall});
+}
+
+void BrokerCore::Parts::Delete(const DeleteTaskCommand& command) {
+  absl::Status status = lifecycle.Delete(command.task);
+  if (status.ok()) context.effects.needs_sync = true;
+  context.ReplyTo(command.ticket, std::move(status));
 }
 
 void BrokerCore::Parts::Watch(const WatchTaskCommand& command) {

@@ -24,6 +24,10 @@ records::QueueRecord MakeQueueRecord(const QueueState& queue) {
   record.set_run_timeout(queue.settings.run_timeout);
   record.set_dead_blocks_key(queue.settings.dead_blocks_key);
   for (const auto& [group, weight] : queue.settings.group_weights) (*record.mutable_group_weights())[group] = weight;
+  record.set_max_waiting(queue.settings.max_waiting);
+  record.set_max_waiting_bytes(queue.settings.max_waiting_bytes);
+  record.set_drop_oldest(queue.settings.drop_oldest);
+  record.set_waiting_bytes_from(queue.bytes_from);
   record.set_paused(queue.paused);
   record.set_draining(queue.draining);
   record.set_create_time(queue.create_time);
@@ -58,6 +62,10 @@ void ReadQueueRecord(const records::QueueRecord& record, QueueState* queue) {
   queue->settings.dead_blocks_key = record.dead_blocks_key();
   for (const auto& [group, weight] : record.group_weights()) queue->settings.group_weights[group] = weight;
   SetWeights(queue);
+  queue->settings.max_waiting = record.max_waiting();
+  queue->settings.max_waiting_bytes = record.max_waiting_bytes();
+  queue->settings.drop_oldest = record.drop_oldest();
+  queue->bytes_from = record.waiting_bytes_from();
   queue->paused = record.paused();
   queue->draining = record.draining();
   queue->create_time = record.create_time();

@@ -73,10 +73,19 @@ void CoreState::RemoveQueue(QueueState* queue) {
 void CoreState::Count(QueueState* queue, Counter counter, int64_t change) {
   if (change == 0) return;
   CounterOf(queue->counters, counter) += static_cast<uint64_t>(change);
-  if (!queue->dirty) {
-    queue->dirty = true;
-    changes_.queues.push_back(queue);
-  }
+  MarkDirty(queue);
+}
+
+void CoreState::SetBytes(QueueState* queue, uint64_t bytes) {
+  queue->waiting_bytes = bytes;
+  queue->bytes_noted = true;
+  MarkDirty(queue);
+}
+
+inline void CoreState::MarkDirty(QueueState* queue) {
+  if (queue->dirty) return;
+  queue->dirty = true;
+  changes_.queues.push_back(queue);
 }
 
 TypeId CoreState::FindType(std::string_view name) const {

@@ -43,6 +43,15 @@ struct QueueState {
   std::string newer_record;  // see IfNewer (storage/records.h)
   bool dirty = false;        // counters changed in this batch
 
+  // Bytes of TaskSpec that wait: kept while max_waiting_bytes is set, of tasks in blocks from `bytes_from` on.
+  uint64_t waiting_bytes = 0;
+  uint64_t bytes_from = 0;
+  bool bytes_noted = false;  // they are, or were, in deltas
+  uint64_t entering = 0;     // with a limit: tasks in the block that is being built
+  bool limited() const { return settings.max_waiting != 0 || settings.max_waiting_bytes != 0; }
+  uint64_t waiting() const { return counters.scheduled + counters.available + counters.retryable + entering; }
+  bool counts_bytes_of(TaskId task) const { return settings.max_waiting_bytes != 0 && task.block() >= bytes_from; }
+
   // Its groups share it: each has an account (ready_index.h).
   bool shared = false;
   // What groups get, in thousandths: from settings.group_weights, by NameHash.
@@ -169,6 +178,11 @@ class CoreState {
   void RemoveQueue(QueueState* queue);
   const absl::btree_map<std::string, std::unique_ptr<QueueState>, std::less<>>& queues() const { return queues_; }
   void Count(QueueState* queue, Counter counter, int64_t change);
+  // The task's spec waits in the queue from now on, or, negative, no more. Nothing where that is not counted.
+  void CountBytes(QueueState* queue, TaskId task, int64_t size) {
+    if (queue->counts_bytes_of(task)) SetBytes(queue, queue->waiting_bytes + static_cast<uint64_t>(size));
+  }
+  void SetBytes(QueueState* queue, uint64_t bytes);
 
   TypeId FindType(std::string_view name) const;  // empty id: unknown
   std::string_view TypeName(TypeId id) const;
@@ -298,6 +312,7 @@ class CoreState {
   void RestorePurgedLane(PurgedLane lane) { purged_lanes_.push_back(std::move(lane)); }
 
  private:
+  void MarkDirty(QueueState* queue);
   void RemoveLease(uint32_t index);
   void NoteOperation(Lane* lane, RunOperation operation);
 

@@ -13,10 +13,11 @@ std::string RenderState(const CoreState& state) {
     const QueueCounters& c = queue->counters;
     out += fmt::format(
         "queue {} scheduled={} available={} running={} retryable={} dead={} enqueued={} completed={} failed={} "
-        "cancelled={} died={}{}{}\n",
+        "cancelled={} died={}{}{}{}\n",
         name, c.scheduled, c.available, c.running, c.retryable, c.dead, c.enqueued_total, c.completed_total,
         c.failed_total, c.cancelled_total, c.dead_total, queue->paused ? " paused" : "",
-        queue->draining ? " draining" : "");
+        queue->draining ? " draining" : "",
+        queue->settings.max_waiting_bytes != 0 ? fmt::format(" bytes={}", queue->waiting_bytes) : "");
   }
   for (const auto& [id, lane] : state.lanes()) {
     if (!lane->has_waiting() && lane->hold == nullptr) continue;

@@ -56,6 +56,10 @@ std::optional<Deliverer::Head> Deliverer::HeadOf(Lane* lane) {
     const Time due = timer->position.due;
     if (head && head->since < due) break;
     if (!lane->key.fifo) return Head{lane->key.type, lane->key.priority, due};
+    if (head && head->since == due && LoadFront(lane) && FrontIsBefore(*lane, timer->position)) {
+      const FreshRun& front = lane->runs.front();
+      return Head{front.type(), front.priority(), front.since};
+    }
     if (auto stored = LoadStored(timer->position.task)) return Head{stored->type, stored->priority, due};
     timers_.Take(lane);  // out of the way; it has been reported
   }
@@ -120,6 +124,14 @@ bool Deliverer::LoadFront(Lane* lane) {
   return false;
 }
 
+// A task of a FIFO key that was changed without being postponed keeps its place among those of its commit.
+bool Deliverer::FrontIsBefore(const Lane& lane, const TimerPosition& timer) const {
+  const FreshRun& front = lane.runs.front();
+  if (timer.due != front.since || !lane.key.fifo) return timer.due > front.since;
+  const uint16_t slot = lane.head->block->FreshSlots(front.entry)[front.position];
+  return TaskId(context_.state.partition(), front.block.value(), slot) < timer.task;
+}
+
 // --- delivery ---
 
 TaskPlace Deliverer::PlaceOf(const Lane& lane, TypeId type) {
@@ -146,8 +158,8 @@ bool Deliverer::DeliverNext(Lane* lane, const Head& head, Session* session, Sess
     return *others;
   };
   // Or throttles let no more of its cost.
-  auto is_throttled = [&](const TaskBlock& block, TaskId task) {
-    *others = meters_.any() && !meters_.Fits(PlaceOf(*lane, head.type), block.extras(task.slot()).cost);
+  auto is_throttled = [&](const SlotExtras& extras) {
+    *others = meters_.any() && !meters_.Fits(PlaceOf(*lane, head.type), extras.cost);
     return *others;
   };
   if (lane->hold != nullptr) {
@@ -156,7 +168,7 @@ bool Deliverer::DeliverNext(Lane* lane, const Head& head, Session* session, Sess
       *others = true;
       return false;
     }
-    if (is_throttled(*stored->block, stored->id)) return false;
+    if (is_throttled(stored->extras())) return false;
     ++taken_;
     const bool retryable = stored->record->state() == static_cast<uint32_t>(State::kRetryable);
     const Time due = stored->record->run_time();
@@ -169,70 +181,102 @@ bool Deliverer::DeliverNext(Lane* lane, const Head& head, Session* session, Sess
     *others = true;
     return false;
   }
-  if (!timer || (fresh && timer->position.due > lane->runs.front().since)) {
+  if (!timer || (fresh && FrontIsBefore(*lane, timer->position))) {
     const FreshRun& front = lane->runs.front();
     if (lane->key.fifo && is_other(front.type(), front.priority())) return false;
     const TaskBlock& block = *lane->head->block;
     const uint16_t slot = block.FreshSlots(front.entry)[front.position];
-    if (is_throttled(block, TaskId(context_.state.partition(), front.block.value(), slot))) return false;
+    if (is_throttled(block.extras(slot))) return false;
     ++taken_;
     return DeliverFresh(lane, session, message);
   }
   const auto [due, task] = timer->position;
   auto stored = LoadStored(task);
   if (stored && lane->key.fifo && is_other(stored->type, stored->priority)) return false;
-  if (stored && is_throttled(*stored->block, stored->id)) return false;
+  if (stored && is_throttled(stored->extras())) return false;
   ++taken_;
   timers_.Take(lane);
   return stored && DeliverStored(lane, *stored, due, session, message);
 }
 
-bool Deliverer::DeliverFresh(Lane* lane, Session* session, SessionMessage& message) {
+inline Deliverer::Taken Deliverer::TakeFront(Lane* lane) {
   const FreshRun run = lane->runs.front();
-  std::shared_ptr<const TaskBlock> block = lane->head->block;
-  const uint16_t slot = block->FreshSlots(run.entry)[run.position];
+  Taken taken;
+  taken.block = lane->head->block;
+  const uint16_t slot = taken.block->FreshSlots(run.entry)[run.position];
   context_.state.SetFrontPosition(lane, static_cast<uint16_t>(run.position + 1));
   context_.state.ChangeFresh(lane, -1);
   context_.state.Count(lane->queue, Counter::kAvailable, -1);
-  if (run.position + 1u == block->FreshSlots(run.entry).size()) {
+  if (run.position + 1u == taken.block->FreshSlots(run.entry).size()) {
     context_.state.PopRun(lane);
     lane->head->block = nullptr;
   }
-  const TaskId task(context_.state.partition(), run.block.value(), slot);
-  context_.state.TouchBlock(run.block, block->slot_count());
-  const TaskBlock::Entry& entry = block->entries()[run.entry];
-  const Lifecycle::Deadline deadline = Lifecycle::DeadlineOf(block->extras(slot), block->create_time(), nullptr);
+  taken.task = TaskId(context_.state.partition(), run.block.value(), slot);
+  taken.since = run.since;
+  taken.entry = &taken.block->entries()[run.entry];
+  context_.state.TouchBlock(run.block, taken.block->slot_count());
+  context_.state.CountBytes(lane->queue, taken.task, -static_cast<int64_t>(taken.block->spec(slot).size()));
+  return taken;
+}
+
+Lifecycle::StoredTask Deliverer::ToStored(const Lane& lane, Taken taken) {
+  Lifecycle::StoredTask stored;
+  stored.id = taken.task;
+  stored.lane = lane.key;
+  stored.type = taken.entry->type;
+  stored.priority = taken.entry->priority;
+  stored.block = std::move(taken.block);
+  return stored;
+}
+
+bool Deliverer::DeliverFresh(Lane* lane, Session* session, SessionMessage& message) {
+  Taken taken = TakeFront(lane);
+  const Lifecycle::Deadline deadline =
+      Lifecycle::DeadlineOf(taken.block->extras(taken.task.slot()), taken.block->create_time(), nullptr);
   if (deadline.time <= context_.now.wall) {
-    Lifecycle::StoredTask stored;
-    stored.id = task;
-    stored.lane = lane->key;
-    stored.type = entry.type;
-    stored.priority = entry.priority;
-    stored.block = std::move(block);
-    lifecycle_.Expire(stored, false, deadline.reason);
+    lifecycle_.Expire(ToStored(*lane, std::move(taken)), false, deadline.reason);
     return false;
   }
-  Lend(lane, session, message, {task, entry.type, entry.priority, run.since, std::move(block), nullptr});
+  Lend(lane, session, message,
+       {taken.task, taken.entry->type, taken.entry->priority, taken.since, std::move(taken.block)});
+  return true;
+}
+
+bool Deliverer::DropHead(Lane* lane) {
+  const auto timer = timers_.Peek(lane);
+  const bool fresh = LoadFront(lane);
+  if (!fresh && !timer) return false;
+  if (fresh && (!timer || FrontIsBefore(*lane, timer->position))) {
+    lifecycle_.Drop(ToStored(*lane, TakeFront(lane)));
+    return true;
+  }
+  auto stored = LoadStored(timer->position.task);
+  timers_.Take(lane);
+  if (!stored) return true;  // out of the way; it has been reported
+  context_.state.TouchBlock(stored->block->id(), stored->block->slot_count());
+  context_.state.CountBytes(lane->queue, stored->id, -static_cast<int64_t>(stored->spec().size()));
+  lifecycle_.Drop(*stored);
   return true;
 }
 
 bool Deliverer::DeliverStored(Lane* lane, const Lifecycle::StoredTask& stored, Time due, Session* session,
                               SessionMessage& message) {
   context_.state.TouchBlock(stored.block->id(), stored.block->slot_count());
+  context_.state.CountBytes(lane->queue, stored.id, -static_cast<int64_t>(stored.spec().size()));
   const records::TaskRecord* record = stored.record ? &*stored.record : nullptr;
   const Lifecycle::Deadline deadline = Lifecycle::DeadlineOf(stored.extras(), stored.block->create_time(), record);
   if (deadline.time <= context_.now.wall) {
     lifecycle_.Expire(stored, false, deadline.reason);
     return false;
   }
-  Lend(lane, session, message, {stored.id, stored.type, stored.priority, due, stored.block, record});
+  Lend(lane, session, message, {stored.id, stored.type, stored.priority, due, stored.block, record, stored.changed});
   return true;
 }
 
 void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, Loan loan) {
   const QueueState& queue = *lane->queue;
   const records::TaskRecord* record = loan.record;
-  const SlotExtras& extras = loan.block->extras(loan.task.slot());
+  const SlotExtras& extras = loan.changed != nullptr ? loan.changed->extras : loan.block->extras(loan.task.slot());
   Lease lease;
   lease.task = loan.task;
   lease.token = FencingToken(next_token_++);
@@ -249,6 +293,10 @@ void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, Loan
   lease.available_time = loan.available_time;
   lease.details_known = true;
   lease.has_unique_key = !extras.unique_key.empty();
+  if (lease.has_unique_key && extras.unique_waiting) {
+    lifecycle_.ReleaseKeyOfWaiting(queue.id, loan.task, extras);
+    lease.has_unique_key = false;
+  }
   lease.result_retention = extras.result_retention.value_or(-1);
   lease.cost = extras.cost;
   if (meters_.any()) lease.metered = meters_.Take(PlaceOf(*lane, loan.type), extras.cost);
@@ -276,7 +324,12 @@ void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, Loan
     delivery.checkpoint = lifecycle_.LoadCheckpoint(loan.task, *record).value_or("");
     context_.delivered_bytes += delivery.checkpoint.size();
   }
-  delivery.spec = loan.block->spec(loan.task.slot());
+  if (loan.changed != nullptr) {
+    delivery.changed_spec = std::shared_ptr<const std::string>(loan.changed, &loan.changed->record.spec());
+    delivery.spec = *delivery.changed_spec;
+  } else {
+    delivery.spec = loan.block->spec(loan.task.slot());
+  }
   delivery.block = std::move(loan.block);
   context_.delivered_bytes += delivery.spec.size();
   message.deliveries.push_back(std::move(delivery));

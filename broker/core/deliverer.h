@@ -38,6 +38,9 @@ class Deliverer {
   // or only others, or a throttle lets no more.
   uint32_t Deliver(Lane* lane, const Head& head, Session* session, uint32_t count);
 
+  // The lane's head is dead, to make room. REQUIRES: the lane is not that of a FIFO key. False: there is none.
+  bool DropHead(Lane* lane);
+
   // Tasks taken out of lanes, given or expired, since the core was made.
   uint64_t taken() const { return taken_; }
   // How much more may be delivered in this batch.
@@ -53,11 +56,23 @@ class Deliverer {
     Time available_time = 0;
     std::shared_ptr<const TaskBlock> block;
     const records::TaskRecord* record = nullptr;
+    std::shared_ptr<const ChangedTask> changed = nullptr;
+  };
+  // A fresh task that was taken off its lane.
+  struct Taken {
+    TaskId task;
+    Time since = 0;
+    const TaskBlock::Entry* entry = nullptr;
+    std::shared_ptr<const TaskBlock> block;
   };
   // The runs' front is in memory, if there is one.
   void LoadRuns(Lane* lane);
   // The front run's block is loaded and its position stands at a task; false when no fresh task is left.
   bool LoadFront(Lane* lane);
+  // The front goes before this timer. REQUIRES: LoadFront.
+  bool FrontIsBefore(const Lane& lane, const TimerPosition& timer) const;
+  Taken TakeFront(Lane* lane);
+  static Lifecycle::StoredTask ToStored(const Lane& lane, Taken taken);
   bool DeliverNext(Lane* lane, const Head& head, Session* session, SessionMessage& message, bool* others);
   bool DeliverFresh(Lane* lane, Session* session, SessionMessage& message);
   bool DeliverStored(Lane* lane, const Lifecycle::StoredTask& stored, Time due, Session* session,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "broker/core/waiting_bytes.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
@@ -89,27 +90,73 @@ void Dispatcher::Restore() {
 }
 
 void Dispatcher::Refresh(Lane* lane) {
-  if (const auto head = deliverer_.HeadOf(lane)) {
+  const auto head = deliverer_.HeadOf(lane);
+  if (head) {
     ready_.Put(lane, head->type, head->priority, head->since);
   } else {
     ready_.Remove(lane);
+  }
+  if (lane->queue->settings.drop_oldest && !lane->key.fifo) drop_order_.Set(*lane, head ? head->since : kNever);
+}
+
+void Dispatcher::RefreshChanged(QueueId only) {
+  // By index: refreshing may note further changes.
+  for (size_t i = 0; i < context_.state.changes().lanes.size(); ++i) {
+    const auto& change = context_.state.changes().lanes[i];
+    if (!only.empty() && change.key.queue != only) continue;
+    if (Lane* lane = context_.state.FindLane(change.lane)) Refresh(lane);
   }
 }
 
 void Dispatcher::RefreshQueue(const QueueState& queue) {
   ready_.SetBlocked(queue.id, queue.paused);
   ready_.SetWeights(queue);
+  drop_order_.Forget(queue.id);
+  if (!queue.settings.drop_oldest) return;
+  for (LaneId id : queue.lanes) Refresh(context_.state.FindLane(id));
 }
 
-void Dispatcher::Drop(Lane* lane) { ready_.Remove(lane); }
+void Dispatcher::Drop(Lane* lane) {
+  ready_.Remove(lane);
+  drop_order_.Remove(*lane);
+}
+
+// --- making room ---
+
+bool Dispatcher::CanDrop(const QueueState& queue, uint64_t tasks, uint64_t bytes) {
+  RefreshChanged(queue.id);
+  uint64_t found_tasks = 0;
+  uint64_t found_bytes = 0;
+  for (const auto& [since, id] : drop_order_.Of(queue.id)) {
+    const Lane* lane = context_.state.FindLane(id);
+    found_tasks += lane->fresh_count + lane->timed_due();
+    if (found_bytes < bytes) {
+      VisitWaiting(context_, lifecycle_, *lane, true, [&](TaskId task, uint64_t size) {
+        if (queue.counts_bytes_of(task)) found_bytes += size;
+        return found_bytes < bytes;
+      });
+    }
+    if (found_tasks >= tasks && found_bytes >= bytes) return true;
+  }
+  return found_tasks >= tasks && found_bytes >= bytes;
+}
+
+void Dispatcher::DropOldest(QueueState* queue, uint64_t tasks, uint64_t bytes) {
+  const uint64_t tasks_before = queue->waiting();
+  const uint64_t bytes_before = queue->waiting_bytes;
+  while (tasks_before - queue->waiting() < tasks || bytes_before - queue->waiting_bytes < bytes) {
+    const DropOrder::Lanes& lanes = drop_order_.Of(queue->id);
+    if (lanes.empty()) return;  // only after damage: CanDrop has found them
+    Lane* lane = context_.state.FindLane(lanes.begin()->second);
+    deliverer_.DropHead(lane);
+    Refresh(lane);
+  }
+}
 
 // --- dealing out ---
 
 bool Dispatcher::Run() {
-  // By index: refreshing may note further changes.
-  for (size_t i = 0; i < context_.state.changes().lanes.size(); ++i) {
-    if (Lane* lane = context_.state.FindLane(context_.state.changes().lanes[i].lane)) Refresh(lane);
-  }
+  RefreshChanged(QueueId());
   if (stopped_) return true;
   const uint64_t taken_before = deliverer_.taken();
   deliverer_.set_bytes_limit(context_.delivered_bytes + kBytesPerRun);

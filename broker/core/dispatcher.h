@@ -7,6 +7,7 @@
 #include "absl/container/btree_map.h"
 #include "broker/core/core_context.h"
 #include "broker/core/deliverer.h"
+#include "broker/core/drop_order.h"
 #include "broker/core/lifecycle.h"
 #include "broker/core/meters.h"
 #include "broker/core/ready_index.h"
@@ -27,6 +28,7 @@ class Dispatcher : public SessionObserver {
       : context_(context),
         meters_(meters),
         ready_(context.state),
+        lifecycle_(lifecycle),
         deliverer_(context, lifecycle, timers, meters, ready_) {}
 
   void set_sessions(Sessions* sessions) { sessions_ = sessions; }
@@ -40,9 +42,18 @@ class Dispatcher : public SessionObserver {
   // The queue was paused or resumed, or its settings changed.
   void RefreshQueue(const QueueState& queue);
   // The queue was deleted.
-  void Forget(const QueueState& queue) { ready_.Forget(queue.id); }
+  void Forget(const QueueState& queue) {
+    ready_.Forget(queue.id);
+    drop_order_.Forget(queue.id);
+  }
   // The lane is going away.
   void Drop(Lane* lane);
+
+  // Whether the queue can give up so many tasks, and so many bytes of them, to make room: none of a FIFO key, and none
+  // that is not due. Called before its tasks are counted in this batch.
+  bool CanDrop(const QueueState& queue, uint64_t tasks, uint64_t bytes);
+  // Gives up the oldest until so many tasks and bytes are gone. They are dead.
+  void DropOldest(QueueState* queue, uint64_t tasks, uint64_t bytes);
 
   // A running task ended, or is given back. REQUIRES: it was charged, or is counted.
   void Settle(const Lease& lease);
@@ -64,6 +75,8 @@ class Dispatcher : public SessionObserver {
 
  private:
   void Refresh(Lane* lane);
+  // Lanes that changed in this batch.
+  void RefreshChanged(QueueId only);
   bool Handled(const QueueState& queue, TypeId type);
   // Gives one session tasks of one lane. False: it takes nothing that is ready.
   bool ServeOne(Subscription* subscription);
@@ -80,7 +93,9 @@ class Dispatcher : public SessionObserver {
   CoreContext& context_;
   Meters& meters_;
   ReadyIndex ready_;
+  Lifecycle& lifecycle_;
   Deliverer deliverer_;
+  DropOrder drop_order_;
   Sessions* sessions_ = nullptr;
   absl::btree_map<std::string, std::unique_ptr<Subscription>> subscriptions_;  // by queues and types
   uint64_t next_turn_ = 1;

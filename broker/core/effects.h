@@ -294,12 +294,13 @@ struct Delivery {
   std::string checkpoint;
 };
 
-enum class RefusalReason : uint8_t { kStaleLease = 1, kAlreadyFinished = 2 };
+enum class RefusalReason : uint8_t { kStaleLease = 1, kAlreadyFinished = 2, kInvalid = 3 };
 
 struct Refusal {
   TaskId task;
   FencingToken token;
   RefusalReason reason = RefusalReason::kStaleLease;
+  std::string message = {};  // invalid: what is wrong
 };
 
 struct SessionWelcome {

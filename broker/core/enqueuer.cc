@@ -1,24 +1,51 @@
 #include "broker/core/enqueuer.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/container/btree_set.h"
+#include "broker/core/dispatcher.h"
 #include "broker/core/state_codec.h"
 #include "common/name_hash.h"
 #include "common/status.h"
 #include "common/status_details.h"
 #include "fmt/format.h"
+#include "penstock/v1/task.pb.h"
 
 namespace penstock::broker {
 namespace {
 
+// Given up beyond what an enqueue brings, where a limit was lowered: so it comes down in bounded steps.
+constexpr uint64_t kDropsMax = 1'000;
+constexpr uint64_t kDropBytesMax = 16 << 20;
+// When a full queue may have room again.
+constexpr absl::Duration kFullRetry = absl::Seconds(1);
+
+// What a task is that becomes another in its place: it keeps its unique key, and when it runs if that is to stay.
+std::string SpecInPlace(std::string_view before, std::string_view replacing, bool keeps_start) {
+  v1::TaskSpec old, spec;
+  if (!old.ParseFromArray(before.data(), static_cast<int>(before.size())) ||
+      !spec.ParseFromArray(replacing.data(), static_cast<int>(replacing.size()))) {
+    return std::string(replacing);  // not the edge's
+  }
+  spec.mutable_unique_key()->Swap(old.mutable_unique_key());
+  if (keeps_start) {
+    spec.clear_start();
+    if (old.has_run_at()) spec.mutable_run_at()->Swap(old.mutable_run_at());
+    if (old.has_delay()) spec.mutable_delay()->Swap(old.mutable_delay());
+  }
+  return spec.SerializeAsString();
+}
+
 void AddRuns(const std::vector<EnqueueResult>& results, records::RequestRecord* record) {
   records::RequestRecord::Run* run = nullptr;
   for (const EnqueueResult& result : results) {
-    if (run == nullptr || run->duplicate() != result.duplicate ||
+    if (run == nullptr || run->duplicate() != result.duplicate || run->replaced() != result.replaced ||
         run->first_task_id() + run->count() != result.task.value()) {
       run = record->add_runs();
       run->set_first_task_id(result.task.value());
       run->set_duplicate(result.duplicate);
+      run->set_replaced(result.replaced);
     }
     run->set_count(run->count() + 1);
   }
@@ -60,12 +87,17 @@ absl::StatusOr<TypeId> Enqueuer::TypeFor(std::string_view name) {
 
 // Queues and types that were made for a command that is refused later stay, empty: names cost little, a half-made
 // enqueue would cost the promise. Draining queues are found before any task is added.
-absl::Status Enqueuer::CheckLimits(const EnqueueCommand& command) {
+absl::Status Enqueuer::CheckLimits(const std::vector<NewTask>& tasks) {
   std::string_view queue_name, type_name;
-  for (const NewTask& task : command.tasks) {
+  need_.clear();
+  for (const NewTask& task : tasks) {
     if (task.queue != queue_name) {
       queue_name = task.queue;
-      ASSIGN_OR_RETURN(const QueueState* queue, QueueFor(task.queue));
+      ASSIGN_OR_RETURN(QueueState * queue, QueueFor(task.queue));
+      if (queue->limited() &&
+          std::none_of(need_.begin(), need_.end(), [&](const Need& need) { return need.queue == queue; })) {
+        need_.push_back({queue});
+      }
       if (queue->draining) {
         return absl::FailedPreconditionError(
             fmt::format("queue {} is draining and takes no tasks; end that with `penstock queue resume {}`", task.queue,
@@ -89,6 +121,118 @@ absl::Status Enqueuer::CheckLimits(const EnqueueCommand& command) {
   return absl::OkStatus();
 }
 
+std::optional<TaskId> Enqueuer::HolderOf(const QueueState& queue, std::string_view unique_key, TaskId ending) {
+  auto record =
+      GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, context_.keys.Unique(queue.id, unique_key));
+  if (!record.ok()) return std::nullopt;
+  const TaskId holder(record->task_id());
+  const bool held = record->until() == 0 ? holder != ending : record->until() > context_.now.wall;
+  if (!held || lifecycle_.WasPurged(holder)) return std::nullopt;
+  return holder;
+}
+
+void Enqueuer::MeasureNeed(const std::vector<NewTask>& tasks, TaskId ending, bool exactly) {
+  for (Need& need : need_) need = {need.queue};
+  absl::btree_set<std::pair<QueueId, std::string>> taken;
+  for (const NewTask& task : tasks) {
+    const auto need =
+        std::find_if(need_.begin(), need_.end(), [&](const Need& one) { return one.queue->name == task.queue; });
+    if (need == need_.end()) continue;
+    uint64_t bytes = task.spec.size();
+    if (exactly && !task.unique_key.empty()) {
+      const std::optional<TaskId> holder = HolderOf(*need->queue, task.unique_key, ending);
+      const bool again = !taken.emplace(need->queue->id, std::string(task.unique_key)).second;
+      if (holder || again) {
+        if (task.unique_conflict == UniqueConflict::kKeep) continue;
+        // In its place, so it needs what it is larger; among several of one call, what it is.
+        if (holder && !again) {
+          const auto stored = lifecycle_.Load(*holder);
+          const uint64_t before = stored.ok() && stored->block != nullptr && need->queue->counts_bytes_of(*holder)
+                                      ? stored->spec().size()
+                                      : bytes;
+          bytes -= std::min(bytes, before);
+        }
+        need->bytes += bytes;
+        continue;
+      }
+    }
+    ++need->tasks;
+    need->bytes += bytes;
+  }
+}
+
+namespace {
+
+// How much is too much, if so much is added to what is there.
+uint64_t Excess(uint64_t there, uint64_t added, uint64_t limit) {
+  if (limit == 0 || added == 0 || there + added <= limit) return 0;
+  return there + added - limit;
+}
+
+}  // namespace
+
+absl::Status Enqueuer::CheckRoom(const std::vector<NewTask>& tasks, TaskId ending) {
+  const auto is_full = [](const Need& need) {
+    const QueueSettings& settings = need.queue->settings;
+    return Excess(need.queue->waiting(), need.tasks, settings.max_waiting) > 0 ||
+           Excess(need.queue->waiting_bytes, need.bytes, settings.max_waiting_bytes) > 0;
+  };
+  MeasureNeed(tasks, ending, /*exactly=*/false);
+  if (std::none_of(need_.begin(), need_.end(), is_full)) return absl::OkStatus();
+  // Those that stand in the block that is being built are in no lane yet.
+  CloseBlock();
+  MeasureNeed(tasks, ending, /*exactly=*/true);
+  for (Need& need : need_) {
+    if (!is_full(need)) continue;
+    const QueueState& queue = *need.queue;
+    const QueueSettings& settings = queue.settings;
+    const uint64_t tasks_over = Excess(queue.waiting(), need.tasks, settings.max_waiting);
+    const uint64_t bytes_over = Excess(queue.waiting_bytes, need.bytes, settings.max_waiting_bytes);
+    const bool by_tasks = tasks_over > 0;
+    const std::string limit = by_tasks ? "max_waiting" : "max_waiting_bytes";
+    const std::string what =
+        by_tasks ? fmt::format("queue {} has {} waiting tasks, and {} more are over its max_waiting of {}", queue.name,
+                               queue.waiting(), need.tasks, settings.max_waiting)
+                 : fmt::format("queue {} has {} waiting bytes, and {} more are over its max_waiting_bytes of {}",
+                               queue.name, queue.waiting_bytes, need.bytes, settings.max_waiting_bytes);
+    if ((settings.max_waiting != 0 && need.tasks > settings.max_waiting) ||
+        (settings.max_waiting_bytes != 0 && need.bytes > settings.max_waiting_bytes)) {
+      return LimitReached(limit, what + "; enqueue fewer at once, or raise the limit");
+    }
+    if (settings.drop_oldest) {
+      need.drop_tasks = std::min(tasks_over, need.tasks + kDropsMax);
+      need.drop_bytes = std::min(bytes_over, need.bytes + kDropBytesMax);
+      if (dispatcher_->CanDrop(queue, need.drop_tasks, need.drop_bytes)) continue;
+    }
+    return LimitReached(limit,
+                        what + (settings.drop_oldest ? "; those that wait are scheduled or of FIFO keys, which "
+                                                       "are not dropped: try later, or raise the limit"
+                                                     : "; try later, add workers, or raise the limit"),
+                        kFullRetry);
+  }
+  return absl::OkStatus();
+}
+
+void Enqueuer::MakeRoom() {
+  for (const Need& need : need_) {
+    if (need.drop_tasks + need.drop_bytes == 0) continue;
+    dispatcher_->DropOldest(need.queue, need.drop_tasks, need.drop_bytes);
+  }
+}
+
+absl::Status Enqueuer::Admit(const std::vector<NewTask>& tasks, TaskId ending) {
+  RETURN_IF_ERROR(CheckLimits(tasks));
+  return need_.empty() ? absl::OkStatus() : CheckRoom(tasks, ending);
+}
+
+std::vector<EnqueueResult> Enqueuer::Add(const std::vector<NewTask>& tasks) {
+  if (!need_.empty()) MakeRoom();
+  std::vector<EnqueueResult> results;
+  results.reserve(tasks.size());
+  for (const NewTask& task : tasks) results.push_back(Add(task));
+  return results;
+}
+
 void Enqueuer::Enqueue(const EnqueueCommand& command) {
   std::string request_key;
   if (!command.request_id.empty()) {
@@ -104,7 +248,7 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
       EnqueueReply reply;
       for (const auto& run : record->runs()) {
         for (uint32_t i = 0; i < run.count(); ++i) {
-          reply.results.push_back({TaskId(run.first_task_id() + i), run.duplicate()});
+          reply.results.push_back({TaskId(run.first_task_id() + i), run.duplicate(), run.replaced()});
         }
       }
       // The first enqueue may be in a batch that is still being synced, or in one that was promised less.
@@ -117,13 +261,12 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
       return;
     }
   }
-  if (absl::Status status = CheckLimits(command); !status.ok()) {
+  if (absl::Status status = Admit(command.tasks, TaskId()); !status.ok()) {
     context_.ReplyTo(command.ticket, std::move(status));
     return;
   }
   EnqueueReply reply;
-  reply.results.reserve(command.tasks.size());
-  for (const NewTask& task : command.tasks) reply.results.push_back(Add(task));
+  reply.results = Add(command.tasks);
   if (!request_key.empty()) {
     records::RequestRecord record;
     record.set_until(context_.now.wall + context_.options.request_window);
@@ -136,10 +279,87 @@ void Enqueuer::Enqueue(const EnqueueCommand& command) {
 }
 
 absl::StatusOr<EnqueueResult> Enqueuer::EnqueueOne(const NewTask& task) {
-  EnqueueCommand command;
-  command.tasks.push_back(task);
-  RETURN_IF_ERROR(CheckLimits(command));
-  return Add(task);
+  const std::vector<NewTask> tasks = {task};
+  RETURN_IF_ERROR(Admit(tasks, TaskId()));
+  return Add(tasks).front();
+}
+
+bool Enqueuer::Replace(TaskId holder, const NewTask& task, const LaneKey& lane, uint64_t group) {
+  CloseBlock();  // it may be in there
+  const auto stored = lifecycle_.Load(holder);
+  if (!stored.ok() || !lifecycle_.MayBeReplaced(*stored)) return false;
+  const bool keeps_start = task.unique_conflict == UniqueConflict::kReplace;
+  const std::string spec = SpecInPlace(stored->spec(), task.spec, keeps_start);
+  NewTask changed = task;
+  changed.spec = spec;
+  Lifecycle::TaskChange change;
+  change.task = &changed;
+  change.lane = lane;
+  change.group = group;
+  change.type = last_key_.type;
+  change.priority = task.priority;
+  if (!keeps_start) change.run_at = task.delay > 0 ? context_.now.wall + task.delay : task.run_at;
+  return lifecycle_.Change(*stored, change).ok();
+}
+
+void Enqueuer::Update(const UpdateTaskCommand& command) {
+  auto changed = Change(command);
+  if (!changed.ok()) {
+    context_.ReplyTo(command.ticket, changed.status());
+    return;
+  }
+  context_.effects.needs_sync = true;
+  context_.ReplyTo(command.ticket, *changed);
+}
+
+absl::StatusOr<UpdateReply> Enqueuer::Change(const UpdateTaskCommand& command) {
+  const NewTask& task = command.changed;
+  if (context_.state.FindLease(command.task) != nullptr) {
+    return absl::FailedPreconditionError("the task is running, and cannot be changed any more");
+  }
+  ASSIGN_OR_RETURN(const Lifecycle::StoredTask stored, lifecycle_.LoadUnfinished(command.task));
+  if (stored.record && IsFinal(static_cast<State>(stored.record->state()))) {
+    return absl::FailedPreconditionError("the task is finished");
+  }
+  if (stored.block == nullptr) return absl::DataLossError("the task's block is gone");
+  const uint32_t revision = stored.record ? stored.record->revision() : 0;
+  if (revision != command.revision) {
+    return absl::AbortedError(
+        fmt::format("the task is at revision {}, not {}: it was changed meanwhile", revision, command.revision));
+  }
+  ASSIGN_OR_RETURN(QueueState * queue, QueueFor(task.queue));
+  const bool moves = queue->id != stored.lane.queue;
+  if (moves && queue->draining) {
+    return absl::FailedPreconditionError(fmt::format(
+        "queue {} is draining and takes no tasks; end that with `penstock queue resume {}`", task.queue, task.queue));
+  }
+  RETURN_IF_ERROR(lifecycle_.CheckKeyIsFree(stored, *queue));
+  if (queue->limited()) {
+    const uint64_t before = !moves && queue->counts_bytes_of(stored.id) ? stored.spec().size() : 0;
+    const uint64_t added = task.spec.size() - std::min<uint64_t>(task.spec.size(), before);
+    if (Excess(queue->waiting(), moves ? 1 : 0, queue->settings.max_waiting) > 0) {
+      return LimitReached("max_waiting",
+                          fmt::format("queue {} has as many waiting tasks as its max_waiting allows, {}", queue->name,
+                                      queue->settings.max_waiting),
+                          kFullRetry);
+    }
+    if (queue->counts_bytes_of(stored.id) &&
+        Excess(queue->waiting_bytes, added, queue->settings.max_waiting_bytes) > 0) {
+      return LimitReached("max_waiting_bytes",
+                          fmt::format("queue {} has {} waiting bytes, and {} more are over its max_waiting_bytes of {}",
+                                      queue->name, queue->waiting_bytes, added, queue->settings.max_waiting_bytes),
+                          kFullRetry);
+    }
+  }
+  Lifecycle::TaskChange change;
+  change.task = &task;
+  ASSIGN_OR_RETURN(change.type, TypeFor(task.type));
+  change.priority = task.priority;
+  change.group = task.group.empty() ? 0 : NameHash(task.group);
+  change.lane = task.key.empty() ? LaneKey{queue->id, change.type, task.priority, false, change.group}
+                                 : LaneKey::Fifo(queue->id, NameHash(task.key));
+  if (!command.keep_start) change.run_at = task.delay > 0 ? context_.now.wall + task.delay : task.run_at;
+  return lifecycle_.Change(stored, change);
 }
 
 EnqueueResult Enqueuer::Add(const NewTask& task) {
@@ -163,10 +383,9 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
   std::string unique_key;
   if (!task.unique_key.empty()) {
     unique_key = context_.keys.Unique(queue->id, task.unique_key);
-    auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, unique_key);
-    const bool held = record.ok() && (record->until() == 0 || record->until() > context_.now.wall);
-    if (held && !lifecycle_.WasPurged(TaskId(record->task_id()))) {
-      return {TaskId(record->task_id()), true};
+    if (const std::optional<TaskId> holder = HolderOf(*queue, task.unique_key, TaskId())) {
+      const bool replaced = task.unique_conflict != UniqueConflict::kKeep && Replace(*holder, task, lane_key, group);
+      return {*holder, true, replaced};
     }
   }
   if (builder_.full() || builder_.bytes() >= context_.options.block_bytes) CloseBlock();
@@ -193,6 +412,10 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
   }
   const TaskId id(context_.state.partition(), context_.state.next().block, slot);
   context_.state.Count(queue, Counter::kEnqueuedTotal, 1);
+  if (queue->limited()) {
+    ++queue->entering;
+    context_.state.CountBytes(queue, id, static_cast<int64_t>(task.spec.size()));
+  }
   if (!unique_key.empty()) {
     records::UniqueRecord record;
     record.set_task_id(id.value());
@@ -228,6 +451,7 @@ void Enqueuer::CloseBlock() {
   context_.commit.Put(Family::kBlocks, key, SealValue(key, block->body()));
   context_.blocks.Insert(block);
   for (uint32_t entry = 0; entry < entry_lanes_.size(); ++entry) {
+    entry_lanes_[entry]->queue->entering = 0;
     if (fresh_counts_[entry] == 0) continue;
     Lane* lane = entry_lanes_[entry];
     const FreshRun run{id, now, static_cast<uint16_t>(entry), 0, lane->key.fifo ? entry_kinds_[entry] : 0};

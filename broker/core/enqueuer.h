@@ -1,6 +1,7 @@
 #ifndef PENSTOCK_BROKER_CORE_ENQUEUER_H_
 #define PENSTOCK_BROKER_CORE_ENQUEUER_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,8 @@
 
 namespace penstock::broker {
 
+class Dispatcher;
+
 // Takes tasks in: repeated requests and duplicates are recognised, the rest goes into the batch's block, and into lanes
 // when the block is closed, at the end of the batch's commands or when it is full.
 class Enqueuer {
@@ -21,9 +24,17 @@ class Enqueuer {
   Enqueuer(CoreContext& context, Timers& timers, Lifecycle& lifecycle)
       : context_(context), timers_(timers), lifecycle_(lifecycle) {}
 
+  // Which tasks make room when a queue is full.
+  void set_dispatcher(Dispatcher* dispatcher) { dispatcher_ = dispatcher; }
+
   void Enqueue(const EnqueueCommand& command);
   // One task that nobody waits for; see core/schedules.h. Its texts are copied.
   absl::StatusOr<EnqueueResult> EnqueueOne(const NewTask& task);
+  // Tasks that a completion brings, in two steps: whether they can all be taken, once `ending` has given up its unique
+  // key; then, with nothing else between but that, they are.
+  absl::Status Admit(const std::vector<NewTask>& tasks, TaskId ending);
+  std::vector<EnqueueResult> Add(const std::vector<NewTask>& tasks);
+  void Update(const UpdateTaskCommand& command);
   // The queue, made if need be. ResourceExhausted: too many queues.
   absl::StatusOr<QueueState*> QueueFor(std::string_view name);
   // Closes the block being built, if there is one. Called before anything else looks at lanes.
@@ -35,14 +46,36 @@ class Enqueuer {
 
  private:
   // What an enqueue would have to make first; all is checked before anything changes.
-  absl::Status CheckLimits(const EnqueueCommand& command);
+  absl::Status CheckLimits(const std::vector<NewTask>& tasks);
+  // Queues that have a limit have room for the tasks, or will have: see need_.
+  absl::Status CheckRoom(const std::vector<NewTask>& tasks, TaskId ending);
+  // What the tasks add to queues with a limit. `exactly`: duplicates do not count.
+  void MeasureNeed(const std::vector<NewTask>& tasks, TaskId ending, bool exactly);
+  // The oldest tasks go where that was decided.
+  void MakeRoom();
+  absl::StatusOr<UpdateReply> Change(const UpdateTaskCommand& command);
   absl::StatusOr<TypeId> TypeFor(std::string_view name);
   EnqueueResult Add(const NewTask& task);
+  // The task that has the unique key becomes what the new one is, if no worker has had it.
+  bool Replace(TaskId holder, const NewTask& task, const LaneKey& lane, uint64_t group);
+  // Who has the key of a new task; nullopt: nobody, or `ending`, which is about to give it up.
+  std::optional<TaskId> HolderOf(const QueueState& queue, std::string_view unique_key, TaskId ending);
   uint32_t EntryFor(Lane* lane, TypeId type, uint8_t priority);
 
   CoreContext& context_;
   Timers& timers_;
   Lifecycle& lifecycle_;
+  Dispatcher* dispatcher_ = nullptr;
+
+  // Of the tasks that are being taken, for queues with a limit: what they add, and what is given up for them.
+  struct Need {
+    QueueState* queue = nullptr;
+    uint64_t tasks = 0;
+    uint64_t bytes = 0;
+    uint64_t drop_tasks = 0;
+    uint64_t drop_bytes = 0;
+  };
+  std::vector<Need> need_;
 
   TaskBlockBuilder builder_;
   std::vector<Lane*> entry_lanes_;

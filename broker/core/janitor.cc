@@ -173,17 +173,20 @@ bool Janitor::ExpireTasks() {
     if (!block.ok()) continue;  // finished; or damaged, which its delivery reports
     Time next = kNever;
     for (uint32_t slot = 0; slot < (*block)->slot_count(); ++slot) {
-      const SlotExtras& extras = (*block)->extras(slot);
-      if (extras.expire_at == kNever && extras.life_timeout == 0) continue;
-      const TaskId task(context_.state.partition(), id.value(), slot);
       state = context_.state.FindBlock(id);
       if (state != nullptr && state->is_finished(slot)) continue;
+      // What was changed since its enqueue may expire although its slot does not say so; it has left its place.
+      const bool may_be_changed = state != nullptr && state->is_gone(slot);
+      const SlotExtras& extras = (*block)->extras(slot);
+      if (extras.expire_at == kNever && extras.life_timeout == 0 && !may_be_changed) continue;
+      const TaskId task(context_.state.partition(), id.value(), slot);
       if (context_.state.FindLease(task) != nullptr) continue;  // given back, it is looked at again
       auto stored = lifecycle_.Load(task);
       if (!stored.ok()) continue;
+      if (stored->block == nullptr) continue;
       if (stored->record && IsFinal(static_cast<State>(stored->record->state()))) continue;
       const Lifecycle::Deadline deadline =
-          Lifecycle::DeadlineOf(extras, (*block)->create_time(), stored->record ? &*stored->record : nullptr);
+          Lifecycle::DeadlineOf(stored->extras(), (*block)->create_time(), stored->record ? &*stored->record : nullptr);
       if (deadline.time > context_.now.wall) {
         next = std::min(next, deadline.time);
       } else {

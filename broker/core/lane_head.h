@@ -15,7 +15,8 @@ namespace penstock::broker {
 enum class TimerKind : uint8_t {
   kScheduled = 0,
   kRetryable = 1,
-  kReturned = 2,  // available again: given back by its worker, or redriven
+  kReturned = 2,   // available again: given back by its worker, or redriven
+  kPostponed = 3,  // scheduled, with a record: changed since its enqueue
 };
 
 // Tasks in consecutive slots that are due together.
@@ -36,7 +37,7 @@ inline bool DecodeTimer(std::string_view body, uint32_t* count, TimerKind* kind)
   const uint64_t value = decoder.Varint();
   *count = static_cast<uint32_t>(value >> 2);
   *kind = static_cast<TimerKind>(value & 3);
-  return decoder.ok() && *count > 0 && (value & 3) <= 2;
+  return decoder.ok() && *count > 0;
 }
 
 // The front of a lane, read from the store for the dispatcher. Lanes that nobody takes from have none.

@@ -14,14 +14,6 @@ namespace {
 // As many as a task may have attempts.
 constexpr uint32_t kAttemptRecordsMax = 1'000;
 
-void SetLane(const LaneKey& lane, TypeId type, uint8_t priority, records::TaskRecord* record) {
-  record->set_queue_id(lane.queue.value());
-  record->set_type_id(type.value());
-  record->set_priority(priority);
-  record->set_lane_name(lane.name);
-  record->set_fifo(lane.fifo);
-}
-
 LaneKey LaneOf(const records::TaskRecord& record) {
   const QueueId queue(record.queue_id());
   if (record.fifo()) return LaneKey::Fifo(queue, record.lane_name());
@@ -57,6 +49,15 @@ absl::StatusOr<Lifecycle::StoredTask> Lifecycle::Load(TaskId task) {
       stored.priority = entry.priority;
     }
     stored.group = entry.group;
+    if (stored.record && stored.record->revision() != 0) {
+      const auto recorded = static_cast<State>(stored.record->state());
+      if (recorded != State::kCompleted && recorded != State::kCancelled) {
+        ASSIGN_OR_RETURN(records::SpecRecord spec,
+                         GetRecord<records::SpecRecord>(context_.commit, Family::kTasks, context_.keys.Spec(task)));
+        stored.group = spec.group();
+        stored.changed = std::make_shared<const ChangedTask>(std::move(spec));
+      }
+    }
   } else if (!block.ok() && !absl::IsNotFound(block.status())) {
     return block.status();
   } else if (!stored.record) {
@@ -83,7 +84,7 @@ void Lifecycle::LoadDetails(Lease* lease) {
     if (!stored.ok()) context_.Unreadable(stored.status(), "task " + lease->task.ToString());
     return;
   }
-  lease->has_unique_key = !stored->extras().unique_key.empty();
+  lease->has_unique_key = !stored->extras().unique_key.empty() && !stored->extras().unique_waiting;
   lease->result_retention = stored->extras().result_retention.value_or(-1);
   lease->cost = stored->extras().cost;
 }
@@ -141,6 +142,14 @@ std::optional<FencingToken> Lifecycle::FinishedUnder(TaskId task) {
 }
 
 // --- helpers ---
+
+void Lifecycle::SetLane(const LaneKey& lane, TypeId type, uint8_t priority, records::TaskRecord* record) {
+  record->set_queue_id(lane.queue.value());
+  record->set_type_id(type.value());
+  record->set_priority(priority);
+  record->set_lane_name(lane.name);
+  record->set_fifo(lane.fifo);
+}
 
 Lane* Lifecycle::LaneFor(const LaneKey& key, uint64_t group) {
   Lane* lane = context_.state.FindLane(key);
@@ -203,6 +212,13 @@ void Lifecycle::ReleaseUniqueKeyOf(const StoredTask& task) {
 
 void Lifecycle::DropUniqueKey(TaskId task, const TaskBlock& block) {
   ReleaseUniqueKey(block.lane_of(task.slot()).queue, task, block.extras(task.slot()).unique_key, 0);
+}
+
+void Lifecycle::DropChange(TaskId task, QueueId queue) {
+  const std::string key = context_.keys.Spec(task);
+  auto spec = GetRecord<records::SpecRecord>(context_.commit, Family::kTasks, key);
+  if (spec.ok()) ReleaseUniqueKey(queue, task, spec->unique_key(), 0);
+  context_.commit.Delete(Family::kTasks, key);
 }
 
 void Lifecycle::NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result,
@@ -482,8 +498,12 @@ void Lifecycle::Return(Lease* lease, const StoredTask* stored, records::TaskReco
   record.set_state(static_cast<uint32_t>(kind == TimerKind::kRetryable ? State::kRetryable : State::kAvailable));
   record.set_lane_id(lane->id.value());
   record.set_run_time(due);
+  record.set_handed_out(true);
   PutRecord(task, record);
   timers_.Add(lane, due, task, 1, kind);
+  if (lane->queue->counts_bytes_of(task)) {
+    if (auto returned = Load(task); returned.ok()) CountStored(lane->queue, *returned);
+  }
   if (lease->is_settled_at_end()) context_.settle(*lease);
   context_.state.End(task, {true, false, 0}, nullptr, context_.sequence);
   NotifyWatchers(task, kind == TimerKind::kRetryable ? State::kRetryable : State::kAvailable, attempt);
@@ -502,6 +522,10 @@ void Lifecycle::PutFinalRecord(TaskId task, QueueState* queue, State state, Dead
   record->set_end_time(context_.now.wall);
   record->set_forget_time(context_.now.wall + retention);
   PutRecord(task, *record);
+  // Only a dead task keeps what it is.
+  if (record->revision() != 0 && state != State::kDead) {
+    context_.commit.Delete(Family::kTasks, context_.keys.Spec(task));
+  }
   context_.commit.Put(Family::kIndex, context_.keys.Done(queue->id, state, context_.now.wall, task), "");
   context_.commit.Put(Family::kIndex, context_.keys.Retention(record->forget_time(), task), "");
   context_.retention_added = std::min(context_.retention_added, Time{record->forget_time()});
@@ -537,8 +561,19 @@ void Lifecycle::EndWithRecord(Lease* lease, records::TaskRecord record, State st
 
 // --- waiting tasks ---
 
+namespace {
+
+TimerKind KindOf(State waiting) {
+  return waiting == State::kRetryable   ? TimerKind::kRetryable
+         : waiting == State::kScheduled ? TimerKind::kPostponed
+                                        : TimerKind::kReturned;
+}
+
+}  // namespace
+
 absl::Status Lifecycle::LeaveLane(const StoredTask& task) {
   Lane* lane = context_.state.FindLane(task.lane);
+  const auto size = [&] { return static_cast<int64_t>(task.block == nullptr ? 0 : task.spec().size()); };
   if (task.record) {
     const auto state = static_cast<State>(task.record->state());
     if (state != State::kRetryable && state != State::kAvailable && state != State::kScheduled) {
@@ -547,8 +582,8 @@ absl::Status Lifecycle::LeaveLane(const StoredTask& task) {
     if (lane == nullptr || lane->id.value() != task.record->lane_id()) {
       return absl::NotFoundError("the task was purged");
     }
-    timers_.Remove(lane, task.record->run_time(), task.id,
-                   state == State::kRetryable ? TimerKind::kRetryable : TimerKind::kReturned);
+    timers_.Remove(lane, task.record->run_time(), task.id, KindOf(state));
+    context_.state.CountBytes(lane->queue, task.id, -size());
     return absl::OkStatus();
   }
   if (lane == nullptr || lane->id != task.block->lane_of(task.id.slot()).lane) {
@@ -557,6 +592,7 @@ absl::Status Lifecycle::LeaveLane(const StoredTask& task) {
   BlockState* block = TouchBlockOf(task.id);
   if (block == nullptr) return absl::NotFoundError("there is no such task");
   context_.state.MarkGone(block, task.id.slot());
+  context_.state.CountBytes(lane->queue, task.id, -size());
   if (task.extras().run_at != 0) {
     timers_.RemoveFromRun(lane, task.extras().run_at, task.id);
   } else {
@@ -625,6 +661,12 @@ void Lifecycle::FinishPurged(TaskId task, const TaskBlock& block, BlockState* st
 
 void Lifecycle::Expire(const StoredTask& task, bool in_lane, DeadReason reason) {
   if (in_lane && !LeaveLane(task).ok()) return;
+  Die(task, DeadReason::kExpired);
+}
+
+void Lifecycle::Drop(const StoredTask& task) { Die(task, DeadReason::kDropped); }
+
+void Lifecycle::Die(const StoredTask& task, DeadReason reason) {
   QueueState* queue = context_.state.FindQueue(task.lane.queue);
   context_.Promise(*queue);
   Lane* lane = context_.state.FindLane(task.lane);
@@ -641,8 +683,13 @@ void Lifecycle::Expire(const StoredTask& task, bool in_lane, DeadReason reason) 
   NotifyWatchers(task.id, State::kDead, record.attempt());
 }
 
-void Lifecycle::MoveHold(Lane* lane, TaskId task) {
-  if (lane->hold != nullptr && lane->hold->task == task) context_.state.SetHold(lane, KeyHold{task, context_.now.wall});
+void Lifecycle::MoveHold(Lane* lane, TaskId task, Time due) {
+  if (lane->hold != nullptr && lane->hold->task == task) context_.state.SetHold(lane, KeyHold{task, due});
+}
+
+void Lifecycle::CountStored(QueueState* queue, const StoredTask& task) {
+  if (task.block == nullptr) return;
+  context_.state.CountBytes(queue, task.id, static_cast<int64_t>(task.spec().size()));
 }
 
 absl::Status Lifecycle::RunNow(TaskId task) {
@@ -655,6 +702,7 @@ absl::Status Lifecycle::RunNow(TaskId task) {
         Redrive(std::move(stored));
         return absl::OkStatus();
       case State::kRetryable:
+      case State::kScheduled:
         break;
       default:
         return absl::FailedPreconditionError("the task is neither scheduled, retryable nor dead");
@@ -670,12 +718,14 @@ absl::Status Lifecycle::RunNow(TaskId task) {
   context_.Promise(*queue);
   if (!stored.record) BeginLife(stored, &record);
   Lane* lane = LaneFor(stored.lane, stored.group);
+  const Time due = FreeDue(stored, *lane, context_.now.wall);
   record.set_state(static_cast<uint32_t>(State::kAvailable));
   record.set_lane_id(lane->id.value());
-  record.set_run_time(context_.now.wall);
+  record.set_run_time(due);
   PutRecord(task, record);
-  timers_.Add(lane, context_.now.wall, task, 1, TimerKind::kReturned);
-  MoveHold(lane, task);
+  timers_.Add(lane, due, task, 1, TimerKind::kReturned);
+  CountStored(lane->queue, stored);
+  MoveHold(lane, task, due);
   NotifyWatchers(task, State::kAvailable, record.attempt());
   return absl::OkStatus();
 }
@@ -690,9 +740,10 @@ void Lifecycle::Redrive(StoredTask task) {
   context_.commit.Delete(Family::kIndex, context_.keys.Retention(record.forget_time(), task.id));
   context_.state.Count(queue, Counter::kDead, -1);
   Lane* lane = LaneFor(task.lane, task.group);
+  const Time due = FreeDue(task, *lane, context_.now.wall);
   record.set_state(static_cast<uint32_t>(State::kAvailable));
   record.set_lane_id(lane->id.value());
-  record.set_run_time(context_.now.wall);
+  record.set_run_time(due);
   record.set_attempt_base(record.attempt());
   record.set_redriven(true);
   record.clear_end_time();
@@ -700,8 +751,9 @@ void Lifecycle::Redrive(StoredTask task) {
   record.clear_dead_reason();
   BeginLife(task, &record);
   PutRecord(task.id, record);
-  timers_.Add(lane, context_.now.wall, task.id, 1, TimerKind::kReturned);
-  MoveHold(lane, task.id);
+  timers_.Add(lane, due, task.id, 1, TimerKind::kReturned);
+  CountStored(lane->queue, task);
+  MoveHold(lane, task.id, due);
   NotifyWatchers(task.id, State::kAvailable, record.attempt());
 }
 
@@ -729,8 +781,13 @@ void Lifecycle::Forget(TaskId task, const records::TaskRecord& record, Forgettin
   }
   // Completed and cancelled tasks left their slot when they ended.
   if (state == State::kCompleted || state == State::kCancelled) return;
+  if (record.revision() != 0 && why == Forgetting::kPurged) {
+    DropChange(task, queue_id);
+  } else if (record.revision() != 0) {
+    context_.commit.Delete(Family::kTasks, context_.keys.Spec(task));
+  }
   if (BlockState* state_of_block = TouchBlockOf(task)) {
-    if (why == Forgetting::kPurged) {
+    if (why == Forgetting::kPurged && record.revision() == 0) {
       auto block = context_.blocks.Load(state_of_block->id, state_of_block->compacted);
       if (block.ok()) DropUniqueKey(task, **block);
     }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "broker/core/changed_task.h"
 #include "broker/core/core_context.h"
 #include "broker/core/timers.h"
 #include "broker/core/watchers.h"
@@ -31,7 +32,11 @@ class Lifecycle {
     uint64_t group = 0;  // Lane::group, if its lane has to be made anew
     TypeId type;
     uint8_t priority = 0;
-    const SlotExtras& extras() const { return block->extras(id.slot()); }
+    std::shared_ptr<const ChangedTask> changed;  // null: it is as its slot says
+    const SlotExtras& extras() const { return changed != nullptr ? changed->extras : block->extras(id.slot()); }
+    std::string_view spec() const {
+      return changed != nullptr ? std::string_view(changed->record.spec()) : block->spec(id.slot());
+    }
   };
   // NotFound: unknown, or finished and forgotten, or finished at its first attempt.
   absl::StatusOr<StoredTask> Load(TaskId task);
@@ -63,6 +68,29 @@ class Lifecycle {
   // It was not started in time (kExpired), or its life is over (kTimedOut). `in_lane`: it still counts as waiting in
   // its lane.
   void Expire(const StoredTask& task, bool in_lane, DeadReason reason);
+  // Its queue was full, and it the oldest. It is out of its lane already.
+  void Drop(const StoredTask& task);
+  // What a task that waits is to be from now on.
+  struct TaskChange {
+    const NewTask* task = nullptr;  // but for its queue, type, names and start, and its unique key, which stays
+    LaneKey lane;
+    uint64_t group = 0;
+    TypeId type;
+    uint8_t priority = 0;
+    std::optional<Time> run_at;  // past: now; absent: when it would have run
+  };
+  // REQUIRES: it is not running. FailedPrecondition unless it waits; NotFound: it was purged.
+  absl::StatusOr<UpdateReply> Change(const StoredTask& stored, const TaskChange& change);
+  // No other task has its unique key in the queue it is to move to. FailedPrecondition otherwise.
+  absl::Status CheckKeyIsFree(const StoredTask& task, const QueueState& to);
+  // It waits, and no worker has had it.
+  bool MayBeReplaced(const StoredTask& task);
+  // A task that waits, is dead or is cancelled is forgotten at once. FailedPrecondition for others.
+  absl::Status Delete(TaskId task);
+  // Its unique key refuses equals only while it waits, and it was handed out.
+  void ReleaseKeyOfWaiting(QueueId queue, TaskId task, const SlotExtras& extras) {
+    ReleaseUniqueKey(queue, task, extras.unique_key, 0);
+  }
   // It waits or runs.
   bool Unfinished(TaskId task);
   // Its queue was purged while it waited; the janitor may not have cleared it away yet.
@@ -71,6 +99,8 @@ class Lifecycle {
   void FailPurgedWatches();
   // What is left to do for a slot of a purged lane.
   void FinishPurged(TaskId task, const TaskBlock& block, BlockState* state);
+  // A worker has had it, begun it or not.
+  static bool WasHandedOut(const records::TaskRecord& record);
   // Whether a task that waits is still to expire: not once it was started or redriven.
   static bool MayExpire(const records::TaskRecord* record);
   // When its life_timeout passes; kNever: it has none. `record`: null if it has none yet.
@@ -112,16 +142,22 @@ class Lifecycle {
   void ReleaseKey(const LaneKey& lane, TaskId task);
   // What its slot tells of a running task is in its lease.
   void LoadDetails(Lease* lease);
+  // As Load; FailedPrecondition for a completed task that only history knows.
+  absl::StatusOr<StoredTask> LoadUnfinished(TaskId task);
   // Under which lease a task was finished, if it was and that is still known.
   std::optional<FencingToken> FinishedUnder(TaskId task);
 
  private:
+  static void SetLane(const LaneKey& lane, TypeId type, uint8_t priority, records::TaskRecord* record);
+  // When a task with a timer of its own may be due, from `due` on.
+  static Time FreeDue(const StoredTask& task, const Lane& lane, Time due);
+  void MoveUniqueKey(const StoredTask& task, QueueId to);
+  // It is dead from now on.
+  void Die(const StoredTask& task, DeadReason reason);
   // A record for a task that has none yet, waiting as its block says.
   static records::TaskRecord NewRecord(const StoredTask& task);
   // The record of a running task: the stored one, or a new one.
   records::TaskRecord RecordOf(const Lease& lease);
-  // As Load; FailedPrecondition for a completed task that only history knows.
-  absl::StatusOr<StoredTask> LoadUnfinished(TaskId task);
   // Gives a task a record while it runs, when it has none.
   void MakeExceptional(Lease* lease, records::TaskRecord* record);
   void AddAttempt(const Lease& lease, std::string_view worker, int outcome, const ErrorText& error,
@@ -145,11 +181,15 @@ class Lifecycle {
   void ReleaseUniqueKeyOf(const StoredTask& task);
   // Frees the key of a task that is deleted, window or not.
   void DropUniqueKey(TaskId task, const TaskBlock& block);
+  // The same, and what the task was changed to goes.
+  void DropChange(TaskId task, QueueId queue);
   void NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result = {},
                       std::string_view content_type = {});
   const RetryPolicy& PolicyOf(const QueueState& queue, const StoredTask& task);
   // A task that has its FIFO key waits again from now on.
-  void MoveHold(Lane* lane, TaskId task);
+  void MoveHold(Lane* lane, TaskId task, Time due);
+  // Its spec waits in the queue from now on.
+  void CountStored(QueueState* queue, const StoredTask& task);
   // Takes a waiting task out of its lane. FailedPrecondition if it doesn't wait.
   absl::Status LeaveLane(const StoredTask& task);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "broker/core/waiting_bytes.h"
 #include "common/name_hash.h"
 #include "common/status.h"
 #include "fmt/format.h"
@@ -23,6 +24,9 @@ void ApplySettings(const QueueSettingsChange& change, QueueSettings* settings) {
   if (change.run_timeout) settings->run_timeout = *change.run_timeout;
   if (change.dead_blocks_key) settings->dead_blocks_key = *change.dead_blocks_key;
   if (change.group_weights) settings->group_weights = *change.group_weights;
+  if (change.max_waiting) settings->max_waiting = *change.max_waiting;
+  if (change.max_waiting_bytes) settings->max_waiting_bytes = *change.max_waiting_bytes;
+  if (change.drop_oldest) settings->drop_oldest = *change.drop_oldest;
 }
 
 }  // namespace
@@ -37,6 +41,7 @@ QueueView QueueAdmin::View(const QueueState& queue) {
   view.create_time = queue.create_time;
   view.counters = queue.counters;
   view.times = queue.times;
+  view.waiting_bytes = queue.waiting_bytes;
   dispatcher_.Describe(queue, &view);
   return view;
 }
@@ -58,6 +63,7 @@ absl::Status QueueAdmin::Change(const QueueCommand& command, QueueReply* reply) 
     ASSIGN_OR_RETURN(queue, enqueuer_.QueueFor(command.queue));
     ApplySettings(command.settings, &queue->settings);
     SetWeights(queue);
+    StartCountingBytes(context_, lifecycle_, queue, 0);
     PutQueueRecord(context_, *queue);
     reply->queue = View(*queue);
     return absl::OkStatus();
@@ -66,11 +72,14 @@ absl::Status QueueAdmin::Change(const QueueCommand& command, QueueReply* reply) 
   switch (command.verb) {
     case QueueVerb::kCreate:
       break;
-    case QueueVerb::kUpdate:
+    case QueueVerb::kUpdate: {
+      const uint64_t bytes_before = queue->settings.max_waiting_bytes;
       ApplySettings(command.settings, &queue->settings);
       SetWeights(queue);
+      StartCountingBytes(context_, lifecycle_, queue, bytes_before);
       if (!queue->settings.dead_blocks_key) ReleaseDeadKeys(*queue);
       break;
+    }
     case QueueVerb::kPause:
       queue->paused = true;
       break;
@@ -117,6 +126,7 @@ uint64_t QueueAdmin::Purge(QueueState* queue) {
   context_.state.Count(queue, Counter::kScheduled, -static_cast<int64_t>(counters.scheduled));
   context_.state.Count(queue, Counter::kAvailable, -static_cast<int64_t>(counters.available));
   context_.state.Count(queue, Counter::kRetryable, -static_cast<int64_t>(counters.retryable));
+  if (queue->waiting_bytes != 0) context_.state.SetBytes(queue, 0);
   lifecycle_.FailPurgedWatches();
   return purged;
 }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/core/changed_task.h"
 #include "broker/core/checkpoint.h"
 #include "broker/core/core_context.h"
 #include "broker/core/epochs.h"
@@ -27,6 +28,7 @@ namespace {
 constexpr size_t kCommitBytes = 1 << 20;
 constexpr size_t kChunkBytes = 1 << 20;
 constexpr size_t kKeysPerList = 1'000;
+constexpr std::string_view kLostChange = "what it was changed to is lost: it is as it was enqueued";
 
 // What history says of a block's tasks.
 struct BlockHistory {
@@ -41,6 +43,41 @@ struct TaskFacts {
   std::vector<std::pair<std::string, std::string>> belongings;  // attempts, log lines, results, checkpoints
   uint32_t attempts = 0;
   bool checkpoint = false;
+  std::shared_ptr<const ChangedTask> changed;  // counts with a record that says so
+
+  // What it was changed to; null: it is as its slot says.
+  const ChangedTask* change() const { return record && record->revision() != 0 ? changed.get() : nullptr; }
+};
+
+// What a living task is, and where it belongs.
+struct TaskView {
+  TaskView(const TaskBlock& block, uint32_t slot, const std::optional<TaskFacts>& facts)
+      : key(block.lane_of(slot).lane_key()),
+        group(block.lane_of(slot).group),
+        type(block.lane_of(slot).type),
+        priority(block.lane_of(slot).priority),
+        extras(&block.extras(slot)),
+        spec(block.spec(slot)) {
+    if (!facts || !facts->record) return;
+    const records::TaskRecord& record = *facts->record;
+    type = TypeId(record.type_id());
+    priority = static_cast<uint8_t>(record.priority());
+    const QueueId queue(record.queue_id());
+    key = record.fifo() ? LaneKey::Fifo(queue, record.lane_name())
+                        : LaneKey{queue, type, priority, false, record.lane_name()};
+    if (const ChangedTask* changed = facts->change()) {
+      group = changed->record.group();
+      extras = &changed->extras;
+      spec = changed->record.spec();
+    }
+  }
+
+  LaneKey key;
+  uint64_t group = 0;
+  TypeId type;
+  uint8_t priority = 0;
+  const SlotExtras* extras;
+  std::string_view spec;
 };
 
 class Rebuilder {
@@ -286,6 +323,9 @@ class Rebuilder {
             ASSIGN_OR_RETURN(facts.record, OpenRecord<records::TaskRecord>(key, value));
             SeeToken(facts.record->last_token());
             SeeTime(facts.record->end_time());
+          } else if (kind == 'S') {
+            ASSIGN_OR_RETURN(records::SpecRecord spec, OpenRecord<records::SpecRecord>(key, value));
+            facts.changed = std::make_shared<const ChangedTask>(std::move(spec));
           } else {
             facts.belongings.emplace_back(key, value);
             facts.attempts += kind == 'A' ? 1 : 0;
@@ -326,21 +366,20 @@ class Rebuilder {
     state_.next().queue = std::max(state_.next().queue, id.value() + 1);
     return queue;
   }
-  absl::Status NeedNames(const TaskBlock::Entry& entry, std::string_view spec) {
-    if (state_.FindQueue(entry.queue) == nullptr) {
-      RETURN_IF_ERROR(
-          PutRecord(Family::kMeta, keys_.Queue(entry.queue), MakeQueueRecord(*AddQueue(entry.queue, spec))));
+  absl::Status NeedNames(QueueId queue, TypeId type, std::string_view spec) {
+    if (state_.FindQueue(queue) == nullptr) {
+      RETURN_IF_ERROR(PutRecord(Family::kMeta, keys_.Queue(queue), MakeQueueRecord(*AddQueue(queue, spec))));
     }
-    if (!state_.TypeName(entry.type).empty()) return absl::OkStatus();
+    if (!state_.TypeName(type).empty()) return absl::OkStatus();
     v1::TaskSpec parsed;
     records::TypeRecord record;
     if (parsed.ParseFromArray(spec.data(), static_cast<int>(spec.size()))) record.set_name(parsed.type());
     if (record.name().empty() || !state_.FindType(record.name()).empty()) {
-      record.set_name(fmt::format("recovered-{}", entry.type.value()));
+      record.set_name(fmt::format("recovered-{}", type.value()));
     }
-    state_.AddType(entry.type, record.name());
-    state_.next().type = std::max(state_.next().type, entry.type.value() + 1);
-    return PutRecord(Family::kMeta, keys_.Type(entry.type), record);
+    state_.AddType(type, record.name());
+    state_.next().type = std::max(state_.next().type, type.value() + 1);
+    return PutRecord(Family::kMeta, keys_.Type(type), record);
   }
 
   // A key's lane has one number; blocks of an earlier life of it may name another. The old state's counts, otherwise
@@ -355,12 +394,13 @@ class Rebuilder {
     }
     return absl::OkStatus();
   }
-  Lane* LaneOf(const TaskBlock::Entry& entry) {
-    const LaneKey key = entry.lane_key();
+  Lane* LaneOf(const TaskBlock::Entry& entry) { return LaneOf(entry.lane_key(), entry.group); }
+  Lane* LaneOf(const LaneKey& key, uint64_t group) {
     if (Lane* lane = state_.FindLane(key)) return lane;
     LaneId& number = lane_numbers_[key];
+    if (const Lane* known = known_.state.FindLane(key); number.empty() && known != nullptr) number = known->id;
     if (number.empty()) number = LaneId(state_.next().lane++);
-    return state_.RestoreLane(number, key, entry.group);
+    return state_.RestoreLane(number, key, group);
   }
 
   // Whether a task of a FIFO key that has had its turn has the key: until it is done, no other of the key runs. Where
@@ -376,9 +416,9 @@ class Rebuilder {
   }
 
   static Counter CounterOfKind(TimerKind kind) {
-    return kind == TimerKind::kScheduled   ? Counter::kScheduled
-           : kind == TimerKind::kRetryable ? Counter::kRetryable
-                                           : Counter::kAvailable;
+    return kind == TimerKind::kScheduled || kind == TimerKind::kPostponed ? Counter::kScheduled
+           : kind == TimerKind::kRetryable                                ? Counter::kRetryable
+                                                                          : Counter::kAvailable;
   }
   absl::Status AddTimer(Lane* lane, Time due, TaskId task, uint32_t count, TimerKind kind) {
     state_.ChangeTimed(lane, count, 0);
@@ -386,9 +426,15 @@ class Rebuilder {
     return PutBody(Family::kIndex, keys_.Timer(lane->id, due, task), EncodeTimer(count, kind));
   }
 
+  static bool EndsWithoutPayload(const TaskFacts& facts) {
+    const auto state = static_cast<State>(facts.record->state());
+    return state == State::kCompleted || state == State::kCancelled;
+  }
   absl::Status SaveBelongings(const TaskFacts& facts) {
     for (const auto& [key, value] : facts.belongings) RETURN_IF_ERROR(PutRaw(Family::kTasks, key, value));
-    return absl::OkStatus();
+    const ChangedTask* changed = facts.change();
+    if (changed == nullptr || EndsWithoutPayload(facts)) return absl::OkStatus();
+    return PutRecord(Family::kTasks, keys_.Spec(facts.task), changed->record);
   }
 
   absl::Status SaveFinal(const TaskFacts& facts) {
@@ -427,6 +473,13 @@ class Rebuilder {
   // What becomes of a slot.
   enum class Fate : uint8_t { kGone, kDead, kWithRecord, kFresh, kScheduled };
 
+  // What is missing of what its record speaks of.
+  static bool LostItsChange(std::optional<TaskFacts>* facts) {
+    if (!*facts || !(*facts)->record || (*facts)->record->revision() == 0 || (*facts)->changed != nullptr) return false;
+    (*facts)->record->set_revision(0);
+    return true;
+  }
+
   absl::StatusOr<Fate> RebuildSlot(const TaskBlock& block, uint32_t slot, std::optional<TaskFacts>* facts) {
     const TaskId task(options_.partition, block.id().value(), slot);
     const TaskBlock::Entry& entry = block.lane_of(slot);
@@ -439,12 +492,14 @@ class Rebuilder {
       return Fate::kGone;
     }
     if (block.dropped(slot)) return Fate::kGone;
+    const bool lost_change = LostItsChange(facts);
+    const TaskView view(block, slot, *facts);
     if (has_record && recorded == State::kDead) {
-      RETURN_IF_ERROR(NeedNames(entry, block.spec(slot)));
+      RETURN_IF_ERROR(NeedNames(view.key.queue, view.type, view.spec));
       RETURN_IF_ERROR(SaveFinal(**facts));
-      state_.Count(state_.FindQueue(entry.queue), Counter::kDead, 1);
-      HoldKey(LaneOf(entry), task, kNever);
-      Saved(task, entry.queue, State::kDead);
+      state_.Count(state_.FindQueue(view.key.queue), Counter::kDead, 1);
+      HoldKey(LaneOf(view.key, view.group), task, kNever);
+      Saved(task, view.key.queue, State::kDead, lost_change ? kLostChange : "");
       return Fate::kDead;
     }
     if (IsFinished(block, slot)) return Fate::kGone;
@@ -453,7 +508,7 @@ class Rebuilder {
     const LaneId waits_in = has_record ? LaneId((*facts)->record->lane_id()) : entry.lane;
     if (done == done_.end() && WasPurged(task, waits_in)) return Fate::kGone;
 
-    RETURN_IF_ERROR(NeedNames(entry, block.spec(slot)));
+    RETURN_IF_ERROR(NeedNames(view.key.queue, view.type, view.spec));
     if (done != done_.end()) {
       TaskFacts dead = *facts ? **facts : TaskFacts();
       dead.task = task;
@@ -465,20 +520,24 @@ class Rebuilder {
       Saved(task, entry.queue, State::kDead, "its record was damaged: why it died is not known");
       return Fate::kDead;
     }
-    Lane* lane = LaneOf(entry);
+    Lane* lane = LaneOf(view.key, view.group);
+    state_.CountBytes(lane->queue, task, static_cast<int64_t>(view.spec.size()));
     const Time run_at = block.extras(slot).run_at;
     const std::string_view note = running ? "it was running, and waits again" : "";
     if (has_record) {
       records::TaskRecord record = *(*facts)->record;
-      const bool retryable = recorded == State::kRetryable && !running;
-      record.set_state(static_cast<uint32_t>(retryable ? State::kRetryable : State::kAvailable));
+      State state = running || recorded == State::kAvailable ? State::kAvailable : recorded;
+      const TimerKind kind = state == State::kRetryable   ? TimerKind::kRetryable
+                             : state == State::kScheduled ? TimerKind::kPostponed
+                                                          : TimerKind::kReturned;
+      record.set_state(static_cast<uint32_t>(state));
       record.set_lane_id(lane->id.value());
+      if (running) record.set_handed_out(true);
       RETURN_IF_ERROR(PutRecord(Family::kTasks, keys_.TaskRecord(task), record));
       RETURN_IF_ERROR(SaveBelongings(**facts));
-      RETURN_IF_ERROR(
-          AddTimer(lane, record.run_time(), task, 1, retryable ? TimerKind::kRetryable : TimerKind::kReturned));
+      RETURN_IF_ERROR(AddTimer(lane, record.run_time(), task, 1, kind));
       HoldKey(lane, task, record.run_time());
-      Saved(task, entry.queue, retryable ? State::kRetryable : State::kAvailable, note);
+      Saved(task, view.key.queue, state, lost_change ? kLostChange : note);
       return Fate::kWithRecord;
     }
     const bool forgotten = *facts && !(*facts)->belongings.empty();
@@ -523,15 +582,14 @@ class Rebuilder {
       const TaskId task(options_.partition, id.value(), slot);
       std::optional<TaskFacts> facts;
       if (auto found = tasks.find(task); found != tasks.end()) facts = std::move(found->second);
-      const Time deadline = Lifecycle::DeadlineOf(block.extras(slot), block.create_time(),
-                                                  facts && facts->record ? &*facts->record : nullptr)
-                                .time;
       ASSIGN_OR_RETURN(fates[slot], RebuildSlot(block, slot, &facts));
       if (fates[slot] == Fate::kGone) continue;
       ++alive;
       if (fates[slot] == Fate::kDead) continue;
-      NoteUnique(block, slot);
-      expiry = std::min(expiry, deadline);
+      const TaskView view(block, slot, facts);
+      NoteUnique(block, slot, view, facts);
+      const records::TaskRecord* record = facts && facts->record ? &*facts->record : nullptr;
+      expiry = std::min(expiry, Lifecycle::DeadlineOf(*view.extras, block.create_time(), record).time);
     }
     if (alive == 0) return absl::OkStatus();  // nobody needs it any more
     living_blocks_.insert(id);
@@ -624,13 +682,17 @@ class Rebuilder {
 
   // --- keys ---
 
-  void NoteUnique(const TaskBlock& block, uint32_t slot) {
-    const SlotExtras& extras = block.extras(slot);
+  void NoteUnique(const TaskBlock& block, uint32_t slot, const TaskView& view, const std::optional<TaskFacts>& facts) {
+    const SlotExtras& extras = *view.extras;
     if (extras.unique_key.empty()) return;
     records::UniqueRecord record;
     record.set_task_id(TaskId(options_.partition, block.id().value(), slot).value());
+    // It may have given the key up.
+    const bool had = known_.state.FindLease(TaskId(record.task_id())) != nullptr ||
+                     (facts && facts->record && Lifecycle::WasHandedOut(*facts->record));
+    if (extras.unique_waiting && had) return;
     if (extras.unique_window > 0) record.set_until(block.create_time() + extras.unique_window);
-    unique_[keys_.Unique(block.lane_of(slot).queue, extras.unique_key)] = record;
+    unique_[keys_.Unique(view.key.queue, extras.unique_key)] = record;
     if (extras.unique_window == 0) holders_.insert(TaskId(record.task_id()));
   }
 

@@ -41,6 +41,8 @@ struct ScheduledTask {
   RetryPolicyChange retry_change;
   std::string unique_key;
   Span unique_window = 0;
+  bool unique_waiting = false;
+  UniqueConflict unique_conflict = UniqueConflict::kKeep;
   std::string key;
   std::string group;
   uint16_t cost = 1;

@@ -20,6 +20,10 @@ void WriteTask(const ScheduledTask& task, records::ScheduleRecord::Task* out) {
   if (retry.backoff) out->set_backoff(static_cast<uint32_t>(*retry.backoff));
   out->set_unique_key(task.unique_key);
   out->set_unique_window(task.unique_window);
+  out->set_unique_waiting(task.unique_waiting);
+  if (task.unique_conflict != UniqueConflict::kKeep) {
+    out->set_unique_conflict(static_cast<uint32_t>(task.unique_conflict));
+  }
   out->set_key(task.key);
   out->set_group(task.group);
   out->set_cost(task.cost);
@@ -43,6 +47,8 @@ ScheduledTask ReadTask(const records::ScheduleRecord::Task& record) {
   if (record.has_backoff()) retry.backoff = static_cast<Backoff>(record.backoff());
   task.unique_key = record.unique_key();
   task.unique_window = record.unique_window();
+  task.unique_waiting = record.unique_waiting();
+  if (record.unique_conflict() != 0) task.unique_conflict = static_cast<UniqueConflict>(record.unique_conflict());
   task.key = record.key();
   task.group = record.group();
   if (record.cost() != 0) task.cost = static_cast<uint16_t>(record.cost());

@@ -27,6 +27,8 @@ NewTask ViewOf(const ScheduledTask& task) {
   view.retry_change = task.retry_change;
   view.unique_key = task.unique_key;
   view.unique_window = task.unique_window;
+  view.unique_waiting = task.unique_waiting;
+  view.unique_conflict = task.unique_conflict;
   view.key = task.key;
   view.group = task.group;
   view.cost = task.cost;

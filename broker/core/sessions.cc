@@ -217,6 +217,10 @@ void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, Sessio
   }
   switch (outcome.kind) {
     case OutcomeKind::kCompleted:
+      if (outcome.enqueue != nullptr) {
+        CompleteAndEnqueue(lease, *session, outcome, message);
+        break;
+      }
       lifecycle_.Complete(lease, session->worker_name, outcome.result, outcome.content_type);
       break;
     case OutcomeKind::kFailed:
@@ -239,6 +243,19 @@ void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, Sessio
       }
       break;
   }
+}
+
+void Sessions::CompleteAndEnqueue(Lease* lease, const Session& session, const TaskOutcome& outcome,
+                                  SessionMessage& message) {
+  const absl::Status status = enqueuer_.Admit(*outcome.enqueue, outcome.task);
+  if (status.ok()) {
+    lifecycle_.Complete(lease, session.worker_name, outcome.result, outcome.content_type);
+    enqueuer_.Add(*outcome.enqueue);
+    return;
+  }
+  const std::string problem(status.message());
+  message.refusals.push_back({outcome.task, outcome.token, RefusalReason::kInvalid, problem});
+  lifecycle_.Fail(lease, session.worker_name, {"enqueue refused", problem, ""}, std::nullopt, false);
 }
 
 void Sessions::ApplyProgress(Session* session, const ProgressReport& report, SessionMessage& message) {

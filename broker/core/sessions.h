@@ -10,6 +10,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "broker/core/core_context.h"
+#include "broker/core/enqueuer.h"
 #include "broker/core/lifecycle.h"
 #include "broker/core/watchers.h"
 
@@ -69,8 +70,9 @@ class SessionObserver {
 // says it in words.
 class Sessions {
  public:
-  Sessions(CoreContext& context, Lifecycle& lifecycle, Watchers& watchers, SessionObserver& observer)
-      : context_(context), lifecycle_(lifecycle), watchers_(watchers), observer_(observer) {}
+  Sessions(CoreContext& context, Enqueuer& enqueuer, Lifecycle& lifecycle, Watchers& watchers,
+           SessionObserver& observer)
+      : context_(context), enqueuer_(enqueuer), lifecycle_(lifecycle), watchers_(watchers), observer_(observer) {}
 
   void Open(const OpenSessionCommand& command);
   void Input(const SessionInput& input);
@@ -102,6 +104,8 @@ class Sessions {
   // The worker has begun to run it.
   void Start(Lease* lease, Time start_time);
   void ApplyOutcome(Session* session, const TaskOutcome& outcome, SessionMessage& message);
+  // A completion that brings tasks: both, or neither; then it is a failure.
+  void CompleteAndEnqueue(Lease* lease, const Session& session, const TaskOutcome& outcome, SessionMessage& message);
   void ApplyLog(Session* session, const LogReport& report, SessionMessage& message);
   void ApplyProgress(Session* session, const ProgressReport& report, SessionMessage& message);
 
@@ -123,6 +127,7 @@ class Sessions {
 
  private:
   CoreContext& context_;
+  Enqueuer& enqueuer_;
   Lifecycle& lifecycle_;
   Watchers& watchers_;
   SessionObserver& observer_;

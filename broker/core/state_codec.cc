@@ -24,6 +24,7 @@ enum Section : char {
   kBlock = 13,
   kSegmentGarbage = 14,
   kMeter = 15,
+  kWaitingBytes = 16,
 };
 
 enum LeaseFlag : uint8_t { kAsBefore = 1, kExceptional = 2, kStarted = 4, kCancelRequested = 8 };
@@ -41,6 +42,10 @@ void PutQueue(std::string* out, QueueState& queue) {
   out->push_back(kQueueCounters);
   PutVarint(out, queue.id.value());
   for (int i = 0; i < kCounterCount; ++i) PutVarint(out, CounterOf(queue.counters, static_cast<Counter>(i)));
+  if (!queue.bytes_noted) return;
+  out->push_back(kWaitingBytes);
+  PutVarint(out, queue.id.value());
+  PutVarint(out, queue.waiting_bytes);
 }
 
 // Beside the priority: whether there is a name, and whether it is that of a FIFO key.
@@ -459,6 +464,12 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
         QueueState* queue = state->FindQueue(QueueId(static_cast<uint32_t>(decoder.Varint())));
         for (int i = 0; i < kCounterCount; ++i) CounterOf(counters, static_cast<Counter>(i)) = decoder.Varint();
         if (queue != nullptr) queue->counters = counters;  // else it was deleted later
+        break;
+      }
+      case kWaitingBytes: {
+        QueueState* queue = state->FindQueue(QueueId(static_cast<uint32_t>(decoder.Varint())));
+        const uint64_t bytes = decoder.Varint();
+        if (queue != nullptr) state->SetBytes(queue, bytes);
         break;
       }
       case kLaneChanged: {

@@ -18,6 +18,7 @@ TimerPosition LastOf(const TimerRun& run) {
 Counter CounterOf(TimerKind kind) {
   switch (kind) {
     case TimerKind::kScheduled:
+    case TimerKind::kPostponed:
       return Counter::kScheduled;
     case TimerKind::kRetryable:
       return Counter::kRetryable;
@@ -161,7 +162,7 @@ bool Timers::Advance() {
             return true;
           }
           const int64_t living = Living(run);
-          if (run.kind == TimerKind::kScheduled) scheduled += living;
+          if (run.kind == TimerKind::kScheduled || run.kind == TimerKind::kPostponed) scheduled += living;
           if (run.kind == TimerKind::kRetryable) retryable += living;
           due += living;
           cursor = LastOf(run);

@@ -35,7 +35,8 @@ struct ApiLimits {
   size_t request_id = 64;
   size_t worker_names = 1'000;  // queues of a worker; types of a worker
   size_t held_tasks = 10'000;
-  uint32_t credit = 10'000;  // of one request
+  size_t enqueued_by_completion = 1'000;  // tasks of one outcome
+  uint32_t credit = 10'000;               // of one request
   uint32_t attempts = 1'000;
   uint32_t page = 1'000;
   uint32_t page_default = 100;

@@ -74,6 +74,26 @@ absl::Status ConvertStart(const FieldPath& at, const v1::TaskSpec& spec, const A
   return absl::OkStatus();
 }
 
+absl::Status ConvertUniqueKey(const FieldPath& at, const v1::UniqueKey& key, const ApiLimits& limits, NewTask* task) {
+  if (key.has_window()) {
+    ASSIGN_OR_RETURN(task->unique_window, CheckSpan(FieldPath(at, "window"), key.window(), 0, limits.postpone_max));
+  }
+  if (!v1::UniqueScope_IsValid(key.scope())) {
+    return BadField(FieldPath(at, "scope"), fmt::format("{} is no scope", static_cast<int>(key.scope())));
+  }
+  if (key.scope() != v1::UNIQUE_SCOPE_UNSPECIFIED && task->unique_window > 0) {
+    return BadField(FieldPath(at, "scope"), "is for keys without a window: the window says how long they hold");
+  }
+  task->unique_waiting = key.scope() == v1::UNIQUE_SCOPE_WAITING;
+  if (!v1::UniqueConflict_IsValid(key.conflict())) {
+    return BadField(FieldPath(at, "conflict"), fmt::format("{} is no conflict", static_cast<int>(key.conflict())));
+  }
+  if (key.conflict() != v1::UNIQUE_CONFLICT_UNSPECIFIED) {
+    task->unique_conflict = static_cast<UniqueConflict>(key.conflict());
+  }
+  return absl::OkStatus();
+}
+
 // Everything but the texts, which ConvertTasks places.
 absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const ApiLimits& limits, Time now,
                          NewTask* task) {
@@ -102,10 +122,7 @@ absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const Ap
   if (spec.has_unique_key()) {
     const FieldPath field(at, "unique_key");
     RETURN_IF_ERROR(CheckSize(FieldPath(field, "key"), spec.unique_key().key(), 1, limits.key));
-    if (spec.unique_key().has_window()) {
-      ASSIGN_OR_RETURN(task->unique_window,
-                       CheckSpan(FieldPath(field, "window"), spec.unique_key().window(), 0, limits.postpone_max));
-    }
+    RETURN_IF_ERROR(ConvertUniqueKey(field, spec.unique_key(), limits, task));
   }
   if (!spec.key().empty()) RETURN_IF_ERROR(CheckSize(FieldPath(at, "key"), spec.key(), 1, limits.key));
   if (!spec.group().empty()) RETURN_IF_ERROR(CheckSize(FieldPath(at, "group"), spec.group(), 1, limits.key));
@@ -250,6 +267,20 @@ absl::StatusOr<NewTask> ToTask(const FieldPath& field, const v1::TaskSpec& spec,
   return task;
 }
 
+absl::StatusOr<ConvertedTasks> ToTasks(const std::vector<const v1::TaskSpec*>& specs,
+                                       absl::FunctionRef<FieldPath(size_t)> path_of, const ApiLimits& limits,
+                                       Time now) {
+  ASSIGN_OR_RETURN(Sized<EnqueueCommand> sized, ConvertTasks(specs.size(), specs.data(), path_of, limits, now));
+  auto kept = std::make_shared<EnqueueCommand>(std::move(sized.command));
+  return ConvertedTasks{std::shared_ptr<const std::vector<NewTask>>(kept, &kept->tasks), sized.bytes};
+}
+
+absl::StatusOr<DeleteTaskCommand> ToCommand(const v1::DeleteTaskRequest& request) {
+  DeleteTaskCommand command;
+  ASSIGN_OR_RETURN(command.task, CheckTaskId(FieldPath("task_id"), request.task_id()));
+  return command;
+}
+
 absl::StatusOr<CancelTaskCommand> ToCommand(const v1::CancelTaskRequest& request, const ApiLimits& limits) {
   CancelTaskCommand command;
   ASSIGN_OR_RETURN(command.task, CheckTaskId(FieldPath("task_id"), request.task_id()));
@@ -314,6 +345,7 @@ void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out) {
 void ToProto(const EnqueueResult& result, v1::EnqueueResult* out) {
   out->set_task_id(result.task.ToString());
   out->set_duplicate(result.duplicate);
+  out->set_replaced(result.replaced);
 }
 
 absl::StatusOr<uint32_t> ToPageSize(int32_t page_size, const ApiLimits& limits) {

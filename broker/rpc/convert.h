@@ -5,18 +5,20 @@
 // else. convert_worker.h does the same for WorkerService, convert_queue.h for AdminService.
 
 #include <cstddef>
+#include <memory>
 #include <string_view>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "broker/core/command.h"
 #include "broker/core/effects.h"
 #include "broker/rpc/api_limits.h"
+#include "broker/rpc/fields.h"
 #include "penstock/v1/task.pb.h"
 #include "penstock/v1/task_service.pb.h"
 
 namespace penstock::broker {
-
-class FieldPath;
 
 // A command and about what it holds in memory, for the mailbox's limit.
 template <class CommandType>
@@ -39,6 +41,16 @@ inline constexpr size_t kProducerIdBytes = 16;
 // A task that is not to be enqueued yet: all checks, and views into `spec`, of which `task.spec` is not set.
 absl::StatusOr<NewTask> ToTask(const FieldPath& field, const v1::TaskSpec& spec, const ApiLimits& limits, Time now);
 
+// Tasks of a message that is none of the above, checked as for an enqueue. Their views point into one buffer, which
+// `tasks` keeps alive.
+struct ConvertedTasks {
+  std::shared_ptr<const std::vector<NewTask>> tasks;
+  size_t bytes = 0;
+};
+absl::StatusOr<ConvertedTasks> ToTasks(const std::vector<const v1::TaskSpec*>& specs,
+                                       absl::FunctionRef<FieldPath(size_t)> path_of, const ApiLimits& limits, Time now);
+
+absl::StatusOr<DeleteTaskCommand> ToCommand(const v1::DeleteTaskRequest& request);
 absl::StatusOr<CancelTaskCommand> ToCommand(const v1::CancelTaskRequest& request, const ApiLimits& limits);
 absl::StatusOr<RetryTaskCommand> ToCommand(const v1::RetryTaskRequest& request);
 

@@ -31,13 +31,17 @@ class SettingsReader {
     if (settings_.has_run_timeout()) RETURN_IF_ERROR(ReadRunTimeout());
     if (settings_.dead_key_policy() != v1::DEAD_KEY_POLICY_UNSPECIFIED) RETURN_IF_ERROR(ReadDeadKeyPolicy());
     if (!settings_.group_weights().empty()) RETURN_IF_ERROR(ReadGroupWeights());
+    if (settings_.max_waiting() != 0) change_.max_waiting = settings_.max_waiting();
+    if (settings_.max_waiting_bytes() != 0) change_.max_waiting_bytes = settings_.max_waiting_bytes();
+    if (settings_.overflow_policy() != v1::OVERFLOW_POLICY_UNSPECIFIED) RETURN_IF_ERROR(ReadOverflowPolicy());
     return absl::OkStatus();
   }
 
   absl::Status ReadPath(const FieldPath& field, std::string_view path) {
     if (path == "settings") {
-      for (std::string_view part : {"durability", "retry_policy", "result_retention", "dead_retention", "run_timeout",
-                                    "dead_key_policy", "group_weights", "cancelled_retention"}) {
+      for (std::string_view part :
+           {"durability", "retry_policy", "result_retention", "dead_retention", "run_timeout", "dead_key_policy",
+            "group_weights", "max_waiting", "max_waiting_bytes", "overflow_policy", "cancelled_retention"}) {
         RETURN_IF_ERROR(ReadPath(field, fmt::format("settings.{}", part)));
       }
       return absl::OkStatus();
@@ -50,10 +54,19 @@ class SettingsReader {
     if (path == "settings.run_timeout") return ReadRunTimeout();
     if (path == "settings.dead_key_policy") return ReadDeadKeyPolicy();
     if (path == "settings.group_weights") return ReadGroupWeights();
+    if (path == "settings.overflow_policy") return ReadOverflowPolicy();
+    if (path == "settings.max_waiting" || path == "settings.max_waiting_bytes") {
+      const bool tasks = path == "settings.max_waiting";
+      (tasks ? change_.max_waiting : change_.max_waiting_bytes) =
+          tasks ? settings_.max_waiting() : settings_.max_waiting_bytes();
+      return absl::OkStatus();
+    }
     return BadField(field,
                     fmt::format("'{}' is no setting; settings, settings.durability, settings.retry_policy, "
                                 "settings.result_retention, settings.dead_retention, settings.run_timeout, "
-                                "settings.dead_key_policy, settings.group_weights and settings.cancelled_retention are",
+                                "settings.dead_key_policy, settings.group_weights, settings.max_waiting, "
+                                "settings.max_waiting_bytes, settings.overflow_policy and settings.cancelled_retention "
+                                "are",
                                 CutEnd(path, 128)));
   }
 
@@ -97,6 +110,14 @@ class SettingsReader {
       return BadField(FieldPath(at_, "dead_key_policy"), fmt::format("{} is no policy", static_cast<int>(policy)));
     }
     change_.dead_blocks_key = policy == v1::DEAD_KEY_POLICY_BLOCK;
+    return absl::OkStatus();
+  }
+  absl::Status ReadOverflowPolicy() {
+    const v1::OverflowPolicy policy = settings_.overflow_policy();
+    if (!v1::OverflowPolicy_IsValid(policy)) {
+      return BadField(FieldPath(at_, "overflow_policy"), fmt::format("{} is no policy", static_cast<int>(policy)));
+    }
+    change_.drop_oldest = policy == v1::OVERFLOW_POLICY_DROP_OLDEST;
     return absl::OkStatus();
   }
   absl::Status ReadGroupWeights() {
@@ -237,11 +258,16 @@ void ToProto(const QueueView& queue, const Rates& rates, Time now, v1::Queue* ou
   settings->set_dead_key_policy(queue.settings.dead_blocks_key ? v1::DEAD_KEY_POLICY_BLOCK
                                                                : v1::DEAD_KEY_POLICY_RELEASE);
   for (const auto& [group, weight] : queue.settings.group_weights) (*settings->mutable_group_weights())[group] = weight;
+  settings->set_max_waiting(queue.settings.max_waiting);
+  settings->set_max_waiting_bytes(queue.settings.max_waiting_bytes);
+  settings->set_overflow_policy(queue.settings.drop_oldest ? v1::OVERFLOW_POLICY_DROP_OLDEST
+                                                           : v1::OVERFLOW_POLICY_REJECT);
   out->set_paused(queue.paused);
   out->set_draining(queue.draining);
   SetTimestamp(queue.create_time, out->mutable_create_time());
   v1::QueueStats* stats = out->mutable_stats();
   AddToTotals(queue, now, stats);
+  stats->set_waiting_bytes(queue.waiting_bytes);
   stats->set_enqueue_rate(rates.enqueue);
   stats->set_finish_rate(rates.finish);
   for (const std::string& type : queue.unhandled_types) stats->add_unhandled_types(type);

@@ -87,6 +87,8 @@ absl::StatusOr<ScheduledTask> ToScheduledTask(const FieldPath& at, const v1::Tas
   task.retry_change = checked.retry_change;
   task.unique_key = checked.unique_key;
   task.unique_window = checked.unique_window;
+  task.unique_waiting = checked.unique_waiting;
+  task.unique_conflict = checked.unique_conflict;
   task.key = checked.key;
   task.group = checked.group;
   task.cost = checked.cost;

@@ -91,7 +91,22 @@ absl::Status ConvertCool(const FieldPath& at, v1::CoolScope scope, std::optional
   return absl::OkStatus();
 }
 
-absl::Status ConvertOutcome(v1::TaskOutcome* from, const ApiLimits& limits, TaskOutcome* outcome) {
+// The tasks that a completion brings.
+absl::Status ConvertEnqueue(const FieldPath& at, const v1::TaskOutcome::Completed& completed, const ApiLimits& limits,
+                            Time now, TaskOutcome* outcome) {
+  if (static_cast<size_t>(completed.enqueue_size()) > limits.enqueued_by_completion) {
+    return BadField(FieldPath(at, "enqueue"),
+                    fmt::format("must be at most {}, are {}", limits.enqueued_by_completion, completed.enqueue_size()));
+  }
+  const std::vector<const v1::TaskSpec*> specs(completed.enqueue().pointer_begin(), completed.enqueue().pointer_end());
+  ASSIGN_OR_RETURN(const ConvertedTasks converted,
+                   ToTasks(
+                       specs, [&at](size_t i) { return FieldPath(at, "enqueue", static_cast<int>(i)); }, limits, now));
+  outcome->enqueue = converted.tasks;
+  return absl::OkStatus();
+}
+
+absl::Status ConvertOutcome(v1::TaskOutcome* from, const ApiLimits& limits, Time now, TaskOutcome* outcome) {
   if (from->has_run_time()) {
     ASSIGN_OR_RETURN(outcome->run_time, CheckSpan(FieldPath("run_time"), from->run_time(), 0, limits.postpone_max));
   }
@@ -104,7 +119,8 @@ absl::Status ConvertOutcome(v1::TaskOutcome* from, const ApiLimits& limits, Task
       outcome->kind = OutcomeKind::kCompleted;
       outcome->result = from->completed().result();
       outcome->content_type = from->completed().content_type();
-      return absl::OkStatus();
+      return from->completed().enqueue().empty() ? absl::OkStatus()
+                                                 : ConvertEnqueue(at, from->completed(), limits, now, outcome);
     }
     case v1::TaskOutcome::kFailed: {
       const FieldPath at("failed");
@@ -209,7 +225,7 @@ class WorkReader {
 
   void ReadOutcome(TaskId task, v1::TaskOutcome* from) {
     TaskOutcome outcome;
-    const absl::Status status = ConvertOutcome(from, limits_, &outcome);
+    const absl::Status status = ConvertOutcome(from, limits_, now_, &outcome);
     if (!status.ok()) {
       Refuse(*from, status);
       outcome = {};
@@ -270,6 +286,10 @@ class WorkReader {
 size_t BytesOf(const SessionInput& input, size_t request_bytes) {
   size_t bytes = sizeof(SessionInput) + request_bytes;
   bytes += input.starts.size() * sizeof(TaskStart) + input.outcomes.size() * sizeof(TaskOutcome);
+  for (const TaskOutcome& outcome : input.outcomes) {
+    if (outcome.enqueue == nullptr) continue;
+    for (const NewTask& task : *outcome.enqueue) bytes += sizeof(NewTask) + task.spec.size();
+  }
   bytes += input.progress_reports.size() * sizeof(ProgressReport) + input.log_reports.size() * sizeof(LogReport);
   return bytes + input.type_credits.size() * sizeof(TypeCredit) + input.stuck_tasks.size() * sizeof(TaskId);
 }
@@ -336,6 +356,10 @@ void ToProto(const Refusal& refusal, v1::Refusal* out) {
     case RefusalReason::kAlreadyFinished:
       out->set_reason(v1::Refusal::REASON_ALREADY_FINISHED);
       out->set_message("finished before under this lease");
+      break;
+    case RefusalReason::kInvalid:
+      out->set_reason(v1::Refusal::REASON_INVALID);
+      out->set_message(refusal.message);
       break;
   }
 }

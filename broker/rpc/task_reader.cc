@@ -80,7 +80,11 @@ absl::StatusOr<bool> TaskReader::FillFromRecord(TaskId task, const TaskParts& pa
   const State state = StateAt(static_cast<State>(record.state()), record.run_time(), now_);
   const bool keeps_spec = state != State::kCompleted && state != State::kCancelled;
   bool has_spec = false;
-  if (keeps_spec) {
+  out->set_revision(record.revision());
+  if (keeps_spec && record.revision() != 0) {
+    RETURN_IF_ERROR(FillFromChange(task, record, parts, out));
+    has_spec = true;
+  } else if (keeps_spec) {
     ASSIGN_OR_RETURN(has_spec, FillFromBlock(task, parts, out));
   }
   if (!has_spec) {
@@ -125,11 +129,7 @@ absl::StatusOr<bool> TaskReader::FillFromBlock(TaskId task, const TaskParts& par
   if (block.dropped(slot)) {
     RETURN_IF_ERROR(FillNames(entry.queue, entry.type, entry.priority, out));
   } else {
-    const std::string_view spec = block.spec(slot);
-    if (!out->mutable_spec()->ParseFromArray(spec.data(), static_cast<int>(spec.size()))) {
-      return absl::DataLossError("task " + task.ToString() + ": its stored TaskSpec is broken");
-    }
-    if (!parts.payload) out->mutable_spec()->clear_payload();
+    RETURN_IF_ERROR(FillSpec(task, block.spec(slot), parts, out));
   }
   const SlotExtras& extras = block.extras(slot);
   ASSIGN_OR_RETURN(const records::QueueRecord* queue, Queue(entry.queue));
@@ -143,6 +143,28 @@ absl::StatusOr<bool> TaskReader::FillFromBlock(TaskId task, const TaskParts& par
   SetTimestamp(block.create_time(), out->mutable_create_time());
   SetTimestamp(run_time, out->mutable_run_time());
   return true;
+}
+
+absl::Status TaskReader::FillSpec(TaskId task, std::string_view spec, const TaskParts& parts, v1::Task* out) {
+  if (!out->mutable_spec()->ParseFromArray(spec.data(), static_cast<int>(spec.size()))) {
+    return absl::DataLossError("task " + task.ToString() + ": its stored TaskSpec is broken");
+  }
+  if (!parts.payload) out->mutable_spec()->clear_payload();
+  return absl::OkStatus();
+}
+
+absl::Status TaskReader::FillFromChange(TaskId task, const records::TaskRecord& record, const TaskParts& parts,
+                                        v1::Task* out) {
+  auto changed = GetRecord<records::SpecRecord>(*store_, Family::kTasks, keys_.Spec(task));
+  if (absl::IsNotFound(changed.status())) return absl::DataLossError("what it was changed to is missing");
+  RETURN_IF_ERROR(Annotate(changed.status(), "task " + task.ToString()));
+  RETURN_IF_ERROR(FillSpec(task, changed->spec(), parts, out));
+  ASSIGN_OR_RETURN(const records::QueueRecord* queue, Queue(QueueId(record.queue_id())));
+  out->set_priority(static_cast<int32_t>(record.priority()));
+  out->set_max_attempts(static_cast<int32_t>(changed->has_retry_policy() ? changed->retry_policy().max_attempts()
+                                                                         : queue->retry_policy().max_attempts()));
+  SetDuration(changed->run_timeout() != 0 ? changed->run_timeout() : queue->run_timeout(), out->mutable_run_timeout());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> TaskReader::FillFromHistory(TaskId task, const std::vector<HistoryAddress>& addresses,

@@ -55,6 +55,9 @@ class TaskReader {
   // False: there is no record.
   absl::StatusOr<bool> FillFromRecord(TaskId task, const TaskParts& parts, v1::Task* out);
   absl::StatusOr<bool> FillFromBlock(TaskId task, const TaskParts& parts, v1::Task* out);
+  // Of a task that was changed since its enqueue.
+  absl::Status FillFromChange(TaskId task, const records::TaskRecord& record, const TaskParts& parts, v1::Task* out);
+  static absl::Status FillSpec(TaskId task, std::string_view spec, const TaskParts& parts, v1::Task* out);
   absl::StatusOr<bool> FillFromHistory(TaskId task, const std::vector<HistoryAddress>& addresses,
                                        const TaskParts& parts, v1::Task* out);
   absl::StatusOr<std::vector<HistoryAddress>> Finishes(BlockId block);

@@ -8,6 +8,7 @@
 #include "broker/rpc/list_tasks_call.h"
 #include "broker/rpc/task_reader.h"
 #include "broker/rpc/unary.h"
+#include "broker/rpc/update_task_call.h"
 #include "broker/rpc/wait_call.h"
 #include "broker/rpc/watch_stream.h"
 #include "common/status.h"
@@ -137,6 +138,19 @@ grpc::ServerUnaryReactor* TaskService::CancelTask(grpc::CallbackServerContext* c
                                                   v1::CancelTaskResponse* response) {
   return AskAndAnswer<CancelReply>(context_, call, ToCommand(*request, context_.limits), kSmallCommandBytes,
                                    [response](CancelReply reply) { response->set_state(ToProto(reply.state)); });
+}
+
+grpc::ServerUnaryReactor* TaskService::UpdateTask(grpc::CallbackServerContext* call,
+                                                  const v1::UpdateTaskRequest* request,
+                                                  v1::UpdateTaskResponse* response) {
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  UpdateTaskCall::Start(context_, *request, response, reactor);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* TaskService::DeleteTask(grpc::CallbackServerContext* call,
+                                                  const v1::DeleteTaskRequest* request, v1::DeleteTaskResponse*) {
+  return AskForStatus(context_, call, ToCommand(*request));
 }
 
 grpc::ServerUnaryReactor* TaskService::RetryTask(grpc::CallbackServerContext* call, const v1::RetryTaskRequest* request,

@@ -30,6 +30,10 @@ class TaskService final : public v1::TaskService::CallbackService {
                                              v1::ListTaskLogLinesResponse* response) override;
   grpc::ServerUnaryReactor* CancelTask(grpc::CallbackServerContext* call, const v1::CancelTaskRequest* request,
                                        v1::CancelTaskResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateTask(grpc::CallbackServerContext* call, const v1::UpdateTaskRequest* request,
+                                       v1::UpdateTaskResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteTask(grpc::CallbackServerContext* call, const v1::DeleteTaskRequest* request,
+                                       v1::DeleteTaskResponse* response) override;
   grpc::ServerUnaryReactor* RetryTask(grpc::CallbackServerContext* call, const v1::RetryTaskRequest* request,
                                       v1::RetryTaskResponse* response) override;
 

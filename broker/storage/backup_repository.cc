@@ -29,7 +29,8 @@
 namespace penstock::broker {
 namespace {
 
-constexpr uint64_t kFormat = 1;
+// As that of the data folder, which is in the backups.
+constexpr uint64_t kFormat = 2;
 constexpr uint64_t kProgressBytes = 1 << 20;
 
 absl::Status Errno(const std::string& what) {
@@ -181,6 +182,11 @@ absl::StatusOr<std::unique_ptr<BackupRepository>> BackupRepository::OpenFor(cons
     return absl::FailedPreconditionError(
         fmt::format("{} has the backups of another broker's data (instance {}, this is {}): name another folder", path,
                     owner, instance));
+  }
+  // An older Penstock must not restore what is added from now on.
+  if (NumberOf(ParseFields(ReadText(file)), "min_reader") < kFormat) {
+    RETURN_IF_ERROR(
+        WriteWhole(file, fmt::format("format={}\nmin_reader={}\ninstance={}\n", kFormat, kFormat, instance)));
   }
   return repository;
 }

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -23,7 +24,8 @@
 namespace penstock::broker {
 namespace {
 
-constexpr uint64_t kFormat = 1;
+// 2: slots, timers and sections of deltas of changed tasks, unique scopes and limits of queues, which format 1 has not.
+constexpr uint64_t kFormat = 2;
 constexpr std::string_view kFormatFile = "FORMAT";
 constexpr std::string_view kNewFormatFile = "FORMAT.new";
 constexpr std::string_view kLockFile = "LOCK.penstock";
@@ -144,6 +146,7 @@ struct Format {
   uint64_t format = 0;
   uint64_t min_reader = 0;
   std::string instance;
+  std::string other_lines;  // of keys that this version does not know
 };
 
 absl::StatusOr<Format> ParseFormat(const std::string& text, const std::string& file) {
@@ -158,6 +161,7 @@ absl::StatusOr<Format> ParseFormat(const std::string& text, const std::string& f
     if (key == "instance") result.instance = value;
     uint64_t* const number = key == "format" ? &result.format : key == "min_reader" ? &result.min_reader : nullptr;
     if (number != nullptr && !absl::SimpleAtoi(value, number)) *number = 0;
+    if (number == nullptr && key != "instance") result.other_lines += line + "\n";
   }
   if (result.format == 0 || result.min_reader == 0 || result.instance.empty()) {
     return absl::DataLossError(fmt::format("{} is damaged: restore it from a backup", file));
@@ -232,11 +236,17 @@ absl::Status DataDir::ReadFormat() {
   }
   instance_ = std::move(found.instance);
   format_ = found.format;
+  min_reader_ = found.min_reader;
+  other_lines_ = std::move(found.other_lines);
   return absl::OkStatus();
 }
 
 absl::Status DataDir::ReadOrWriteFormat() {
-  if (access(Join(path_, kFormatFile).c_str(), F_OK) == 0) return ReadFormat();
+  if (access(Join(path_, kFormatFile).c_str(), F_OK) == 0) {
+    RETURN_IF_ERROR(ReadFormat());
+    // From the first write on an older broker would misread the folder.
+    return min_reader_ < kFormat ? WriteFormat() : absl::OkStatus();
+  }
   instance_ = RandomHexId();
   return WriteFormat();
 }
@@ -246,12 +256,14 @@ absl::Status DataDir::WriteFormat() {
   const std::string new_file = Join(path_, kNewFormatFile);
   const int fd = open(new_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoError(errno, fmt::format("cannot write {}", new_file));
-  const absl::Status written =
-      WriteSynced(fd, fmt::format("format={}\nmin_reader={}\ninstance={}\n", kFormat, kFormat, instance_), new_file);
+  const uint64_t format = std::max(format_, kFormat);
+  const absl::Status written = WriteSynced(
+      fd, fmt::format("format={}\nmin_reader={}\ninstance={}\n{}", format, kFormat, instance_, other_lines_), new_file);
   close(fd);
   RETURN_IF_ERROR(written);
   if (rename(new_file.c_str(), file.c_str()) != 0) return ErrnoError(errno, fmt::format("cannot write {}", file));
-  format_ = kFormat;
+  format_ = format;
+  min_reader_ = kFormat;
   return SyncFolder(path_);
 }
 

@@ -20,7 +20,8 @@ namespace penstock::broker {
 // An open data folder. Owned by the server; keeps other brokers out for as long as it lives. Any thread may ask.
 class DataDir {
  public:
-  // Opens the folder, or makes a new one (mode 0700). Errors are sentences for the operator: AlreadyExists if another
+  // Opens the folder, or makes a new one (mode 0700). One of an older format is raised to this version's: older brokers
+  // refuse it from then on. Errors are sentences for the operator: AlreadyExists if another
   // broker uses it, FailedPrecondition if it is not a Penstock data folder or a newer Penstock wrote it,
   // PermissionDenied, InvalidArgument if it cannot be a folder, ResourceExhausted if the disk is full, DataLoss if
   // FORMAT is damaged.
@@ -44,7 +45,7 @@ class DataDir {
   std::string db_path() const { return path_ + "/db"; }
   // Random, made with the folder: tells one broker's data from another's.
   const std::string& instance() const { return instance_; }
-  // The version that made the folder, as FORMAT says.
+  // The newest version that opened the folder, as FORMAT says.
   uint64_t format() const { return format_; }
 
  private:
@@ -59,6 +60,8 @@ class DataDir {
   const int lock_fd_;  // -1: there is nothing to lock
   std::string instance_;
   uint64_t format_ = 0;
+  uint64_t min_reader_ = 0;
+  std::string other_lines_;
 };
 
 struct DiskSpace {

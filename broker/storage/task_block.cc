@@ -20,6 +20,7 @@ enum Flag : uint64_t {
   kDropped = 64,
   kCost = 128,
   kLifeTimeout = 256,
+  kUniqueWaiting = 512,
   kBackoff = 1'024,
 };
 
@@ -50,7 +51,7 @@ void EncodeSlot(uint32_t entry, const SlotExtras& extras, Time create_time, bool
   if (extras.expire_at != kNever) flags |= kExpireAt;
   if (extras.run_timeout != 0) flags |= kRunTimeout;
   if (extras.retry_policy) flags |= kRetryPolicy;
-  if (!extras.unique_key.empty()) flags |= kUniqueKey;
+  if (!extras.unique_key.empty()) flags |= extras.unique_waiting ? kUniqueKey | kUniqueWaiting : kUniqueKey;
   if (extras.result_retention) flags |= kRetention;
   if (dropped) flags |= kDropped;
   if (extras.cost != 1) flags |= kCost;
@@ -132,6 +133,7 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> TaskBlock::Parse(std::string bo
       if (flags & kUniqueKey) {
         extras.unique_key = decoder.Bytes();
         extras.unique_window = static_cast<Span>(decoder.Varint());
+        extras.unique_waiting = (flags & kUniqueWaiting) != 0;
       }
       if (flags & kRetention) extras.result_retention = static_cast<Span>(decoder.Varint());
       if (flags & kCost) extras.cost = static_cast<uint16_t>(decoder.Varint());
@@ -197,6 +199,7 @@ uint32_t TaskBlockBuilder::Add(uint32_t entry, const NewTask& task, Time create_
   extras.retry_policy = task.retry_policy;
   extras.unique_key = task.unique_key;
   extras.unique_window = task.unique_window;
+  extras.unique_waiting = task.unique_waiting;
   extras.result_retention = task.result_retention;
   extras.cost = task.cost;
   extras.life_timeout = task.life_timeout;

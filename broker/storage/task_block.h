@@ -12,6 +12,7 @@
 //            8: varint(max_attempts) varint(initial) varint(max) float64(multiplier) float64(jitter)
 //           16: bytes(unique key) varint(window)  32: varint(result retention)   64: dropped: the spec is gone
 //          128: varint(cost)                      256: varint(life timeout)
+//          512: the unique key is free once the task was handed out (no bytes)
 //         1024: byte:1, the kind of backoff of the policy of flag 8 (Backoff); without it, exponential
 //   specs  = the serialized TaskSpecs, one behind the other
 //

@@ -66,6 +66,14 @@ CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<int
   });
 }
 
+CLI::Option* AddCount(CLI::App& app, const std::string& name, std::optional<uint64_t>* out, const std::string& help) {
+  return AddParsed<uint64_t>(app, name, out, "NUMBER", help, [](const std::string& text) -> absl::StatusOr<uint64_t> {
+    uint64_t value = 0;
+    if (absl::SimpleAtoi(text, &value)) return value;
+    return absl::InvalidArgumentError(fmt::format("'{}' is no whole number from 0", text));
+  });
+}
+
 CLI::Option* AddReal(CLI::App& app, const std::string& name, std::optional<double>* out, double min, double max,
                      const std::string& help) {
   return AddParsed<double>(

@@ -27,6 +27,8 @@ CLI::Option* AddTime(CLI::App& app, const std::string& name, std::optional<absl:
 // A whole number from `min` to `max`.
 CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<int>* out, int min, int max,
                        const std::string& help);
+// A whole number that may be large.
+CLI::Option* AddCount(CLI::App& app, const std::string& name, std::optional<uint64_t>* out, const std::string& help);
 CLI::Option* AddReal(CLI::App& app, const std::string& name, std::optional<double>* out, double min, double max,
                      const std::string& help);
 CLI::Option* AddText(CLI::App& app, const std::string& name, std::string* out, const std::string& type,

@@ -16,6 +16,8 @@ void AddStatusCommand(CLI::App& root, Action* action);
 void AddTopCommand(CLI::App& root, Action* action);
 void AddQueueCommands(CLI::App& root, Action* action);
 void AddTaskCommands(CLI::App& root, Action* action);
+// update and delete, into the group `task`.
+void AddTaskChangeCommands(CLI::App& group, Action* action);
 void AddKeyCommands(CLI::App& root, Action* action);
 void AddWorkerCommands(CLI::App& root, Action* action);
 void AddDeadCommands(CLI::App& root, Action* action);

@@ -57,7 +57,9 @@ absl::StatusOr<int> EnqueueOne(CommandContext& context, const EnqueueArguments& 
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   ASSIGN_OR_RETURN(const v1::EnqueueResponse response, broker->Call(&TaskStub::Enqueue, request));
   const std::string& id = response.result().task_id();
-  if (response.result().duplicate()) {
+  if (response.result().replaced()) {
+    context.Note(fmt::format("task {} has the same unique key, and is now what this one was to be", id));
+  } else if (response.result().duplicate()) {
     context.Note(fmt::format("nothing was enqueued: task {} has the same unique key", id));
   }
   if (arguments.wait) {

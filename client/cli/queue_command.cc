@@ -34,6 +34,9 @@ struct SettingOptions {
   std::optional<absl::Duration> run_timeout;
   v1::DeadKeyPolicy dead_key_policy = v1::DEAD_KEY_POLICY_UNSPECIFIED;
   std::vector<std::string> group_weights;
+  std::optional<uint64_t> max_waiting;
+  std::optional<uint64_t> max_waiting_bytes;
+  v1::OverflowPolicy overflow_policy = v1::OVERFLOW_POLICY_UNSPECIFIED;
 
   bool HasPolicy() const {
     return max_attempts || backoff != v1::BACKOFF_UNSPECIFIED || initial_backoff || multiplier || max_backoff || jitter;
@@ -65,6 +68,15 @@ void AddSettingOptions(CLI::App& command, SettingOptions* out) {
       {{"release", v1::DEAD_KEY_POLICY_RELEASE}, {"block", v1::DEAD_KEY_POLICY_BLOCK}},
       "What becomes of a FIFO key when the task that holds it is dead: the next task runs, or the key waits until the "
       "dead task is redriven or deleted, or the key released");
+  AddCount(command, "--max-waiting", &out->max_waiting,
+           "How many tasks may wait, scheduled and retryable ones included; 0: no limit");
+  AddCount(command, "--max-waiting-bytes", &out->max_waiting_bytes,
+           "How many bytes of tasks may wait; 0: no limit. Where more than 10,000 tasks wait when it is set, those do "
+           "not count");
+  AddChoice<v1::OverflowPolicy>(
+      command, "--overflow-policy", &out->overflow_policy,
+      {{"reject", v1::OVERFLOW_POLICY_REJECT}, {"drop-oldest", v1::OVERFLOW_POLICY_DROP_OLDEST}},
+      "What becomes of an enqueue to a full queue: it is refused, or the tasks that have waited longest are dead");
   AddTexts(command, "--group-weight", &out->group_weights, "GROUP=WEIGHT",
            "What a group gets of the queue's worker time, against 1 of the others; may be repeated")
       ->check([](const std::string& text) {
@@ -105,6 +117,41 @@ void Fill(const SettingOptions& options, v1::QueueSettings* settings) {
     (void)absl::SimpleAtod(text.substr(equals + 1), &weight);  // checked when it was read
     (*settings->mutable_group_weights())[text.substr(0, equals)] = weight;
   }
+  if (options.max_waiting) settings->set_max_waiting(*options.max_waiting);
+  if (options.max_waiting_bytes) settings->set_max_waiting_bytes(*options.max_waiting_bytes);
+  if (options.overflow_policy != v1::OVERFLOW_POLICY_UNSPECIFIED) {
+    settings->set_overflow_policy(options.overflow_policy);
+  }
+}
+
+// What was given, by name: a limit of 0 is a change, too.
+void FillMask(const SettingOptions& options, google::protobuf::FieldMask* mask) {
+  const auto add = [&](bool given, std::string_view name) {
+    if (given) mask->add_paths(fmt::format("settings.{}", name));
+  };
+  add(options.durability != v1::DURABILITY_UNSPECIFIED, "durability");
+  add(options.HasPolicy(), "retry_policy");
+  add(options.result_retention.has_value(), "result_retention");
+  add(options.dead_retention.has_value(), "dead_retention");
+  add(options.run_timeout.has_value(), "run_timeout");
+  add(options.dead_key_policy != v1::DEAD_KEY_POLICY_UNSPECIFIED, "dead_key_policy");
+  add(!options.group_weights.empty(), "group_weights");
+  add(options.max_waiting.has_value(), "max_waiting");
+  add(options.max_waiting_bytes.has_value(), "max_waiting_bytes");
+  add(options.overflow_policy != v1::OVERFLOW_POLICY_UNSPECIFIED, "overflow_policy");
+  add(options.cancelled_retention.has_value(), "cancelled_retention");
+}
+
+std::string LimitText(const v1::QueueSettings& settings, const v1::QueueStats& stats) {
+  std::vector<std::string> parts;
+  if (settings.max_waiting() != 0) parts.push_back(CountOf(settings.max_waiting(), "waiting task"));
+  if (settings.max_waiting_bytes() != 0) {
+    parts.push_back(fmt::format("{} waiting bytes, has {}", FormatCount(settings.max_waiting_bytes()),
+                                FormatCount(stats.waiting_bytes())));
+  }
+  return fmt::format("{}; {}", absl::StrJoin(parts, " and "),
+                     settings.overflow_policy() == v1::OVERFLOW_POLICY_DROP_OLDEST ? "when full, the oldest are dropped"
+                                                                                   : "when full, enqueues are refused");
 }
 
 std::string WaitsOf(const v1::RetryPolicy& policy) {
@@ -156,6 +203,7 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
     for (const auto& [group, weight] : weights) parts.push_back(fmt::format("{} {}", Printable(group), weight));
     fact("weights", fmt::format("{}; others 1", absl::StrJoin(parts, ", ")));
   }
+  if (settings.max_waiting() + settings.max_waiting_bytes() != 0) fact("limit", LimitText(settings, stats));
   fact("kept", fmt::format("completed {}, {}dead {}", penstock::FormatDuration(ToDuration(settings.result_retention())),
                            settings.has_cancelled_retention()
                                ? fmt::format("cancelled {}, ",
@@ -238,7 +286,8 @@ absl::StatusOr<int> UpdateQueue(CommandContext& context, const SettingOptions& o
     settings->mutable_retry_policy()->Swap(queue.mutable_settings()->mutable_retry_policy());
   }
   Fill(options, settings);
-  if (settings->ByteSizeLong() == 0) {
+  FillMask(options, request.mutable_update_mask());
+  if (request.update_mask().paths().empty()) {
     return absl::InvalidArgumentError("nothing to change: say which setting, for instance --run-timeout 5m");
   }
   ASSIGN_OR_RETURN(const v1::UpdateQueueResponse response, broker->Call(&AdminStub::UpdateQueue, request));

@@ -301,6 +301,8 @@ void AddTaskCommands(CLI::App& root, Action* action) {
   retry.callback(
       [retried, action] { *action = [retried](CommandContext& context) { return RetryTasks(context, *retried); }; });
 
+  AddTaskChangeCommands(group, action);
+
   auto awaited = std::make_shared<std::vector<std::string>>();
   CLI::App& wait =
       AddCommand(group, "wait",

@@ -28,6 +28,12 @@ void AddTaskOptions(CLI::App& command, TaskOptions* out) {
   AddText(command, "--unique-key", &out->unique_key, "KEY",
           "Enqueue nothing if a task of the queue with this key exists");
   AddDuration(command, "--unique-window", &out->unique_window, "For this long, instead of until that task is finished");
+  command.add_flag("--unique-while-waiting", out->unique_while_waiting, "Until a worker gets that task");
+  AddChoice<UniqueConflict>(
+      command, "--on-conflict", &out->on_conflict,
+      {{"keep", UniqueConflict::kKeep}, {"replace", UniqueConflict::kReplace}, {"debounce", UniqueConflict::kDebounce}},
+      "If one has the key. keep: enqueue nothing; replace: that one, if no worker has had it, "
+      "becomes this one; debounce: and runs when this one was to run");
   AddText(command, "--key", &out->key, "KEY", "Tasks of the queue with this key run one at a time and in order");
   AddText(command, "--group", &out->group, "GROUP", "Groups share the queue's worker time by their weights");
   AddNumber(command, "--cost", &out->cost, 1, 1'000, "What the task counts for in throttles")->default_str("1");
@@ -47,6 +53,8 @@ NewTask MakeTask(const TaskOptions& from) {
   EnqueueOptions& options = task.options;
   options.unique_key = from.unique_key;
   options.unique_window = from.unique_window.value_or(absl::ZeroDuration());
+  options.unique_while_waiting = from.unique_while_waiting;
+  options.unique_conflict = from.on_conflict;
   options.key = from.key;
   options.group = from.group;
   options.cost = static_cast<uint32_t>(from.cost.value_or(1));

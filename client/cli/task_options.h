@@ -32,6 +32,8 @@ struct TaskOptions {
   std::optional<double> jitter;
   std::string unique_key;
   std::optional<absl::Duration> unique_window;
+  bool unique_while_waiting = false;
+  UniqueConflict on_conflict = UniqueConflict::kKeep;
   std::string key;
   std::string group;
   std::optional<int> cost;

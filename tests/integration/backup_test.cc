@@ -284,7 +284,7 @@ TEST_F(BackupTest, FolderOfANewerVersionIsRefusedWithASentence) {
   ASSERT_NO_FATAL_FAILURE(StartBroker(data_));
   KillBroker();
   std::string format = testing::ReadFile(data_ + "/FORMAT");
-  const size_t reader = format.find("min_reader=1");
+  const size_t reader = format.find("min_reader=2");
   ASSERT_NE(reader, std::string::npos);
   format.replace(reader, 12, "min_reader=9");
   std::ofstream(data_ + "/FORMAT") << format;

@@ -343,22 +343,19 @@ std::string Script::Step(std::vector<Command> commands, bool settle) {
   return out;
 }
 
-void Script::BuildEnqueue(const Words& words, std::vector<Command>* commands) {
-  EnqueueCommand command;
-  command.ticket = NewTicket("enqueue");
+NewTask Script::ReadTask(const std::map<std::string, std::string>& named) {
   NewTask task;
   task.queue = "mail";
   task.type = "send";
-  uint64_t count = 1;
   std::string spec = "payload";
   const Time now = driver().now().wall;
-  for (const auto& [name, value] : words.named) {
-    if (name == "q") {
+  for (const auto& [name, value] : named) {
+    if (name == "n" || name == "request" || name == "revision") {
+      continue;  // not of a task
+    } else if (name == "q") {
       task.queue = Keep(value);
     } else if (name == "type") {
       task.type = Keep(value);
-    } else if (name == "n") {
-      count = ParseNumber(value);
     } else if (name == "priority") {
       task.priority = static_cast<uint8_t>(ParseNumber(value));
     } else if (name == "delay") {
@@ -377,6 +374,12 @@ void Script::BuildEnqueue(const Words& words, std::vector<Command>* commands) {
       task.unique_key = Keep(value);
     } else if (name == "window") {
       task.unique_window = ParseSpan(value);
+    } else if (name == "scope") {
+      task.unique_waiting = value == "waiting";
+    } else if (name == "conflict") {
+      task.unique_conflict = value == "replace"    ? UniqueConflict::kReplace
+                             : value == "debounce" ? UniqueConflict::kDebounce
+                                                   : UniqueConflict::kKeep;
     } else if (name == "key") {
       task.key = Keep(value);
     } else if (name == "group") {
@@ -385,17 +388,26 @@ void Script::BuildEnqueue(const Words& words, std::vector<Command>* commands) {
       task.result_retention = ParseSpan(value);
     } else if (name == "cost") {
       task.cost = static_cast<uint16_t>(ParseNumber(value));
-    } else if (name == "request") {
-      command.request_id = {1, ParseNumber(value)};
     } else if (name == "size") {
       spec = std::string(ParseNumber(value), 'x');
+    } else if (name == "payload") {
+      spec = value;
     } else if (!NamesPolicy({{name, value}})) {
       Wrong("no such field", name);
     }
   }
-  if (NamesPolicy(words.named)) task.retry_policy = PolicyOf(words.named, options_.queue_defaults.retry_policy);
+  if (NamesPolicy(named)) task.retry_policy = PolicyOf(named, options_.queue_defaults.retry_policy);
   task.spec = Keep(std::move(spec));
-  command.tasks.assign(count, task);
+  return task;
+}
+
+void Script::BuildEnqueue(const Words& words, std::vector<Command>* commands) {
+  EnqueueCommand command;
+  command.ticket = NewTicket("enqueue");
+  const auto count = words.named.find("n");
+  const auto request = words.named.find("request");
+  if (request != words.named.end()) command.request_id = {1, ParseNumber(request->second)};
+  command.tasks.assign(count == words.named.end() ? 1 : ParseNumber(count->second), ReadTask(words.named));
   commands->emplace_back(std::move(command));
 }
 
@@ -417,6 +429,16 @@ bool Script::Build(const Words& words, std::vector<Command>* commands) {
     commands->emplace_back(UnwatchCommand{watches_.at(words.plain.at(0))});
   } else if (name == "cancel") {
     commands->emplace_back(CancelTaskCommand{NewTicket("cancel"), TaskOf(words.plain.at(0)), named("reason")});
+  } else if (name == "update") {
+    UpdateTaskCommand command;
+    command.ticket = NewTicket("update");
+    command.task = TaskOf(words.plain.at(0));
+    command.revision = static_cast<uint32_t>(ParseNumber(named("revision", "0")));
+    command.changed = ReadTask(words.named);
+    command.keep_start = !words.named.contains("delay") && !words.named.contains("run_at");
+    commands->emplace_back(std::move(command));
+  } else if (name == "delete") {
+    commands->emplace_back(DeleteTaskCommand{NewTicket("delete"), TaskOf(words.plain.at(0))});
   } else if (name == "retry") {
     commands->emplace_back(RetryTaskCommand{NewTicket("retry"), TaskOf(words.plain.at(0))});
   } else if (name == "queue") {
@@ -440,6 +462,9 @@ bool Script::Build(const Words& words, std::vector<Command>* commands) {
     if (words.named.contains("dead_blocks_key")) {
       command.settings.dead_blocks_key = named("dead_blocks_key") == "true";
     }
+    if (words.named.contains("max_waiting")) command.settings.max_waiting = ParseNumber(named("max_waiting"));
+    if (words.named.contains("max_bytes")) command.settings.max_waiting_bytes = ParseNumber(named("max_bytes"));
+    if (words.named.contains("overflow")) command.settings.drop_oldest = named("overflow") == "drop";
     if (words.named.contains("weights")) command.settings.group_weights = ParseWeights(named("weights"));
     if (NamesPolicy(words.named)) {
       command.settings.retry_policy = PolicyOf(words.named, options_.queue_defaults.retry_policy);
@@ -585,6 +610,15 @@ bool Script::BuildWorkerCommand(const Words& words, std::vector<Command>* comman
     outcome(OutcomeKind::kCompleted, [&](TaskOutcome& made) {
       made.result = Keep(named("result"));
       made.content_type = Keep(named("content_type", "text/plain"));
+      // "+type:unique,type": tasks that it brings, all in one queue.
+      std::vector<NewTask> brought;
+      for (const std::string& text : Split(named("enqueue"), ',')) {
+        const std::vector<std::string> parts = Split(text, ':');
+        std::map<std::string, std::string> fields = {{"type", parts[0]}, {"q", named("q", "mail")}};
+        if (parts.size() > 1) fields["unique"] = parts[1];
+        brought.push_back(ReadTask(fields));
+      }
+      if (!brought.empty()) made.enqueue = std::make_shared<const std::vector<NewTask>>(std::move(brought));
     });
   } else if (name == "fail") {
     outcome(OutcomeKind::kFailed, [&](TaskOutcome& made) {
@@ -666,7 +700,7 @@ std::string Script::TellReply(const Reply& reply) {
       const std::string name = NameOf(result.task);
       if (result.duplicate || known) {
         flush();
-        out += fmt::format("{}{}\n", name, result.duplicate ? " duplicate" : " again");
+        out += fmt::format("{}{}\n", name, result.replaced ? " replaced" : result.duplicate ? " duplicate" : " again");
         continue;
       }
       if (first.empty()) first = name;
@@ -681,6 +715,9 @@ std::string Script::TellReply(const Reply& reply) {
   if (const auto* cancel = std::get_if<CancelReply>(&reply.value))
     return fmt::format("{}\n", NameOfState(cancel->state));
   if (const auto* retry = std::get_if<RetryReply>(&reply.value)) return fmt::format("runs {}\n", When(retry->run_time));
+  if (const auto* update = std::get_if<UpdateReply>(&reply.value)) {
+    return fmt::format("revision {} runs {}\n", update->revision, When(update->run_time));
+  }
   if (const auto* lanes = std::get_if<LanesReply>(&reply.value)) return TellLanes(*lanes);
   if (const auto* keys = std::get_if<KeysReply>(&reply.value)) return TellKeys(*keys);
   if (const auto* running = std::get_if<RunningReply>(&reply.value)) {
@@ -747,6 +784,7 @@ std::string Script::TellMessage(const SessionMessage& message) {
     if (delivery.run_timeout != options_.queue_defaults.run_timeout)
       rest += " timeout=" + Seconds(delivery.run_timeout);
     if (!delivery.checkpoint.empty()) rest += " checkpoint=" + delivery.checkpoint;
+    if (delivery.changed_spec != nullptr) rest += fmt::format(" spec={}", delivery.spec.substr(0, 40));
     if (rest != previous) flush();
     previous = rest;
     same.push_back(delivery.task);
@@ -754,7 +792,9 @@ std::string Script::TellMessage(const SessionMessage& message) {
   flush();
   for (const Refusal& refusal : message.refusals) {
     line(fmt::format("refused {} token={} {}", NameOf(refusal.task), TokenText(refusal.token),
-                     refusal.reason == RefusalReason::kAlreadyFinished ? "already finished" : "stale lease"));
+                     refusal.reason == RefusalReason::kAlreadyFinished ? "already finished"
+                     : refusal.reason == RefusalReason::kInvalid       ? refusal.message
+                                                                       : "stale lease"));
   }
   for (TaskId task : message.cancelled_tasks) line("cancel " + NameOf(task));
   if (message.drain) line("drain");
@@ -803,6 +843,7 @@ std::string Script::TellStored(const TaskSnapshot& snapshot) {
     std::string out = fmt::format("{} {} attempt={}", NameOf(task), NameOfState(state), record->attempt());
     if (record->attempt_base() > 0) out += fmt::format(" since={}", record->attempt_base());
     if (!IsFinal(state)) out += " due=" + When(record->run_time());
+    if (record->revision() != 0) out += fmt::format(" revision={}", record->revision());
     if (IsFinal(state)) {
       out += fmt::format(" ended={} forgotten={}", When(record->end_time()), When(record->forget_time()));
     }
@@ -891,6 +932,7 @@ std::string Script::TellQueue(const QueueView& queue) {
   add("failed", c.failed_total);
   add("cancelled", c.cancelled_total);
   add("died", c.dead_total);
+  add("bytes", queue.waiting_bytes);
   if (queue.oldest_available != kNever) out += " oldest=" + When(queue.oldest_available);
   for (const std::string& type : queue.unhandled_types) out += " unhandled=" + type;
   return out + "\n";
@@ -960,7 +1002,8 @@ std::string Script::TellStore() {
   count(Family::kBlocks, [](std::string_view) { return std::string("blocks"); });
   count(Family::kTasks, [](std::string_view key) -> std::string {
     static const std::map<char, std::string> kKinds = {{'R', "records"}, {'A', "attempts"},    {'L', "logs"},
-                                                       {'O', "results"}, {'P', "checkpoints"}, {'B', "compacted"}};
+                                                       {'O', "results"}, {'P', "checkpoints"}, {'B', "compacted"},
+                                                       {'S', "specs"}};
     return kKinds.at(key[9]);
   });
   count(Family::kIndex, [](std::string_view key) -> std::string {

@@ -43,6 +43,8 @@ class Script {
   bool BuildWorkerCommand(const Words& words, std::vector<Command>* commands);
   // What the script itself does.
   bool RunOwn(const Words& words, std::string* out);
+  // The fields of a task, of those that a line names.
+  NewTask ReadTask(const std::map<std::string, std::string>& named);
   void BuildEnqueue(const Words& words, std::vector<Command>* commands);
   // schedule create|update|get|pause|resume|run|delete NAME, and schedules; script_schedules.cc.
   bool BuildScheduleCommand(const Words& words, std::vector<Command>* commands);

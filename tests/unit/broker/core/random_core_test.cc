@@ -160,11 +160,41 @@ class RandomWorld {
         outcome.result = "result";
         outcome.content_type = "text/plain";
     }
+    if (outcome.kind == OutcomeKind::kCompleted && Draw(4) == 0) {
+      std::vector<NewTask> brought(static_cast<size_t>(1 + Draw(3)));
+      for (NewTask& next : brought) {
+        next.queue = Draw(2) ? "a" : "b";
+        next.type = "x";
+        if (Draw(3) == 0) next.unique_key = "k1";
+        next.spec = "brought by another";
+      }
+      outcome.enqueue = std::make_shared<const std::vector<NewTask>>(std::move(brought));
+    }
     input.outcomes.push_back(outcome);
+    const bool brings = outcome.enqueue != nullptr;
     const bool completes = outcome.kind == OutcomeKind::kCompleted;
     worker.held.erase(task);
     Do(input);
-    if (completes && worker.connected) ended_.insert(task);
+    if (completes && !brings && worker.connected) ended_.insert(task);  // it may have been refused
+  }
+
+  void Update(TaskId id) {
+    UpdateTaskCommand update;
+    update.ticket = driver_.NewTicket();
+    update.task = id;
+    update.revision = static_cast<uint32_t>(Draw(3));
+    NewTask& task = update.changed;
+    task.queue = Draw(2) ? "a" : "b";
+    task.type = Draw(3) ? "x" : "y";
+    task.priority = static_cast<uint8_t>(Draw(3) * 4);
+    if (Draw(3) == 0) task.expire_at = driver_.now().wall + Draw(60) * kSecond;
+    if (Draw(3) == 0) task.key = Draw(2) ? "f1" : "f2";
+    if (Draw(3) == 0) task.group = Draw(2) ? "g1" : "g2";
+    static const std::string kSpecs[] = {"changed", std::string(90, 'c')};
+    task.spec = kSpecs[Draw(2)];
+    update.keep_start = Draw(2) == 0;
+    if (!update.keep_start) task.run_at = driver_.now().wall + Draw(20) * kSecond;
+    Do(update);
   }
 
   void Cool(TaskOutcome* outcome) {
@@ -192,7 +222,11 @@ class RandomWorld {
           if (Draw(15) == 0) task.start_within = (5 + Draw(60)) * kSecond;
           if (Draw(8) == 0) task.life_timeout = (5 + Draw(100)) * kSecond;
           if (Draw(8) == 0) task.retry_change.backoff = static_cast<Backoff>(1 + Draw(3));
-          if (Draw(10) == 0) task.unique_key = Draw(2) ? "k1" : "k2";
+          if (Draw(6) == 0) {
+            task.unique_key = Draw(2) ? "k1" : "k2";
+            task.unique_waiting = Draw(3) == 0;
+            task.unique_conflict = static_cast<UniqueConflict>(1 + Draw(3));
+          }
           if (Draw(3) == 0) task.key = Draw(2) ? "f1" : "f2";
           if (Draw(3) == 0) task.group = Draw(2) ? "g1" : "g2";
           if (Draw(10) == 0) task.result_retention = Draw(100) * kSecond;
@@ -228,7 +262,12 @@ class RandomWorld {
         if (!acknowledged_.empty()) {
           auto task = acknowledged_.begin();
           std::advance(task, Draw(static_cast<int>(acknowledged_.size())));
-          if (Draw(2)) {
+          const int what = Draw(4);
+          if (what == 0) {
+            Update(*task);
+          } else if (what == 1 && Draw(3) == 0) {
+            Do(DeleteTaskCommand{driver_.NewTicket(), *task});
+          } else if (what == 2) {
             Do(CancelTaskCommand{driver_.NewTicket(), *task, "why not"});
           } else {
             Do(RetryTaskCommand{driver_.NewTicket(), *task});
@@ -240,6 +279,14 @@ class RandomWorld {
         queue.ticket = driver_.NewTicket();
         queue.queue = Draw(2) ? "a" : "b";
         const int verb = Draw(12);
+        if (Draw(4) == 0) {
+          queue.verb = QueueVerb::kUpdate;
+          queue.settings.max_waiting = Draw(3) * 12;
+          queue.settings.max_waiting_bytes = Draw(3) * 700;
+          queue.settings.drop_oldest = Draw(2) != 0;
+          Do(queue);
+          break;
+        }
         queue.verb = verb == 0 ? QueueVerb::kPurge : verb < 6 ? QueueVerb::kPause : QueueVerb::kResume;
         if (verb == 0) purged_ = true;
         Do(queue);

@@ -172,7 +172,9 @@ class ModelWorld {
       worker.unacknowledged.erase(worker.unacknowledged.begin());
       auto refusal = refused.find({outcome.task, outcome.token});
       const bool counted = refusal == refused.end() || refusal->second == RefusalReason::kAlreadyFinished;
-      if (counted && outcome.kind == OutcomeKind::kCompleted) {
+      // One whose tasks were refused counted as a failure; repeated, it is finished already like any other.
+      const bool completed = refusal == refused.end() || outcome.enqueue == nullptr;
+      if (counted && completed && outcome.kind == OutcomeKind::kCompleted) {
         auto [ending, first] = completed_under_.emplace(outcome.task, outcome.token);
         ASSERT_TRUE(first || ending->second == outcome.token) << outcome.task.ToString() << " was completed twice";
         ended_.insert(outcome.task);
@@ -199,6 +201,7 @@ class ModelWorld {
       for (size_t i = 0; i < enqueued->results.size(); ++i) {
         const TaskId task = enqueued->results[i].task;
         acknowledged_.insert(task);
+        if (enqueued->results[i].replaced) not_before_.erase(task);
         queue_of_[task] = queues_of_[reply.ticket][i];
         if (request == 0 && !enqueued->results[i].duplicate && life_ends_of_[reply.ticket][i] != kNever) {
           life_end_.emplace(task, life_ends_of_[reply.ticket][i]);
@@ -211,6 +214,15 @@ class ModelWorld {
       if (!first) {
         ASSERT_EQ(known->second, enqueued->results.at(0).task) << "a repeated request";
       }
+      return;
+    }
+    if (auto changed = changes_.find(reply.ticket); changed != changes_.end()) {
+      const auto* update = std::get_if<UpdateReply>(&reply.value);
+      if (update != nullptr) not_before_[changed->second] = update->run_time;
+      return;
+    }
+    if (auto deleted = deletions_.find(reply.ticket); deleted != deletions_.end()) {
+      if (reply.status.ok()) ended_.insert(deleted->second);
       return;
     }
     if (std::holds_alternative<DeadTasksReply>(reply.value) || std::holds_alternative<RetryReply>(reply.value)) {
@@ -304,9 +316,13 @@ class ModelWorld {
       if (Draw(8) == 0) task.start_within = (1 + Draw(90)) * kSecond;
       if (Draw(4) == 0) task.life_timeout = (1 + Draw(120)) * kSecond;
       if (Draw(8) == 0) task.retry_change.backoff = static_cast<Backoff>(1 + Draw(3));
-      if (Draw(8) == 0) task.unique_key = kUniqueKeys[Draw(3)];
+      if (Draw(8) == 0) {
+        task.unique_key = kUniqueKeys[Draw(3)];
+        task.unique_conflict = static_cast<UniqueConflict>(1 + Draw(3));
+        task.unique_waiting = Draw(4) == 0;
+      }
       if (Draw(4) == 0) task.group = kGroups[Draw(3)];
-      if (Draw(3) == 0) task.unique_window = Draw(200) * kSecond;
+      if (Draw(3) == 0 && !task.unique_waiting) task.unique_window = Draw(200) * kSecond;
       if (Draw(8) == 0) task.result_retention = Draw(3) * 50 * kSecond;
       if (Draw(6) == 0)
         task.retry_policy =
@@ -433,6 +449,15 @@ class ModelWorld {
         outcome.kind = OutcomeKind::kCompleted;
         outcome.result = "result";
         outcome.content_type = "text/plain";
+        if (Draw(8) == 0) {
+          std::vector<NewTask> brought(static_cast<size_t>(1 + Draw(2)));
+          for (NewTask& next : brought) {
+            next.queue = kQueues[Draw(3)];
+            next.type = kTypes[Draw(3)];
+            next.spec = "brought";
+          }
+          outcome.enqueue = std::make_shared<const std::vector<NewTask>>(std::move(brought));
+        }
     }
     if (saved) saved_with_outcome_[held.token] = saves_[task].size() - 1;
     if (outcome.cool == CoolScope::kQueue && queue_of_.contains(task)) {
@@ -475,6 +500,9 @@ class ModelWorld {
           if (Draw(2)) retention = Draw(5) * kMinute;
         }
         command.settings.relaxed = Draw(2) != 0;
+        command.settings.max_waiting = Draw(3) * 20;
+        command.settings.max_waiting_bytes = Draw(3) * 2'000;
+        command.settings.drop_oldest = Draw(2) != 0;
         break;
       case 6:
         command.verb = QueueVerb::kCreate;
@@ -488,7 +516,32 @@ class ModelWorld {
   Command MakeTaskCommand() {
     const TaskId task = acknowledged_.empty() ? TaskId(0, 5, 5) : *AnyOf(acknowledged_);
     const Ticket ticket = driver_.NewTicket();
-    switch (Draw(6)) {
+    switch (Draw(9)) {
+      case 6:
+      case 7: {
+        UpdateTaskCommand update;
+        update.ticket = ticket;
+        update.task = task;
+        update.revision = static_cast<uint32_t>(Draw(3));
+        NewTask& changed = update.changed;
+        changed.queue = kQueues[Draw(3)];
+        changed.type = kTypes[Draw(3)];
+        changed.priority = static_cast<uint8_t>(Draw(3) * 4);
+        if (Draw(4) == 0) changed.expire_at = wall() + Draw(90) * kSecond;
+        if (Draw(4) == 0) changed.group = kGroups[Draw(3)];
+        static const std::string kChanged(50, 'c');
+        changed.spec = kChanged;
+        update.keep_start = Draw(2) == 0;
+        if (!update.keep_start) changed.run_at = wall() + Draw(30) * kSecond;
+        // Until its answer comes, it may be earlier than before.
+        not_before_.erase(task);
+        changes_[ticket] = task;
+        return update;
+      }
+      case 8:
+        if (Draw(3) != 0) break;
+        deletions_[ticket] = task;
+        return DeleteTaskCommand{ticket, task};
       case 0:
       case 1:
         cancels_[ticket] = task;
@@ -708,6 +761,8 @@ class ModelWorld {
   std::map<uint64_t, TaskId> answers_;          // the first task of a request
   std::map<uint64_t, std::pair<Time, EnqueueCommand>> repeatable_;
   std::map<Ticket, TaskId> cancels_;
+  std::map<Ticket, TaskId> changes_;
+  std::map<Ticket, TaskId> deletions_;
   size_t pipeline_depth_ = 0;
 
   std::map<Ticket, std::vector<std::string>> queues_of_;  // of an enqueue's tasks

@@ -45,7 +45,7 @@ TEST_F(DataDirTest, NewFolderIsPrivateAndKeepsItsInstance) {
   struct stat info;
   ASSERT_EQ(stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0700u);
-  EXPECT_EQ(Read(path_ + "/FORMAT"), "format=1\nmin_reader=1\ninstance=" + instance + "\n");
+  EXPECT_EQ(Read(path_ + "/FORMAT"), "format=2\nmin_reader=2\ninstance=" + instance + "\n");
   absl::StatusOr<std::unique_ptr<DataDir>> again = DataDir::Open(path_);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ((*again)->instance(), instance);
@@ -89,16 +89,16 @@ TEST_F(DataDirTest, FileInsteadOfFolderIsRefused) {
 
 TEST_F(DataDirTest, FolderOfANewerPenstockIsRefused) {
   std::filesystem::create_directory(path_);
-  Write(path_ + "/FORMAT", "format=3\nmin_reader=2\ninstance=abc\nfeature=x\n");
+  Write(path_ + "/FORMAT", "format=4\nmin_reader=3\ninstance=abc\nfeature=x\n");
   const absl::Status status = OpenError(path_);
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_THAT(Message(status), HasSubstr("a newer Penstock wrote"));
-  EXPECT_THAT(Message(status), HasSubstr("reads storage format 2, this one reads format 1"));
+  EXPECT_THAT(Message(status), HasSubstr("reads storage format 3, this one reads format 2"));
 }
 
 TEST_F(DataDirTest, NewerFormatThatThisVersionMayReadIsTaken) {
   std::filesystem::create_directory(path_);
-  Write(path_ + "/FORMAT", "format=2\nmin_reader=1\ninstance=abc\nfeature=x\n");
+  Write(path_ + "/FORMAT", "format=3\nmin_reader=2\ninstance=abc\nfeature=x\n");
   absl::StatusOr<std::unique_ptr<DataDir>> dir = DataDir::Open(path_);
   ASSERT_TRUE(dir.ok()) << dir.status();
   EXPECT_EQ((*dir)->instance(), "abc");
