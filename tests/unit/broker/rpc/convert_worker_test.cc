@@ -229,6 +229,36 @@ TEST_F(ConvertWorkTest, LongContentTypeIsAFailure) {
   ExpectTakenAsFailure("completed.content_type: must be at most 128 bytes, is 129");
 }
 
+TEST_F(ConvertWorkTest, TasksOfACompletionAreTaken) {
+  v1::TaskSpec* spec = AddOutcome()->mutable_completed()->add_enqueue();
+  spec->set_queue("mail");
+  spec->set_type("next");
+  spec->mutable_delay()->set_seconds(5);
+  const ConvertedWork work = Convert();
+  ASSERT_EQ(work.input.outcomes.size(), 1u);
+  ASSERT_NE(work.input.outcomes[0].enqueue, nullptr);
+  const NewTask& task = work.input.outcomes[0].enqueue->at(0);
+  EXPECT_EQ(task.type, "next");
+  EXPECT_EQ(task.delay, 5 * kSecond);
+  EXPECT_EQ(task.spec, spec->SerializeAsString());
+}
+
+TEST_F(ConvertWorkTest, WrongTaskOfACompletionIsAFailure) {
+  v1::TaskOutcome::Completed* completed = AddOutcome()->mutable_completed();
+  for (int i = 0; i < 2; ++i) {
+    completed->add_enqueue()->set_queue("mail");
+    completed->mutable_enqueue(i)->set_type("next");
+  }
+  completed->mutable_enqueue(1)->set_priority(10);
+  ExpectTakenAsFailure("completed.enqueue[1].priority: must be 0 to 9, is 10");
+}
+
+TEST_F(ConvertWorkTest, TooManyTasksOfACompletionAreAFailure) {
+  v1::TaskOutcome::Completed* completed = AddOutcome()->mutable_completed();
+  for (int i = 0; i < 1'001; ++i) completed->add_enqueue();
+  ExpectTakenAsFailure("completed.enqueue: must be at most 1000, are 1001");
+}
+
 TEST_F(ConvertWorkTest, NoOutcomeAtAllIsAFailure) {
   AddOutcome();
   ExpectTakenAsFailure("outcome: is required");
