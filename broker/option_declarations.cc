@@ -208,8 +208,11 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
   count("throttles", &limits.throttles, 1, 100'000, "Throttles.", "Each is looked at for every task that it counts.");
   count("sessions", &limits.sessions, 1, 100'000, "Workers connected, or within their grace.",
         "Raise it for larger fleets, together with the service's limit of open files (LimitNOFILE).");
-  count("watchers", &limits.watchers, 1, 10'000'000, "Calls that wait for a task or watch one.",
+  count("watchers", &limits.watchers, 1, 10'000'000, "Calls that wait for a task, watch one, or subscribe to a queue.",
         "Each costs memory; raise it if very many callers wait for results.");
+  count("subscription_events", &limits.subscription_events, 1, 1'000'000,
+        "Finished tasks that wait for a subscriber who reads slowly; what comes beyond them is told as missed.",
+        "Each takes about 200 bytes, for each subscriber that is slow.");
   count("reads", &limits.reads, 1, 1'000'000, "Reads (get, list) that wait for a thread.",
         "Reaching it means that the disk is too slow for the questions asked.");
   count("connections", &limits.connections, 16, 1'000'000,

@@ -95,6 +95,7 @@ struct BrokerOptions {
     uint32_t throttles = 1'000;
     uint32_t sessions = 4'096;
     uint32_t watchers = 100'000;
+    uint32_t subscription_events = 10'000;
     uint32_t reads = 1'000;
     uint32_t connections = 10'000;
   } limits;

@@ -110,6 +110,7 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   rpc.limits.checkpoint = options.limits.checkpoint;
   rpc.limits.tasks_per_call = options.limits.tasks_per_call;
   rpc.limits.concurrency = options.limits.tasks_per_worker;
+  rpc.limits.subscription_events = options.limits.subscription_events;
   rpc.limits.name = options.limits.name;
   rpc.limits.key = options.limits.key;
   rpc.reads_waiting = options.limits.reads;

@@ -14,6 +14,7 @@
 #include "broker/core/lifecycle.h"
 #include "broker/core/state_codec.h"
 #include "broker/storage/envelope.h"
+#include "broker/storage/labels.h"
 #include "broker/storage/task_block.h"
 #include "common/coding.h"
 #include "fmt/format.h"
@@ -111,7 +112,8 @@ class Audit {
       auto record = OpenRecord<records::TypeRecord>(key, stored);
       Need(record.status(), "type");
       Decoder decoder(key.substr(2));
-      if (record.ok()) context_.state.AddType(TypeId(decoder.Big32()), record->name());
+      if (!record.ok()) return;
+      context_.state.AddType(TypeId(decoder.Big32()), record->name(), LabelText(record->labels()));
     });
     Each(Family::kMeta, 'q', [&](std::string_view key, std::string_view stored) {
       auto record = OpenRecord<records::QueueRecord>(key, stored);

@@ -11,6 +11,8 @@
 #include "broker/core/dispatcher.h"
 #include "broker/core/enqueuer.h"
 #include "broker/core/epochs.h"
+#include "broker/core/estimator.h"
+#include "broker/core/explainer.h"
 #include "broker/core/janitor.h"
 #include "broker/core/lifecycle.h"
 #include "broker/core/queries.h"
@@ -22,6 +24,7 @@
 #include "broker/core/timers.h"
 #include "broker/core/watchers.h"
 #include "broker/storage/applied.h"
+#include "broker/storage/labels.h"
 #include "common/status.h"
 #include "common/status_details.h"
 #include "fmt/format.h"
@@ -52,9 +55,11 @@ struct BrokerCore::Parts {
         throttles(context, lifecycle),
         dispatcher(context, lifecycle, timers, throttles.meters()),
         sessions(context, enqueuer, lifecycle, watchers, dispatcher),
-        queue_admin(context, enqueuer, lifecycle, timers, dispatcher),
+        estimator(context, timers, dispatcher),
+        explainer(context, lifecycle, dispatcher, estimator),
+        queue_admin(context, enqueuer, lifecycle, timers, dispatcher, estimator),
         janitor(context, lifecycle),
-        queries(context, lifecycle, sessions, dispatcher, queue_admin),
+        queries(context, lifecycle, sessions, dispatcher, explainer, queue_admin),
         schedules(context, enqueuer, lifecycle,
                   [this](TaskId task, const std::string& reason) { (void)CancelTask(task, reason); }),
         checkpointer(context) {
@@ -74,6 +79,9 @@ struct BrokerCore::Parts {
   void Retry(const RetryTaskCommand& command);
   void Delete(const DeleteTaskCommand& command);
   void Watch(const WatchTaskCommand& command);
+  void Subscribe(const SubscribeCommand& command);
+  // Answers what was asked for in this step, just before the dispatcher would do as it is said.
+  void Explain();
   // Stores what the batch collected: history, expiry lists, the delta and `applied`.
   CoreBatch Seal();
 
@@ -85,6 +93,8 @@ struct BrokerCore::Parts {
   Throttles throttles;
   Dispatcher dispatcher;
   Sessions sessions;
+  Estimator estimator;
+  Explainer explainer;
   QueueAdmin queue_admin;
   Janitor janitor;
   Queries queries;
@@ -92,7 +102,8 @@ struct BrokerCore::Parts {
   Checkpointer checkpointer;
 
   Applied applied;
-  bool started = false;  // the first batch, which records the epoch, was made
+  std::vector<ExplainTaskCommand> explains;  // of this step
+  bool started = false;                      // the first batch, which records the epoch, was made
   bool more_work = false;
 };
 
@@ -127,7 +138,7 @@ absl::StatusOr<std::unique_ptr<BrokerCore>> BrokerCore::Recover(const CoreOption
   load('t', [&](std::string_view key, std::string_view stored) -> absl::Status {
     ASSIGN_OR_RETURN(records::TypeRecord record, OpenRecord<records::TypeRecord>(key, stored));
     Decoder decoder(key.substr(2));
-    context.state.AddType(TypeId(decoder.Big32()), record.name());
+    context.state.AddType(TypeId(decoder.Big32()), record.name(), LabelText(record.labels()));
     return absl::OkStatus();
   });
   load('q', [&](std::string_view key, std::string_view stored) -> absl::Status {
@@ -171,6 +182,7 @@ CoreBatch BrokerCore::Step(absl::Span<Command> commands, CoreNow now) {
   context.sequence = parts_->applied.sequence + 1;
   for (Command& command : commands) parts_->Apply(command);
   if (context.options.paused) {
+    parts_->Explain();
     CoreBatch answers;
     answers.effects = std::exchange(context.effects, {});
     return answers;
@@ -181,6 +193,7 @@ CoreBatch BrokerCore::Step(absl::Span<Command> commands, CoreNow now) {
   if (!parts_->sessions.Tick()) parts_->more_work = true;
   if (!parts_->timers.Advance()) parts_->more_work = true;
   if (!parts_->janitor.Tick()) parts_->more_work = true;
+  parts_->Explain();
   if (!parts_->dispatcher.Run()) parts_->more_work = true;
   parts_->timers.Flush();
   return parts_->Seal();
@@ -204,8 +217,8 @@ void BrokerCore::Parts::Apply(Command& command) {
                  [&](RetryTaskCommand& retry) { Retry(retry); },
                  [&](UpdateTaskCommand& update) { enqueuer.Update(update); },
                  [&](DeleteTaskCommand& gone) { context.ReplyTo(gone.ticket, absl::UnimplementedError("")); },
-                 [&](ExplainTaskCommand& explain) { context.ReplyTo(explain.ticket, absl::UnimplementedError("")); },
-                 [&](SubscribeCommand& subscribe) { context.ReplyTo(subscribe.ticket, absl::UnimplementedError("")); },
+                 [&](ExplainTaskCommand& explain) { explains.push_back(explain); },
+                 [&](SubscribeCommand& subscribe) { Subscribe(subscribe); },
                  [&](PutBulkJobCommand& put) { context.ReplyTo(put.ticket, absl::UnimplementedError("")); },
                  [&](ListLanesCommand& list) { queries.Answer(list); },
                  [&](ListRunningCommand& list) { queries.Answer(list); },
@@ -277,6 +290,30 @@ void BrokerCore::Parts::Watch(const WatchTaskCommand& command) {
                     IsFinal(snapshot.state);
   if (!over) watchers.Add(command.ticket, command.task, command.only_end);
   context.ReplyTo(command.ticket, TaskReply{std::move(snapshot)});
+}
+
+void BrokerCore::Parts::Subscribe(const SubscribeCommand& command) {
+  const QueueState* queue = context.state.FindQueue(command.queue);
+  if (queue == nullptr) {
+    context.ReplyTo(command.ticket, absl::NotFoundError(fmt::format("there is no queue {}", command.queue)));
+    return;
+  }
+  if (watchers.full()) {
+    context.ReplyTo(
+        command.ticket,
+        LimitReached("limits.watchers", fmt::format("{} calls wait for tasks already", context.options.max_watchers),
+                     absl::Seconds(1)));
+    return;
+  }
+  watchers.Subscribe(command.ticket, queue->id, command.type);
+  context.ReplyTo(command.ticket, absl::OkStatus());
+}
+
+void BrokerCore::Parts::Explain() {
+  if (explains.empty()) return;
+  dispatcher.Prepare();
+  for (const ExplainTaskCommand& explain : explains) explainer.Answer(explain);
+  explains.clear();
 }
 
 CoreBatch BrokerCore::Parts::Seal() {

@@ -1,5 +1,6 @@
 #include "broker/core/core_state.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -12,6 +13,14 @@ namespace {
 void SetBit(std::vector<uint64_t>& bits, uint32_t slot, uint32_t total) {
   if (bits.empty()) bits.resize((total + 63) / 64);
   bits[slot / 64] |= uint64_t{1} << slot % 64;
+}
+
+// Names hold no line ends.
+std::string LabelledName(std::string_view name, std::string_view labels) {
+  std::string both(name);
+  both += '\n';
+  both += labels;
+  return both;
 }
 
 }  // namespace
@@ -88,19 +97,33 @@ inline void CoreState::MarkDirty(QueueState* queue) {
   changes_.queues.push_back(queue);
 }
 
-TypeId CoreState::FindType(std::string_view name) const {
-  auto found = types_.find(ToAbsl(name));
+TypeId CoreState::FindType(std::string_view name, std::string_view labels) const {
+  auto found = labels.empty() ? types_.find(ToAbsl(name)) : types_.find(LabelledName(name, labels));
   return found == types_.end() ? TypeId() : found->second;
 }
 
 std::string_view CoreState::TypeName(TypeId id) const {
   auto found = type_names_.find(id);
-  return found == type_names_.end() ? std::string_view() : std::string_view(found->second);
+  return found == type_names_.end() ? std::string_view() : std::string_view(found->second.name);
 }
 
-void CoreState::AddType(TypeId id, std::string name) {
-  type_names_[id] = name;
-  types_[std::move(name)] = id;
+std::string_view CoreState::TypeLabels(TypeId id) const {
+  if (!labelled_types_) return {};
+  auto found = type_names_.find(id);
+  return found == type_names_.end() ? std::string_view() : std::string_view(found->second.labels);
+}
+
+TypeId CoreState::FindBaseType(std::string_view name) const {
+  auto found = base_types_.find(ToAbsl(name));
+  return found == base_types_.end() ? TypeId() : found->second;
+}
+
+void CoreState::AddType(TypeId id, std::string name, std::string labels) {
+  if (!labels.empty()) labelled_types_ = true;
+  types_[labels.empty() ? name : LabelledName(name, labels)] = id;
+  auto [base, added] = base_types_.try_emplace(name, id);
+  if (!added) base->second = std::min(base->second, id);
+  type_names_[id] = {std::move(name), std::move(labels)};
 }
 
 // --- lanes ---

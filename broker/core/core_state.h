@@ -184,9 +184,17 @@ class CoreState {
   }
   void SetBytes(QueueState* queue, uint64_t bytes);
 
-  TypeId FindType(std::string_view name) const;  // empty id: unknown
+  // A type of which a worker with certain labels (LabelText) is asked for is another type: what orders tasks knows
+  // nothing of labels. Empty id: unknown.
+  TypeId FindType(std::string_view name, std::string_view labels = {}) const;
+  // The plain name.
   std::string_view TypeName(TypeId id) const;
-  void AddType(TypeId id, std::string name);
+  std::string_view TypeLabels(TypeId id) const;
+  // The one that stands for all types of the same name where they count together: throttles, usual run times. The
+  // oldest of them.
+  TypeId BaseType(TypeId id) const { return labelled_types_ ? FindBaseType(TypeName(id)) : id; }
+  TypeId FindBaseType(std::string_view name) const;
+  void AddType(TypeId id, std::string name, std::string labels);
   size_t type_count() const { return type_names_.size(); }
 
   // --- lanes ---
@@ -320,8 +328,14 @@ class CoreState {
   NextNumbers next_;
   absl::btree_map<std::string, std::unique_ptr<QueueState>, std::less<>> queues_;
   absl::flat_hash_map<QueueId, QueueState*> queues_by_id_;
-  absl::flat_hash_map<std::string, TypeId> types_;
-  absl::btree_map<TypeId, std::string> type_names_;
+  absl::flat_hash_map<std::string, TypeId> types_;  // by names, and for those with labels by both
+  struct TypeTexts {
+    std::string name;
+    std::string labels;
+  };
+  absl::btree_map<TypeId, TypeTexts> type_names_;
+  absl::flat_hash_map<std::string, TypeId> base_types_;
+  bool labelled_types_ = false;
   absl::btree_map<LaneId, std::unique_ptr<Lane>> lanes_;
   // By their keys, without a copy of them.
   struct HashLane {

@@ -54,7 +54,7 @@ std::optional<Deliverer::Head> Deliverer::HeadOf(Lane* lane) {
   }
   while (const auto timer = timers_.Peek(lane)) {
     const Time due = timer->position.due;
-    if (head && head->since < due) break;
+    if (head && !Timers::GoesBefore(due, head->since)) break;
     if (!lane->key.fifo) return Head{lane->key.type, lane->key.priority, due};
     if (head && head->since == due && LoadFront(lane) && FrontIsBefore(*lane, timer->position)) {
       const FreshRun& front = lane->runs.front();
@@ -64,6 +64,18 @@ std::optional<Deliverer::Head> Deliverer::HeadOf(Lane* lane) {
     timers_.Take(lane);  // out of the way; it has been reported
   }
   return head;
+}
+
+std::optional<TaskId> Deliverer::FirstOf(Lane* lane) {
+  const auto timer = timers_.Peek(lane);
+  const bool fresh = LoadFront(lane);
+  if (!timer && !fresh) return std::nullopt;
+  if (timer && (!fresh || !FrontIsBefore(*lane, timer->position))) {
+    return timer->position.task;
+  }
+  const FreshRun& front = lane->runs.front();
+  return TaskId(context_.state.partition(), front.block.value(),
+                lane->head->block->FreshSlots(front.entry)[front.position]);
 }
 
 void Deliverer::LoadRuns(Lane* lane) {
@@ -134,8 +146,8 @@ bool Deliverer::FrontIsBefore(const Lane& lane, const TimerPosition& timer) cons
 
 // --- delivery ---
 
-TaskPlace Deliverer::PlaceOf(const Lane& lane, TypeId type) {
-  return {lane.key.queue, type, lane.group, lane.key.fifo ? lane.key.name : 0};
+TaskPlace Deliverer::PlaceOf(const Lane& lane, TypeId type) const {
+  return {lane.key.queue, context_.state.BaseType(type), lane.group, lane.key.fifo ? lane.key.name : 0};
 }
 
 uint32_t Deliverer::Deliver(Lane* lane, const Head& head, Session* session, uint32_t count) {

@@ -31,8 +31,12 @@ class Deliverer {
   // nullopt: nothing of the lane may go now.
   std::optional<Head> HeadOf(Lane* lane);
 
+  // The task that the lane gives next, whether its time has come or not, or another holds its key; nullopt: none is
+  // known.
+  std::optional<TaskId> FirstOf(Lane* lane);
+
   // How the lane's head is counted by throttles.
-  static TaskPlace PlaceOf(const Lane& lane, TypeId type);
+  TaskPlace PlaceOf(const Lane& lane, TypeId type) const;
 
   // Lends up to `count` tasks, all of the head's type and priority. Returns how many; fewer when the lane has no more,
   // or only others, or a throttle lets no more.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "broker/core/waiting_bytes.h"
+#include "broker/storage/labels.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
@@ -19,6 +20,9 @@ constexpr size_t kUnhandledShown = 10;
 // Of those who wait for a throttle; a bound for lanes that time or an operator lets go all at once.
 constexpr int kUnparkedPerRun = 256;
 
+// 0: it has a free slot; 1: it would prefetch.
+int TierOf(const Session& session, uint32_t running) { return running < session.concurrency ? 0 : 1; }
+
 }  // namespace
 
 // --- subscriptions ---
@@ -29,7 +33,8 @@ void Dispatcher::SessionConnected(Session* session) {
   for (const HandledType& type : session->types) types.push_back(type.type);
   std::sort(queues.begin(), queues.end());
   std::sort(types.begin(), types.end());
-  const std::string key = fmt::format("{}|{}", fmt::join(queues, ","), fmt::join(types, ","));
+  const std::string labels = LabelText(session->labels);
+  const std::string key = fmt::format("{}|{}|{}", fmt::join(queues, ","), fmt::join(types, ","), labels);
   std::unique_ptr<Subscription>& subscription = subscriptions_[key];
   const bool added = subscription == nullptr;
   if (added) {
@@ -37,6 +42,7 @@ void Dispatcher::SessionConnected(Session* session) {
     subscription->id = next_subscription_++;
     subscription->queues = {queues.begin(), queues.end()};
     subscription->types = {types.begin(), types.end()};
+    for (std::string_view label : SplitLabels(labels)) subscription->labels.emplace(label);
   }
   session->subscription = subscription.get();
   ++subscription->sessions;
@@ -45,6 +51,7 @@ void Dispatcher::SessionConnected(Session* session) {
 }
 
 void Dispatcher::SessionEnds(Session* session) {
+  workers_counted_ = false;
   Delist(session);
   Subscription* subscription = session->subscription;
   session->subscription = nullptr;
@@ -58,18 +65,36 @@ void Dispatcher::SessionEnds(Session* session) {
 }
 
 void Dispatcher::SessionChanged(Session* session) {
+  workers_counted_ = false;
   Delist(session);
   Enlist(session);
 }
 
+Unwilling Dispatcher::WhyNot(const Session& session, uint32_t running) const {
+  if (!session.connected() || session.subscription == nullptr) return Unwilling::kAway;
+  if (session.draining) return Unwilling::kDraining;
+  if (session.credit == 0) return Unwilling::kNoCredit;
+  return running >= context_.options.max_tasks_per_worker ? Unwilling::kManyTasks : Unwilling::kNo;
+}
+
+Unwilling Dispatcher::WhyNot(const Session& session, int tier, QueueId queue, TypeId type) const {
+  if (tier > 0 && meters_.Counted(queue, type)) return Unwilling::kNoFreeSlot;
+  if (session.type_credits.empty()) return Unwilling::kNo;
+  auto limited = session.type_credits.find(ToAbsl(context_.state.TypeName(type)));
+  return limited != session.type_credits.end() && limited->second == 0 ? Unwilling::kNoTypeCredit : Unwilling::kNo;
+}
+
+Unwilling Dispatcher::WhyNot(const Session& session, QueueId queue, TypeId type) const {
+  const uint32_t running = context_.state.LeasesOf(session.number).count;
+  if (const Unwilling why = WhyNot(session, running); why != Unwilling::kNo) return why;
+  return WhyNot(session, TierOf(session, running), queue, type);
+}
+
 void Dispatcher::Enlist(Session* session) {
-  if (stopped_ || session->subscription == nullptr || !session->connected() || session->draining ||
-      session->credit == 0) {
-    return;
-  }
+  if (stopped_) return;
   const uint32_t running = context_.state.LeasesOf(session->number).count;
-  if (running >= context_.options.max_tasks_per_worker) return;
-  session->tier = running < session->concurrency ? 0 : 1;
+  if (WhyNot(*session, running) != Unwilling::kNo) return;
+  session->tier = TierOf(*session, running);
   session->load = running;
   session->turn = next_turn_++;
   session->subscription->takers.insert({session->tier, session->load, session->turn, session->number});
@@ -109,7 +134,7 @@ void Dispatcher::RefreshChanged(QueueId only) {
 }
 
 void Dispatcher::RefreshQueue(const QueueState& queue) {
-  ready_.SetBlocked(queue.id, queue.paused);
+  ready_.RefreshBlocked(queue);
   ready_.SetWeights(queue);
   drop_order_.Forget(queue.id);
   if (!queue.settings.drop_oldest) return;
@@ -155,8 +180,11 @@ void Dispatcher::DropOldest(QueueState* queue, uint64_t tasks, uint64_t bytes) {
 
 // --- dealing out ---
 
+void Dispatcher::Prepare() { RefreshChanged(QueueId()); }
+
 bool Dispatcher::Run() {
-  RefreshChanged(QueueId());
+  workers_counted_ = false;
+  Prepare();
   if (stopped_) return true;
   const uint64_t taken_before = deliverer_.taken();
   deliverer_.set_bytes_limit(context_.delivered_bytes + kBytesPerRun);
@@ -192,7 +220,7 @@ Lane* Dispatcher::FirstOpen(const Subscription& subscription, int urgency, Ready
   while (Lane* lane = ready_.First(subscription, urgency, takes)) {
     if (!meters_.any()) return lane;
     const LaneClass& lane_class = *lane->ready->owner;
-    const MeterVerdict verdict = meters_.Check(Deliverer::PlaceOf(*lane, lane_class.type), 0);
+    const MeterVerdict verdict = meters_.Check(deliverer_.PlaceOf(*lane, lane_class.type), 0);
     if (verdict.open()) return lane;
     if (verdict.whole_class) {
       meters_.Wait(verdict, {LaneId(), lane_class.queue, lane_class.type, lane_class.urgency});
@@ -206,10 +234,7 @@ Lane* Dispatcher::FirstOpen(const Subscription& subscription, int urgency, Ready
 }
 
 bool Dispatcher::Takes(const Session& session, const LaneClass& lane_class) const {
-  if (session.tier > 0 && meters_.Counted(lane_class.queue, lane_class.type)) return false;
-  if (session.type_credits.empty()) return true;
-  auto limited = session.type_credits.find(ToAbsl(context_.state.TypeName(lane_class.type)));
-  return limited == session.type_credits.end() || limited->second > 0;
+  return WhyNot(session, session.tier, lane_class.queue, lane_class.type) == Unwilling::kNo;
 }
 
 Lane* Dispatcher::ChooseLane(Subscription* subscription, const Session& session, bool* lower_turn) {
@@ -305,40 +330,70 @@ void Dispatcher::HandlerCools(const Lease& lease, CoolScope scope, Time until) {
 
 // --- views ---
 
-bool Dispatcher::Handled(const QueueState& queue, TypeId type) {
-  const std::string_view type_name = context_.state.TypeName(type);
-  for (const auto& [number, session] : sessions_->all()) {
-    if (!session->connected() || session->subscription == nullptr) continue;
-    if (session->subscription->queues.contains(queue.name) &&
-        session->subscription->types.contains(ToAbsl(type_name))) {
-      return true;
+void Dispatcher::CountWorkers() {
+  if (workers_counted_) return;
+  workers_counted_ = true;
+  for (const auto& [key, subscription] : subscriptions_) {
+    Subscription::Workers& workers = subscription->workers;
+    workers = {};
+    for (const std::string& name : subscription->queues) {
+      const QueueState* queue = context_.state.FindQueue(name);
+      if (queue != nullptr) workers.waiting += queue->counters.available;
     }
   }
-  return false;
+  for (const auto& [number, session] : sessions_->all()) {
+    if (session->subscription == nullptr || !session->connected()) continue;
+    Subscription::Workers& workers = session->subscription->workers;
+    ++workers.connected;
+    if (session->draining) {
+      ++workers.draining;
+      continue;
+    }
+    const LeaseList& leases = context_.state.LeasesOf(number);
+    workers.slots += session->concurrency;
+    workers.free += session->concurrency - std::min(session->concurrency, leases.count);
+    workers.started += std::min(leases.started, session->concurrency);
+    workers.prefetched += leases.count - std::min(leases.count, session->concurrency);
+  }
 }
 
-std::string Dispatcher::WaitingReason(const Lifecycle::StoredTask& task) {
-  const QueueState* queue = context_.state.FindQueue(task.lane.queue);
-  if (queue == nullptr) return "";
-  if (queue->paused) return fmt::format("queue {} is paused", queue->name);
-  if (!Handled(*queue, task.type)) {
-    return fmt::format("no connected worker handles type {} in queue {}", context_.state.TypeName(task.type),
-                       queue->name);
+Dispatcher::WorkersFor Dispatcher::FindWorkers(const QueueState& queue, TypeId type) const {
+  WorkersFor found;
+  for (const auto& [key, subscription] : subscriptions_) {
+    const Subscription::Workers& workers = subscription->workers;
+    if (workers.connected == 0) continue;
+    const Fit fit = FitOf(context_.state, *subscription, queue, type);
+    if (fit == Fit::kYes) {
+      found.fitting.connected += workers.connected;
+      found.fitting.draining += workers.draining;
+      found.fitting.slots += workers.slots;
+      found.fitting.free += workers.free;
+      found.fitting.started += workers.started;
+      found.fitting.prefetched += workers.prefetched;
+      found.subscriptions.push_back(subscription.get());
+    } else if (fit == Fit::kLabelsMissing) {
+      std::vector<std::string> missing;
+      for (std::string_view label : SplitLabels(context_.state.TypeLabels(type))) {
+        if (!subscription->labels.contains(ToAbsl(label))) missing.emplace_back(label);
+      }
+      if (found.without_labels == 0 || missing.size() < found.missing.size()) found.missing = std::move(missing);
+      found.without_labels += workers.connected;
+    }
   }
-  const Lane* lane = context_.state.FindLane(task.lane);
-  if (lane != nullptr && lane->hold != nullptr && lane->hold->task != task.id) {
-    return fmt::format("its key is held by task {}", lane->hold->task.ToString());
-  }
-  if (lane == nullptr || task.block == nullptr || !meters_.any()) return "";
-  const MeterVerdict verdict = meters_.Check(Deliverer::PlaceOf(*lane, task.type), task.extras().cost);
-  return verdict.open() ? "" : meters_.Explain(verdict);
+  return found;
 }
 
 void Dispatcher::Describe(const QueueState& queue, QueueView* view) {
   view->oldest_available = ready_.OldestSince(queue.id);
   for (TypeId type : ready_.ReadyTypes(queue.id)) {
     if (view->unhandled_types.size() == kUnhandledShown) break;
-    if (!Handled(queue, type)) view->unhandled_types.emplace_back(context_.state.TypeName(type));
+    const WorkersFor workers = FindWorkers(queue, type);
+    if (workers.fitting.connected > 0) continue;
+    std::string text(context_.state.TypeName(type));
+    if (!workers.missing.empty()) text += fmt::format(" (no worker has {})", fmt::join(workers.missing, ", "));
+    // Several sets of labels of one type may lack the same.
+    const auto& known = view->unhandled_types;
+    if (std::find(known.begin(), known.end(), text) == known.end()) view->unhandled_types.push_back(std::move(text));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/container/btree_map.h"
 #include "broker/core/core_context.h"
@@ -11,10 +12,22 @@
 #include "broker/core/lifecycle.h"
 #include "broker/core/meters.h"
 #include "broker/core/ready_index.h"
+#include "broker/core/run_sketch.h"
 #include "broker/core/sessions.h"
 #include "broker/core/timers.h"
 
 namespace penstock::broker {
+
+// Why a worker is handed nothing now, or nothing of a certain queue and type.
+enum class Unwilling : uint8_t {
+  kNo,
+  kAway,          // not connected
+  kDraining,      // it takes no more
+  kNoCredit,      // it has not asked for more
+  kManyTasks,     // it holds as many as a worker may
+  kNoTypeCredit,  // it runs as many of the type as it wants to
+  kNoFreeSlot,    // it would have to wait at the worker, but a throttle counts it
+};
 
 // Chooses the next lane for whoever has credit: the most urgent priority first; within it, queue by queue, the group
 // that has used least, and of its lanes the one whose head has waited longest; but after priority_burst tasks a lower
@@ -58,16 +71,39 @@ class Dispatcher : public SessionObserver {
   // A running task ended, or is given back. REQUIRES: it was charged, or is counted.
   void Settle(const Lease& lease);
 
-  // Why nobody runs this task although it is available; empty: no outward reason.
-  std::string WaitingReason(const Lifecycle::StoredTask& task);
+  // Brings the lanes that changed in this batch up to date; Run does it first of all.
+  void Prepare();
+
+  // --- what it decides by, for who explains or estimates what it will do (explainer.h, estimator.h) ---
+  bool stopped() const { return stopped_; }
+  Unwilling WhyNot(const Session& session, QueueId queue, TypeId type) const;
+  Deliverer& deliverer() { return deliverer_; }
+  Meters& meters() { return meters_; }
+  const ReadyIndex& ready() const { return ready_; }
+  const RunSketches& sketches() const { return sketches_; }
+  const Sessions& sessions() const { return *sessions_; }
+  // Counts Subscription::workers anew, if anything has changed since it did so last.
+  void CountWorkers();
+  // Workers for a queue and type, as CountWorkers found them.
+  struct WorkersFor {
+    Subscription::Workers fitting;
+    std::vector<const Subscription*> subscriptions;  // of these
+    uint32_t without_labels = 0;                     // connected workers that only lack labels
+    std::vector<std::string> missing;                // labels that the best of those lacks
+  };
+  WorkersFor FindWorkers(const QueueState& queue, TypeId type) const;
+
   // What only the dispatcher knows of a queue: since when its oldest task has been ready, and ready types that nobody
-  // handles.
+  // handles. REQUIRES: CountWorkers was called.
   void Describe(const QueueState& queue, QueueView* view);
 
   void SessionConnected(Session* session) override;
   void SessionChanged(Session* session) override;
   void SessionEnds(Session* session) override;
-  void TaskRan(TypeId type, Span run_time) override { ready_.Learn(type, run_time); }
+  void TaskRan(const Lease& lease, Span run_time) override {
+    if (lease.charged > 0) ready_.Learn(lease.type, run_time);
+    sketches_.Add(context_.state.BaseType(lease.type), run_time);
+  }
   void HandlerCools(const Lease& lease, CoolScope scope, Time until) override;
 
   // Stops handing out, for a shutdown.
@@ -77,11 +113,13 @@ class Dispatcher : public SessionObserver {
   void Refresh(Lane* lane);
   // Lanes that changed in this batch.
   void RefreshChanged(QueueId only);
-  bool Handled(const QueueState& queue, TypeId type);
   // Gives one session tasks of one lane. False: it takes nothing that is ready.
   bool ServeOne(Subscription* subscription);
   // The lane to serve next; null: none that the session takes. `lower_turn`: it is the turn of a lower priority.
   Lane* ChooseLane(Subscription* subscription, const Session& session, bool* lower_turn);
+  // `running`: tasks that it holds.
+  Unwilling WhyNot(const Session& session, uint32_t running) const;
+  Unwilling WhyNot(const Session& session, int tier, QueueId queue, TypeId type) const;
   bool Takes(const Session& session, const LaneClass& lane_class) const;
   // The next lane at a priority that throttles let go; those that they do not wait, out of the way.
   Lane* FirstOpen(const Subscription& subscription, int urgency, ReadyIndex::Takes takes);
@@ -96,11 +134,13 @@ class Dispatcher : public SessionObserver {
   Lifecycle& lifecycle_;
   Deliverer deliverer_;
   DropOrder drop_order_;
+  RunSketches sketches_;
   Sessions* sessions_ = nullptr;
   absl::btree_map<std::string, std::unique_ptr<Subscription>> subscriptions_;  // by queues and types
   uint64_t next_turn_ = 1;
   uint32_t next_subscription_ = 1;
   bool stopped_ = false;
+  bool workers_counted_ = false;
 };
 
 }  // namespace penstock::broker

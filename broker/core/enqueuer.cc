@@ -6,6 +6,7 @@
 #include "absl/container/btree_set.h"
 #include "broker/core/dispatcher.h"
 #include "broker/core/state_codec.h"
+#include "broker/storage/labels.h"
 #include "common/name_hash.h"
 #include "common/status.h"
 #include "common/status_details.h"
@@ -68,19 +69,20 @@ absl::StatusOr<QueueState*> Enqueuer::QueueFor(std::string_view name) {
   return queue;
 }
 
-absl::StatusOr<TypeId> Enqueuer::TypeFor(std::string_view name) {
-  TypeId type = context_.state.FindType(name);
+absl::StatusOr<TypeId> Enqueuer::TypeFor(std::string_view name, std::string_view labels) {
+  TypeId type = context_.state.FindType(name, labels);
   if (!type.empty()) return type;
   if (context_.state.type_count() >= context_.options.max_types) {
     return LimitReached("limits.types",
-                        fmt::format("there are {} task types already; raise limits.types, or put what varies "
-                                    "into the payload instead of the type",
+                        fmt::format("there are {} task types already, each with a set of worker labels counted; raise "
+                                    "limits.types, or put what varies into the payload instead of the type",
                                     context_.options.max_types));
   }
   type = TypeId(context_.state.next().type++);
-  context_.state.AddType(type, std::string(name));
+  context_.state.AddType(type, std::string(name), std::string(labels));
   records::TypeRecord record;
   record.set_name(std::string(name));
+  SetLabels(labels, record.mutable_labels());
   context_.Put(Family::kMeta, context_.keys.Type(type), record);
   return type;
 }
@@ -88,7 +90,7 @@ absl::StatusOr<TypeId> Enqueuer::TypeFor(std::string_view name) {
 // Queues and types that were made for a command that is refused later stay, empty: names cost little, a half-made
 // enqueue would cost the promise. Draining queues are found before any task is added.
 absl::Status Enqueuer::CheckLimits(const std::vector<NewTask>& tasks) {
-  std::string_view queue_name, type_name;
+  std::string_view queue_name, type_name, labels;
   need_.clear();
   for (const NewTask& task : tasks) {
     if (task.queue != queue_name) {
@@ -104,9 +106,10 @@ absl::Status Enqueuer::CheckLimits(const std::vector<NewTask>& tasks) {
                         task.queue));
       }
     }
-    if (task.type != type_name) {
+    if (task.type != type_name || task.labels != labels) {
       type_name = task.type;
-      RETURN_IF_ERROR(TypeFor(task.type).status());
+      labels = task.labels;
+      RETURN_IF_ERROR(TypeFor(task.type, task.labels).status());
     }
     if (!task.unique_key.empty()) {
       // A key whose record is damaged may be taken: it must not be given away again.
@@ -353,7 +356,7 @@ absl::StatusOr<UpdateReply> Enqueuer::Change(const UpdateTaskCommand& command) {
   }
   Lifecycle::TaskChange change;
   change.task = &task;
-  ASSIGN_OR_RETURN(change.type, TypeFor(task.type));
+  ASSIGN_OR_RETURN(change.type, TypeFor(task.type, task.labels));
   change.priority = task.priority;
   change.group = task.group.empty() ? 0 : NameHash(task.group);
   change.lane = task.key.empty() ? LaneKey{queue->id, change.type, task.priority, false, change.group}
@@ -363,11 +366,12 @@ absl::StatusOr<UpdateReply> Enqueuer::Change(const UpdateTaskCommand& command) {
 }
 
 EnqueueResult Enqueuer::Add(const NewTask& task) {
-  if (task.queue != last_queue_ || task.type != last_type_) {
+  if (task.queue != last_queue_ || task.type != last_type_ || task.labels != last_labels_) {
     last_queue_ = task.queue;
     last_type_ = task.type;
+    last_labels_ = task.labels;
     last_key_.queue = context_.state.FindQueue(task.queue)->id;  // CheckLimits made both
-    last_key_.type = context_.state.FindType(task.type);
+    last_key_.type = context_.state.FindType(task.type, task.labels);
   }
   LaneKey lane_key = last_key_;
   lane_key.priority = task.priority;

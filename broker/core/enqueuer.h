@@ -54,7 +54,7 @@ class Enqueuer {
   // The oldest tasks go where that was decided.
   void MakeRoom();
   absl::StatusOr<UpdateReply> Change(const UpdateTaskCommand& command);
-  absl::StatusOr<TypeId> TypeFor(std::string_view name);
+  absl::StatusOr<TypeId> TypeFor(std::string_view name, std::string_view labels);
   EnqueueResult Add(const NewTask& task);
   // The task that has the unique key becomes what the new one is, if no worker has had it.
   bool Replace(TaskId holder, const NewTask& task, const LaneKey& lane, uint64_t group);
@@ -94,6 +94,7 @@ class Enqueuer {
   // The lane of the last task: most tasks have their predecessor's.
   std::string last_queue_;
   std::string last_type_;
+  std::string last_labels_;
   LaneKey last_key_;
 };
 

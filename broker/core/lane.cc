@@ -60,6 +60,14 @@ void LaneRuns::Advance() {
   front_ = list_->next[list_->next_index++];
 }
 
+Time LaneRuns::newest() const {
+  if (list_ != nullptr) {
+    if (!list_->back.empty()) return list_->back.back().since;
+    if (list_->next_index < list_->next.size()) return list_->next.back().since;
+  }
+  return front_.since;
+}
+
 void LaneRuns::VisitFirst(absl::FunctionRef<void(const FreshRun&)> visit) const {
   if (has_front()) visit(front_);
   if (list_ == nullptr) return;

@@ -242,6 +242,24 @@ void Lifecycle::NotifyWatchers(TaskId task, State state, uint32_t attempt, std::
   watchers_.Notify(snapshot);
 }
 
+void Lifecycle::NotifySubscribers(const QueueState& queue, TypeId type, TaskId task, State state, uint32_t attempt,
+                                  DeadReason reason) {
+  if (!watchers_.subscribed()) return;
+  TaskEvent event;
+  event.task = task;
+  event.state = state;
+  event.type = type;
+  event.type_name = context_.state.TypeName(type);
+  event.attempt = attempt;
+  event.time = context_.now.wall;
+  event.dead_reason = reason;
+  watchers_.Tell(queue.id, event);
+}
+
+void Lifecycle::EndSubscriptions(const QueueState& queue) {
+  watchers_.EndSubscriptions(queue.id, absl::NotFoundError(fmt::format("queue {} was deleted", queue.name)));
+}
+
 void Lifecycle::FinishSlot(TaskId task, const Ending& ending, BlockState* block) {
   context_.state.End(task, ending, block, context_.sequence);
   if (block == nullptr || block->alive > 0) return;
@@ -303,6 +321,7 @@ void Lifecycle::Complete(Lease* lease, std::string_view worker, std::string_view
   if (lease->fifo) ReleaseKey(lease->lane(), task);
   if (lease->is_settled_at_end()) context_.settle(*lease);
   NotifyWatchers(task, State::kCompleted, attempt, result, content_type);
+  NotifySubscribers(*queue, lease->type, task, State::kCompleted, attempt, DeadReason::kNone);
   FinishSlot(task, ending, context_.state.FindBlock(BlockId(task.block())));
 }
 
@@ -526,6 +545,7 @@ void Lifecycle::PutFinalRecord(TaskId task, QueueState* queue, State state, Dead
   if (record->revision() != 0 && state != State::kDead) {
     context_.commit.Delete(Family::kTasks, context_.keys.Spec(task));
   }
+  NotifySubscribers(*queue, TypeId(record->type_id()), task, state, record->attempt(), reason);
   context_.commit.Put(Family::kIndex, context_.keys.Done(queue->id, state, context_.now.wall, task), "");
   context_.commit.Put(Family::kIndex, context_.keys.Retention(record->forget_time(), task), "");
   context_.retention_added = std::min(context_.retention_added, Time{record->forget_time()});

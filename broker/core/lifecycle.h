@@ -97,6 +97,8 @@ class Lifecycle {
   bool WasPurged(TaskId task);
   // Tells whoever watches a task that was purged.
   void FailPurgedWatches();
+  // The queue is deleted: ends its subscriptions.
+  void EndSubscriptions(const QueueState& queue);
   // What is left to do for a slot of a purged lane.
   void FinishPurged(TaskId task, const TaskBlock& block, BlockState* state);
   // A worker has had it, begun it or not.
@@ -185,6 +187,9 @@ class Lifecycle {
   void DropChange(TaskId task, QueueId queue);
   void NotifyWatchers(TaskId task, State state, uint32_t attempt, std::string_view result = {},
                       std::string_view content_type = {});
+  // A task finished; for those who subscribed to its queue.
+  void NotifySubscribers(const QueueState& queue, TypeId type, TaskId task, State state, uint32_t attempt,
+                         DeadReason reason);
   const RetryPolicy& PolicyOf(const QueueState& queue, const StoredTask& task);
   // A task that has its FIFO key waits again from now on.
   void MoveHold(Lane* lane, TaskId task, Time due);

@@ -77,7 +77,7 @@ struct Parked {
 // How a task is counted.
 struct TaskPlace {
   QueueId queue;
-  TypeId type;
+  TypeId type;         // its base type
   uint64_t group = 0;  // NameHash; 0: none
   uint64_t key = 0;
 };

@@ -106,11 +106,40 @@ MeterVerdict Meters::Check(const TaskPlace& place, uint16_t cost) {
 std::vector<MeterVerdict> Meters::CheckAll(const TaskPlace& place, uint16_t cost) {
   std::vector<MeterVerdict> closed;
   ForEach(place, [&](const ThrottleRule* rule, const MeterKey& key) {
-    MeterVerdict verdict = Judge(rule == nullptr ? kCooling : *rule, key, cost);
+    const ThrottleRule& judged_by = rule == nullptr ? kCooling : *rule;
+    MeterVerdict verdict = Judge(judged_by, key, 0);
+    if (verdict.open()) verdict = Judge(judged_by, key, cost);
     if (!verdict.open()) closed.push_back(verdict);
     return true;
   });
   return closed;
+}
+
+std::vector<TaskId> Meters::RunningOf(const MeterKey& key, size_t max) {
+  std::vector<TaskId> tasks;
+  const ThrottleRule* rule = rules_.Find(key.throttle);
+  if (rule == nullptr) return tasks;
+  context_.state.ForEachLease([&](const Lease& lease) {
+    if (tasks.size() == max || !lease.metered) return;
+    const auto rules = rules_.Of(lease.queue, lease.type);
+    if (std::find(rules.begin(), rules.end(), rule) == rules.end()) return;
+    MeterKey counted_by;
+    if (rule->KeyOf(PlaceOf(context_.state, lease), &counted_by) && counted_by == key) tasks.push_back(lease.task);
+  });
+  return tasks;
+}
+
+Meters::Pace Meters::PaceOf(const TaskPlace& place, uint16_t cost) {
+  Pace pace;
+  for (const ThrottleRule* rule : rules_.Of(place.queue, place.type)) {
+    if (rule->per == ThrottlePer::kGroup || rule->per == ThrottlePer::kKey) continue;
+    if (rule->max_running > 0) {
+      const uint64_t at_once = std::max<uint64_t>(rule->max_running / cost, 1);
+      pace.at_once = pace.at_once == 0 ? at_once : std::min(pace.at_once, at_once);
+    }
+    pace.interval = std::max(pace.interval, static_cast<double>(rule->bucket.interval) * cost / 1'000);
+  }
+  return pace;
 }
 
 bool Meters::Fits(const TaskPlace& place, uint16_t cost) {
@@ -173,7 +202,7 @@ bool Meters::Unpark(absl::FunctionRef<void(const Parked&)> visit) {
 // --- counting ---
 
 TaskPlace Meters::PlaceOf(CoreState& state, const Lease& lease) {
-  TaskPlace place{lease.queue, lease.type, 0, 0};
+  TaskPlace place{lease.queue, state.BaseType(lease.type), 0, 0};
   if (lease.fifo) {
     place.key = lease.lane_name;
     const Lane* lane = state.FindLane(lease.lane());
@@ -294,6 +323,11 @@ Time Meters::CooledUntil(ThrottlePer per, uint64_t scope) {
       return context_.state.TimesOf({kCooledKey, scope}).cooled_until;
   }
   std::abort();
+}
+
+std::string Meters::ThrottleOf(const MeterVerdict& closed) const {
+  const ThrottleRule* rule = rules_.Find(closed.key.throttle);
+  return rule == nullptr ? std::string() : rule->name;
 }
 
 std::string Meters::Explain(const MeterVerdict& closed) {

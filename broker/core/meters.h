@@ -50,8 +50,18 @@ class Meters {
   // The first meter that keeps a task of this place and cost back. 0: the next task, whatever it costs; the cost of a
   // task that did not fit is waited for.
   MeterVerdict Check(const TaskPlace& place, uint16_t cost);
-  // All of them.
+  // All of them: those that keep back the next task of its place, whichever that is, and those that have no room for
+  // this one.
   std::vector<MeterVerdict> CheckAll(const TaskPlace& place, uint16_t cost);
+  // Up to `max` running tasks that a throttle's meter counts.
+  std::vector<TaskId> RunningOf(const MeterKey& key, size_t max);
+  // How much of the place may start together and how fast, of throttles that count all of its queue or type alike:
+  // tasks at once, and the time from one start to the next. 0: as many, as fast as one likes.
+  struct Pace {
+    uint64_t at_once = 0;
+    double interval = 0;  // microseconds
+  };
+  Pace PaceOf(const TaskPlace& place, uint16_t cost);
   // As Check; one that does not fit is remembered, so that smaller ones do not pass it for ever.
   bool Fits(const TaskPlace& place, uint16_t cost);
   // `waiter` is to look again when the meter may be open. REQUIRES: it is closed.
@@ -79,6 +89,8 @@ class Meters {
   Time next_wake() const { return wakes_.empty() ? kNever : wakes_.begin()->first; }
 
   // --- views ---
+  // The throttle's name; empty: it belongs to none.
+  std::string ThrottleOf(const MeterVerdict& closed) const;
   // Why a closed meter keeps a task back, for people.
   std::string Explain(const MeterVerdict& closed);
   void Describe(ThrottleId throttle, size_t max_meters, ThrottleView* view);

@@ -32,8 +32,7 @@ struct CoreOptions {
   uint32_t max_tasks_per_worker = 1'000;
   uint32_t max_watchers = 100'000;
   uint64_t max_log_bytes_per_task = 64 << 10;
-  uint32_t max_waiting_events = 10'000;  // of one subscription
-  Span request_window = 10 * kMinute;    // for how long a repeated request id is recognised
+  Span request_window = 10 * kMinute;  // for how long a repeated request id is recognised
   size_t block_cache_bytes = 64 << 20;
   size_t block_bytes = 1 << 20;       // a block is closed when it has this much
   size_t checkpoint_bytes = 8 << 20;  // of deltas, before the next checkpoint

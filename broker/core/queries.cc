@@ -51,7 +51,7 @@ TaskSnapshot Queries::Snapshot(TaskId task) {
   const Time due = stored->record ? stored->record->run_time() : stored->extras().run_at;
   if (due <= context_.now.wall) {
     snapshot.state = State::kAvailable;
-    snapshot.waiting_reason = dispatcher_.WaitingReason(*stored);
+    snapshot.waiting_reason = explainer_.WaitingReason(*stored);
   } else {
     snapshot.state = stored->record && stored->record->state() == static_cast<uint32_t>(State::kRetryable)
                          ? State::kRetryable
@@ -153,6 +153,7 @@ void Queries::Answer(const ListRunningCommand& command) {
 
 void Queries::Answer(const StatusCommand& command, uint64_t epoch) {
   StatusReply reply;
+  dispatcher_.CountWorkers();
   for (const auto& [name, queue] : context_.state.queues()) reply.queues.push_back(queues_.View(*queue));
   for (const auto& [number, session] : sessions_.all()) {
     WorkerView view;
@@ -161,6 +162,7 @@ void Queries::Answer(const StatusCommand& command, uint64_t epoch) {
     view.host = session->host;
     view.pid = session->pid;
     view.version = session->version;
+    view.labels = session->labels;
     view.queues = session->queues;
     for (const HandledType& type : session->types) view.types.push_back(type.type);
     view.concurrency = session->concurrency;

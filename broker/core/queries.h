@@ -3,6 +3,7 @@
 
 #include "broker/core/core_context.h"
 #include "broker/core/dispatcher.h"
+#include "broker/core/explainer.h"
 #include "broker/core/lifecycle.h"
 #include "broker/core/queue_admin.h"
 #include "broker/core/sessions.h"
@@ -12,8 +13,14 @@ namespace penstock::broker {
 // Answers from memory what only the core knows; edges join them with the store (rpc/task_reader.h).
 class Queries {
  public:
-  Queries(CoreContext& context, Lifecycle& lifecycle, Sessions& sessions, Dispatcher& dispatcher, QueueAdmin& queues)
-      : context_(context), lifecycle_(lifecycle), sessions_(sessions), dispatcher_(dispatcher), queues_(queues) {}
+  Queries(CoreContext& context, Lifecycle& lifecycle, Sessions& sessions, Dispatcher& dispatcher, Explainer& explainer,
+          QueueAdmin& queues)
+      : context_(context),
+        lifecycle_(lifecycle),
+        sessions_(sessions),
+        dispatcher_(dispatcher),
+        explainer_(explainer),
+        queues_(queues) {}
 
   TaskSnapshot Snapshot(TaskId task);
   void Answer(const ListLanesCommand& command);
@@ -27,6 +34,7 @@ class Queries {
   Lifecycle& lifecycle_;
   Sessions& sessions_;
   Dispatcher& dispatcher_;
+  Explainer& explainer_;
   QueueAdmin& queues_;
 };
 

@@ -43,11 +43,13 @@ QueueView QueueAdmin::View(const QueueState& queue) {
   view.times = queue.times;
   view.waiting_bytes = queue.waiting_bytes;
   dispatcher_.Describe(queue, &view);
+  view.drained_in = estimator_.DrainedIn(queue);
   return view;
 }
 
 void QueueAdmin::Apply(const QueueCommand& command) {
   QueueReply reply;
+  dispatcher_.CountWorkers();
   if (absl::Status status = Change(command, &reply); !status.ok()) {
     context_.ReplyTo(command.ticket, std::move(status));
   } else {
@@ -147,6 +149,7 @@ void QueueAdmin::Apply(const ListKeysCommand& command) {
     return;
   }
   KeysReply reply;
+  dispatcher_.CountWorkers();
   int looked = 0;
   for (auto it = queue->lanes.lower_bound(command.from_lane); it != queue->lanes.end(); ++it) {
     if (reply.keys.size() == command.limit || ++looked > kLanesLooked) {
@@ -166,6 +169,7 @@ void QueueAdmin::Apply(const ListKeysCommand& command) {
     } else if (context_.state.FindLease(lane->hold->task) == nullptr) {
       view.state = State::kDead;
     }
+    view.drained_in = estimator_.DrainedIn(*lane);
     reply.keys.push_back(view);
   }
   context_.ReplyTo(command.ticket, std::move(reply));
@@ -211,6 +215,7 @@ absl::Status QueueAdmin::Delete(QueueState* queue, bool force) {
   context_.queue_deleted = true;
   context_.commit.Delete(Family::kMeta, context_.keys.Queue(queue->id));
   context_.Fact(LogFact::Kind::kQueueDeleted, fmt::format("queue={}", queue->name));
+  lifecycle_.EndSubscriptions(*queue);
   enqueuer_.Forget(queue->name);
   dispatcher_.Forget(*queue);
   context_.state.RemoveQueue(queue);
@@ -225,7 +230,7 @@ void QueueAdmin::Apply(const DeadTasksCommand& command) {
   }
   TypeId type;
   if (!command.type.empty()) {
-    type = context_.state.FindType(command.type);
+    type = context_.state.FindBaseType(command.type);
     if (type.empty()) {
       context_.ReplyTo(command.ticket, DeadTasksReply{0, queue->counters.dead, true});
       return;
@@ -250,7 +255,7 @@ void QueueAdmin::Apply(const DeadTasksCommand& command) {
     auto record = GetRecord<records::TaskRecord>(context_.commit, Family::kTasks, context_.keys.TaskRecord(task));
     if (!record.ok()) {
       context_.Unreadable(record.status(), "task " + task.ToString());
-    } else if (type.empty() || record->type_id() == type.value()) {
+    } else if (type.empty() || context_.state.BaseType(TypeId(record->type_id())) == type) {
       chosen.emplace_back(task, *std::move(record));
     }
     return true;

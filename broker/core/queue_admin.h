@@ -4,6 +4,7 @@
 #include "broker/core/core_context.h"
 #include "broker/core/dispatcher.h"
 #include "broker/core/enqueuer.h"
+#include "broker/core/estimator.h"
 #include "broker/core/lifecycle.h"
 #include "broker/core/timers.h"
 
@@ -12,15 +13,21 @@ namespace penstock::broker {
 // What operators do to queues and their dead tasks.
 class QueueAdmin {
  public:
-  QueueAdmin(CoreContext& context, Enqueuer& enqueuer, Lifecycle& lifecycle, Timers& timers, Dispatcher& dispatcher)
-      : context_(context), enqueuer_(enqueuer), lifecycle_(lifecycle), timers_(timers), dispatcher_(dispatcher) {}
+  QueueAdmin(CoreContext& context, Enqueuer& enqueuer, Lifecycle& lifecycle, Timers& timers, Dispatcher& dispatcher,
+             Estimator& estimator)
+      : context_(context),
+        enqueuer_(enqueuer),
+        lifecycle_(lifecycle),
+        timers_(timers),
+        dispatcher_(dispatcher),
+        estimator_(estimator) {}
 
   void Apply(const QueueCommand& command);
   void Apply(const DeadTasksCommand& command);
   void Apply(const ListKeysCommand& command);
   void Apply(const ReleaseKeyCommand& command);
 
-  // The queue as operators see it.
+  // The queue as operators see it. REQUIRES: Dispatcher::CountWorkers was called.
   QueueView View(const QueueState& queue);
 
  private:
@@ -34,6 +41,7 @@ class QueueAdmin {
   Lifecycle& lifecycle_;
   Timers& timers_;
   Dispatcher& dispatcher_;
+  Estimator& estimator_;
 };
 
 }  // namespace penstock::broker

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "broker/storage/labels.h"
 #include "common/text.h"
 
 namespace penstock::broker {
@@ -17,10 +18,19 @@ constexpr Span kLearning = 8;
 
 // --- subscriptions ---
 
+Fit FitOf(const CoreState& state, const Subscription& subscription, const QueueState& queue, TypeId type) {
+  if (!subscription.queues.contains(queue.name) || !subscription.types.contains(ToAbsl(state.TypeName(type)))) {
+    return Fit::kNo;
+  }
+  for (std::string_view label : SplitLabels(state.TypeLabels(type))) {
+    if (!subscription.labels.contains(ToAbsl(label))) return Fit::kLabelsMissing;
+  }
+  return Fit::kYes;
+}
+
 bool ReadyIndex::Matches(const Subscription& subscription, const LaneClass& lane_class) const {
   const QueueState* queue = state_.FindQueue(lane_class.queue);
-  return queue != nullptr && subscription.queues.contains(queue->name) &&
-         subscription.types.contains(ToAbsl(state_.TypeName(lane_class.type)));
+  return queue != nullptr && FitOf(state_, subscription, *queue, lane_class.type) == Fit::kYes;
 }
 
 void ReadyIndex::Join(Subscription* subscription, LaneClass* lane_class) {
@@ -60,7 +70,7 @@ LaneClass* ReadyIndex::ClassFor(QueueId queue, TypeId type, int urgency) {
     lane_class->queue = queue;
     lane_class->type = type;
     lane_class->urgency = urgency;
-    lane_class->blocked = state_.FindQueue(queue)->paused;
+    lane_class->blocked = IsBlocked(*state_.FindQueue(queue));
     for (const auto& [id, subscription] : subscriptions_) {
       if (Matches(*subscription, *lane_class)) Join(subscription, lane_class.get());
     }
@@ -192,10 +202,10 @@ void ReadyIndex::SetParked(QueueId queue, TypeId type, int urgency, bool parked)
   Publish(found->second.get());
 }
 
-void ReadyIndex::SetBlocked(QueueId queue, bool blocked) {
-  for (auto it = classes_.lower_bound({queue, TypeId(), 0}); it != classes_.end(); ++it) {
-    if (std::get<0>(it->first) != queue) break;
-    it->second->blocked = blocked;
+void ReadyIndex::RefreshBlocked(const QueueState& queue) {
+  for (auto it = classes_.lower_bound({queue.id, TypeId(), 0}); it != classes_.end(); ++it) {
+    if (std::get<0>(it->first) != queue.id) break;
+    it->second->blocked = IsBlocked(queue);
     Publish(it->second.get());
   }
 }
@@ -256,7 +266,7 @@ Span ReadyIndex::Charge(QueueId queue, uint64_t name, TypeId type) {
   QueueGroups& groups = GroupsOf(queue);
   GroupAccount* account = AccountFor(groups, name);
   RaiseFloor(groups, account->used);
-  auto usual = usual_run_.find(type);
+  auto usual = usual_run_.find(state_.BaseType(type));
   const Span expected = std::max<Span>(usual == usual_run_.end() ? kUsualRun : usual->second, 1);
   ++account->running;
   MoveAccount(account, account->used + expected * 1'000 / account->weight);
@@ -275,7 +285,7 @@ void ReadyIndex::Settle(QueueId queue, uint64_t name, Span charged, Span used) {
 }
 
 void ReadyIndex::Learn(TypeId type, Span run_time) {
-  auto [usual, added] = usual_run_.try_emplace(type, run_time);
+  auto [usual, added] = usual_run_.try_emplace(state_.BaseType(type), run_time);
   if (!added) usual->second += (run_time - usual->second) / kLearning;
 }
 
@@ -302,6 +312,22 @@ void ReadyIndex::RaiseFloor(QueueGroups& groups, Span used) {
 }
 
 // --- views ---
+
+void ReadyIndex::VisitReady(absl::FunctionRef<bool(const LaneClass& lane_class, const Lane& lane)> visit) const {
+  for (const auto& [key, lane_class] : classes_) {
+    bool more = true;
+    const LaneClass& of = *lane_class;
+    of.order.ForEach([&](const ReadyGroup::Rank& rank) {
+      rank.group->lanes.ForEach([&](const std::pair<Time, LaneId>& entry) {
+        const Lane* lane = state_.FindLane(entry.second);
+        more = lane == nullptr || visit(of, *lane);
+        return more;
+      });
+      return more;
+    });
+    if (!more) return;
+  }
+}
 
 Time ReadyIndex::OldestSince(QueueId queue) const {
   Time oldest = kNever;

@@ -111,13 +111,24 @@ struct Taker {
   friend auto operator<=>(const Taker&, const Taker&) = default;
 };
 
-// Workers that take the same types from the same queues.
+// Workers that take the same types from the same queues and have the same labels.
 struct Subscription {
   uint32_t id = 0;
   absl::flat_hash_set<std::string> queues;
   absl::flat_hash_set<std::string> types;
-  uint32_t sessions = 0;  // that belong to it, connected or within their grace
-  uint32_t connected = 0;
+  absl::flat_hash_set<std::string> labels;  // lines of LabelText
+  uint32_t sessions = 0;                    // that belong to it, connected or within their grace
+  // What it has: counted when somebody asks (Dispatcher::CountWorkers).
+  struct Workers {
+    uint32_t connected = 0;
+    uint32_t draining = 0;    // of those connected
+    uint32_t slots = 0;       // of those that do not drain, as is what follows
+    uint32_t free = 0;        // slots without a task
+    uint32_t started = 0;     // tasks that run
+    uint32_t prefetched = 0;  // tasks that wait at a worker for a slot
+    uint64_t waiting = 0;     // available tasks of its queues
+  };
+  Workers workers;
   // Sessions with credit: those with a free slot before those that prefetch, the least loaded first, of these the one
   // served longest ago.
   absl::btree_set<Taker> takers;
@@ -128,6 +139,14 @@ struct Subscription {
   absl::btree_map<std::pair<QueueId, int>, std::unique_ptr<Share>> shares;
   std::array<MinSet<Share::Rank>, kUrgencies> levels;
 };
+
+// Whether workers of a subscription run tasks of a queue and type.
+enum class Fit : uint8_t {
+  kNo,             // they do not take the queue, or do not handle the type
+  kLabelsMissing,  // only the labels that the type asks for are missing, some or all
+  kYes,
+};
+Fit FitOf(const CoreState& state, const Subscription& subscription, const QueueState& queue, TypeId type);
 
 // Which lane is next. Everything that is ready stands in a tree of small ordered sets (subscription and priority;
 // queue; type; group; lane), so that a change costs O(log n) at each level, whatever the number of lanes, and what
@@ -152,7 +171,9 @@ class ReadyIndex {
   // Nothing of a parked class is given to anybody. No such class: nothing.
   void SetParked(QueueId queue, TypeId type, int urgency, bool parked);
   // Nothing of a blocked queue is given to anybody.
-  void SetBlocked(QueueId queue, bool blocked);
+  static bool IsBlocked(const QueueState& queue) { return queue.paused; }
+  // Whether it is blocked changed.
+  void RefreshBlocked(const QueueState& queue);
   // The weights of the queue's groups changed.
   void SetWeights(const QueueState& queue);
   // The queue was deleted. REQUIRES: none of its lanes is ready.
@@ -171,6 +192,8 @@ class ReadyIndex {
   void Learn(TypeId type, Span run_time);
 
   // --- views ---
+  // Ready lanes, class by class, until `visit` returns false.
+  void VisitReady(absl::FunctionRef<bool(const LaneClass& lane_class, const Lane& lane)> visit) const;
   Time OldestSince(QueueId queue) const;
   // Types with ready lanes, ascending, each once.
   std::vector<TypeId> ReadyTypes(QueueId queue) const;

@@ -16,6 +16,7 @@
 #include "broker/core/lifecycle.h"
 #include "broker/core/state_codec.h"
 #include "broker/storage/history.h"
+#include "broker/storage/labels.h"
 #include "broker/storage/task_block.h"
 #include "common/coding.h"
 #include "common/status.h"
@@ -168,8 +169,8 @@ class Rebuilder {
       ASSIGN_OR_RETURN(const records::TypeRecord record, OpenRecord<records::TypeRecord>(key, value));
       Decoder decoder(key.substr(2));
       const TypeId id(decoder.Big32());
-      state_.AddType(id, record.name());
-      known_.state.AddType(id, record.name());
+      state_.AddType(id, record.name(), LabelText(record.labels()));
+      known_.state.AddType(id, record.name(), LabelText(record.labels()));
       state_.next().type = std::max(state_.next().type, id.value() + 1);
       return PutRaw(Family::kMeta, key, value);
     }));
@@ -373,11 +374,15 @@ class Rebuilder {
     if (!state_.TypeName(type).empty()) return absl::OkStatus();
     v1::TaskSpec parsed;
     records::TypeRecord record;
-    if (parsed.ParseFromArray(spec.data(), static_cast<int>(spec.size()))) record.set_name(parsed.type());
-    if (record.name().empty() || !state_.FindType(record.name()).empty()) {
+    if (parsed.ParseFromArray(spec.data(), static_cast<int>(spec.size()))) {
+      record.set_name(parsed.type());
+      *record.mutable_labels() = parsed.worker_labels();
+    }
+    const std::string labels = LabelText(record.labels());
+    if (record.name().empty() || !state_.FindType(record.name(), labels).empty()) {
       record.set_name(fmt::format("recovered-{}", type.value()));
     }
-    state_.AddType(type, record.name());
+    state_.AddType(type, record.name(), labels);
     state_.next().type = std::max(state_.next().type, type.value() + 1);
     return PutRecord(Family::kMeta, keys_.Type(type), record);
   }

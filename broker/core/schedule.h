@@ -47,10 +47,11 @@ struct ScheduledTask {
   std::string group;
   uint16_t cost = 1;
   std::optional<Span> result_retention;
+  std::string labels;
   std::string spec;
 
   size_t bytes() const {
-    return spec.size() + queue.size() + type.size() + unique_key.size() + key.size() + group.size();
+    return spec.size() + queue.size() + type.size() + unique_key.size() + key.size() + group.size() + labels.size();
   }
 };
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "broker/storage/labels.h"
+
 namespace penstock::broker {
 namespace {
 
@@ -28,6 +30,7 @@ void WriteTask(const ScheduledTask& task, records::ScheduleRecord::Task* out) {
   out->set_group(task.group);
   out->set_cost(task.cost);
   if (task.result_retention) out->set_result_retention(*task.result_retention);
+  SetLabels(task.labels, out->mutable_labels());
   out->set_spec(task.spec);
 }
 
@@ -53,6 +56,7 @@ ScheduledTask ReadTask(const records::ScheduleRecord::Task& record) {
   task.group = record.group();
   if (record.cost() != 0) task.cost = static_cast<uint16_t>(record.cost());
   if (record.has_result_retention()) task.result_retention = record.result_retention();
+  task.labels = LabelText(record.labels());
   task.spec = record.spec();
   return task;
 }

@@ -33,6 +33,7 @@ NewTask ViewOf(const ScheduledTask& task) {
   view.group = task.group;
   view.cost = task.cost;
   view.result_retention = task.result_retention;
+  view.labels = task.labels;
   view.spec = task.spec;
   return view;
 }

@@ -50,6 +50,7 @@ void Sessions::Record(const Session& session) {
   auto record = StartFrom<records::SessionRecord>(session.newer_record);
   record.clear_queues();
   record.clear_types();
+  record.clear_labels();
   record.set_session_id(session.id);
   record.set_worker_name(session.worker_name);
   for (const std::string& queue : session.queues) record.add_queues(queue);
@@ -64,6 +65,7 @@ void Sessions::Record(const Session& session) {
   record.set_pid(session.pid);
   record.set_version(session.version);
   record.set_connect_time(session.connect_time);
+  record.mutable_labels()->insert(session.labels.begin(), session.labels.end());
   context_.Put(Family::kMeta, context_.keys.Session(session.number), record);
   context_.effects.needs_sync = true;
 }
@@ -80,9 +82,11 @@ void Sessions::Restore(const records::SessionRecord& record, SessionNumber numbe
   session->host = record.host();
   session->pid = record.pid();
   session->version = record.version();
+  session->labels.insert(record.labels().begin(), record.labels().end());
   session->connect_time = record.connect_time();
   session->newer_record = IfNewer(record);
   session->last_heard = context_.now.elapsed;
+  session->awaited = true;
   Session* added = session.get();
   by_id_[added->id] = added;
   sessions_[number] = std::move(session);
@@ -123,6 +127,7 @@ void Sessions::Resume(Session* session, const OpenSessionCommand& command) {
   }
   observer_.SessionEnds(session);  // leaves its subscription, which may be another from now on
   session->stream = command.stream;
+  session->awaited = false;
   by_stream_[command.stream] = session;
   session->worker_name = command.worker_name;
   session->queues = command.queues;
@@ -132,6 +137,7 @@ void Sessions::Resume(Session* session, const OpenSessionCommand& command) {
   session->host = command.host;
   session->pid = command.pid;
   session->version = command.version;
+  session->labels = command.labels;
   session->stuck_tasks.clear();
   session->credit = 0;
   session->type_credits.clear();
@@ -209,7 +215,7 @@ void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, Sessio
   }
   if (outcome.run_time > 0) {
     context_.state.FindQueue(lease->queue)->times.run.Add(outcome.run_time);
-    if (lease->charged > 0) observer_.TaskRan(lease->type, outcome.run_time);
+    observer_.TaskRan(*lease, outcome.run_time);
   }
   if (!progress_.empty()) ForgetProgress(outcome.task);
   if (outcome.cool != CoolScope::kNone) {

@@ -1,6 +1,7 @@
 #ifndef PENSTOCK_BROKER_CORE_SESSIONS_H_
 #define PENSTOCK_BROKER_CORE_SESSIONS_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,6 +31,7 @@ struct Session {
   std::string host;
   int32_t pid = 0;
   std::string version;
+  std::map<std::string, std::string> labels;
   Time connect_time = 0;
   std::string newer_record;  // see IfNewer (storage/records.h)
 
@@ -38,6 +40,7 @@ struct Session {
   Span deadline = 0;        // elapsed: when its tasks go to others
   Span noted_deadline = 0;  // its entry among the deadlines, at or before `deadline`; 0: none
   bool draining = false;    // it said so, or an operator did
+  bool awaited = false;     // not heard of since the broker started
   std::vector<TaskId> stuck_tasks;
 
   // For the dispatcher:
@@ -60,8 +63,8 @@ class SessionObserver {
   // Credit, connection or draining changed.
   virtual void SessionChanged(Session* session) = 0;
   virtual void SessionEnds(Session* session) = 0;
-  // A task of the type ran for so long.
-  virtual void TaskRan(TypeId type, Span run_time) = 0;
+  // A task ran for so long.
+  virtual void TaskRan(const Lease& lease, Span run_time) = 0;
   // The handler of a running task wants what shares this with it left alone until then.
   virtual void HandlerCools(const Lease& lease, CoolScope scope, Time until) = 0;
 };

@@ -262,6 +262,43 @@ void Timers::Take(Lane* lane, bool counted) {
   partial->rest = run;
 }
 
+bool Timers::CountBefore(Lane* lane, const TimerPosition& end, int runs_max, uint64_t* count) {
+  *count = 0;
+  if (lane->timed_count() == 0) return true;
+  // All that is due, and nothing else: that is counted already.
+  const TimerPosition cursor = lane->due_cursor();
+  bool complete = true;
+  TimerPosition from;
+  if (cursor < end) {
+    *count = lane->timed_due();
+    if (*count == lane->timed_count()) return true;
+    from = {cursor.due, TaskId(cursor.task.value() + 1)};
+  } else if (lane->timed_due() == 0) {
+    return true;
+  } else if (lane->head != nullptr) {
+    from = lane->head->lowest;
+  }
+  absl::Status status = context_.commit.Scan(
+      Family::kIndex, context_.keys.Timer(lane->id, from.due, from.task), context_.keys.PastLane('T', lane->id),
+      [&](std::string_view key, std::string_view value) {
+        const TimerKey timer = ParseTimerKey(key);
+        if (TimerPosition{timer.due, timer.task} >= end) return false;
+        if (runs_max-- <= 0) {
+          complete = false;
+          return false;
+        }
+        TimerRun run{{timer.due, timer.task}, 1, TimerKind::kScheduled};
+        auto body = OpenValue(key, value);
+        if (!body.ok() || !DecodeTimer(*body, &run.count, &run.kind)) return true;  // reported when it is due
+        if (timer.due == end.due && timer.task.block() == end.task.block() && LastOf(run).task >= end.task) {
+          run.count = static_cast<uint32_t>(end.task.value() - timer.task.value());
+        }
+        *count += Living(run);
+        return true;
+      });
+  return complete && status.ok();
+}
+
 void Timers::Flush() {
   for (const Partial& partial : partials_) {
     const auto& [lane, stored, rest] = partial;

@@ -40,6 +40,10 @@ class Timers {
   std::optional<TimerRun> Peek(Lane* lane);
   // The first task is taken: counted out of the lane and the queue's available.
   void Take(Lane* lane);
+  // Whether a task with this timer goes before one that has been in the lane, without a timer, since then.
+  static bool GoesBefore(Time due, Time fresh_since) { return due <= fresh_since; }
+  // Tasks of the lane with a timer before `end`, due or not. Looks at `runs_max` runs at most; false: there are more.
+  bool CountBefore(Lane* lane, const TimerPosition& end, int runs_max, uint64_t* count);
   // Writes what Take left of a run. Called once, before the batch is sealed.
   void Flush();
 

@@ -11,12 +11,36 @@ void Watchers::Add(Ticket ticket, TaskId task, bool only_end) {
 }
 
 void Watchers::Remove(Ticket ticket) {
+  if (subscribers_.erase(ticket) > 0) return;
   auto found = tasks_.find(ticket);
   if (found == tasks_.end()) return;
   auto watchers = watchers_.find(found->second);
   std::erase_if(watchers->second, [&](const Watcher& watcher) { return watcher.ticket == ticket; });
   if (watchers->second.empty()) watchers_.erase(watchers);
   tasks_.erase(found);
+}
+
+void Watchers::Subscribe(Ticket ticket, QueueId queue, std::string type) {
+  subscribers_[ticket] = {queue, std::move(type)};
+}
+
+void Watchers::Tell(QueueId queue, const TaskEvent& event) {
+  for (const auto& [ticket, subscriber] : subscribers_) {
+    if (subscriber.queue != queue || (!subscriber.type.empty() && subscriber.type != event.type_name)) continue;
+    context_.effects.task_events.push_back(event);
+    context_.effects.task_events.back().ticket = ticket;
+  }
+}
+
+void Watchers::EndSubscriptions(QueueId queue, const absl::Status& status) {
+  for (auto it = subscribers_.begin(); it != subscribers_.end();) {
+    if (it->second.queue != queue) {
+      ++it;
+      continue;
+    }
+    context_.effects.watch_events.push_back({it->first, status, {}});
+    it = subscribers_.erase(it);
+  }
 }
 
 std::vector<TaskId> Watchers::Tasks() const {

@@ -1,21 +1,32 @@
 #ifndef PENSTOCK_BROKER_CORE_WATCHERS_H_
 #define PENSTOCK_BROKER_CORE_WATCHERS_H_
 
+#include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "broker/core/core_context.h"
 
 namespace penstock::broker {
 
-// Who waits for which task. In memory only: after a restart the waiting clients ask again.
+// Who waits for which task, and who hears of all that finish in a queue. In memory only: after a restart the waiting
+// clients ask again.
 class Watchers {
  public:
   explicit Watchers(CoreContext& context) : context_(context) {}
 
-  bool full() const { return tasks_.size() >= context_.options.max_watchers; }
+  bool full() const { return tasks_.size() + subscribers_.size() >= context_.options.max_watchers; }
   void Add(Ticket ticket, TaskId task, bool only_end);
   void Remove(Ticket ticket);
+
+  // Tells of every task of the queue that finishes; with a type, of those only.
+  void Subscribe(Ticket ticket, QueueId queue, std::string type);
+  bool subscribed() const { return !subscribers_.empty(); }
+  // A task finished. `event` without its ticket.
+  void Tell(QueueId queue, const TaskEvent& event);
+  // The queue is going away.
+  void EndSubscriptions(QueueId queue, const absl::Status& status);
 
   // The task changed; ends the watches when the state is final. Costs nothing when nobody watches anything.
   bool anybody() const { return !tasks_.empty(); }
@@ -34,6 +45,11 @@ class Watchers {
   CoreContext& context_;
   absl::flat_hash_map<TaskId, std::vector<Watcher>> watchers_;
   absl::flat_hash_map<Ticket, TaskId> tasks_;
+  struct Subscriber {
+    QueueId queue;
+    std::string type;  // empty: all
+  };
+  absl::btree_map<Ticket, Subscriber> subscribers_;
 };
 
 }  // namespace penstock::broker

@@ -77,6 +77,7 @@ absl::Status FillKeys(RpcContext& context, const KeysReply& keys, v1::ListKeysRe
     held->set_state(static_cast<v1::TaskState>(key.state));
     if (key.due != 0) SetTimestamp(key.due, held->mutable_run_time());
     held->set_waiting(key.waiting);
+    if (key.drained_in.known()) ToProto(key.drained_in, held->mutable_drained_in());
   }
   if (keys.more) {
     out->set_next_page_token(PageToken{.phase = kKeysPage, .place = {keys.next_lane.value()}}.ToString());

@@ -22,6 +22,7 @@ struct ApiLimits {
   size_t checkpoint = 64 << 10;  // what a handler saves for its next attempt
   size_t tasks_per_call = 10'000;
   uint32_t concurrency = 1'000;
+  size_t subscription_events = 10'000;  // that wait for a reader
 
   QueueSettings queue_defaults;
 
@@ -29,7 +30,10 @@ struct ApiLimits {
   size_t key = 256;    // unique keys, header keys
   size_t label = 256;  // a worker's name, host and version; an error's type
   size_t content_type = 128;
-  size_t text = 1 << 10;  // progress (longer is cut), reason of a cancellation
+  size_t text = 1 << 10;      // progress (longer is cut), reason of a cancellation
+  size_t worker_labels = 32;  // of a worker
+  size_t task_labels = 8;     // that a task asks for
+  size_t label_part = 64;     // key or value of one
   size_t tags = 16;
   size_t tag = 128;
   size_t request_id = 64;

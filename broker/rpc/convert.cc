@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "broker/rpc/fields.h"
+#include "broker/storage/labels.h"
 #include "common/coding.h"
 #include "common/random.h"
 #include "common/status.h"
@@ -130,6 +131,10 @@ absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const Ap
     RETURN_IF_ERROR(CheckNumber(FieldPath(at, "cost"), spec.cost(), 1, limits.cost));
     task->cost = static_cast<uint16_t>(spec.cost());
   }
+  if (!spec.worker_labels().empty()) {
+    RETURN_IF_ERROR(
+        CheckLabels(FieldPath(at, "worker_labels"), spec.worker_labels(), limits.task_labels, limits.label_part));
+  }
   if (spec.has_result_retention()) {
     ASSIGN_OR_RETURN(task->result_retention,
                      CheckSpan(FieldPath(at, "result_retention"), spec.result_retention(), 0, limits.postpone_max));
@@ -183,6 +188,10 @@ uint64_t AddContent(uint64_t hash, const v1::TaskSpec& spec) {
   for (const std::string* text : {&spec.key(), &spec.group()}) {
     if (!text->empty()) hash = MixBits(hash ^ XXH3_64bits(text->data(), text->size()));
   }
+  if (!spec.worker_labels().empty()) {
+    const std::string labels = LabelText(spec.worker_labels());
+    hash = MixBits(hash ^ XXH3_64bits(labels.data(), labels.size()));
+  }
   return hash;
 }
 
@@ -198,6 +207,7 @@ absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskS
     RETURN_IF_ERROR(ConvertTask(path_of(i), spec, limits, now, &tasks[i]));
     size += spec.ByteSizeLong() + spec.queue().size() + spec.type().size() + spec.unique_key().key().size() +
             spec.key().size() + spec.group().size();
+    if (!spec.worker_labels().empty()) size += LabelText(spec.worker_labels()).size();
   }
   TextBuffer buffer(size);
   for (size_t i = 0; i < count; ++i) {
@@ -210,6 +220,7 @@ absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskS
     task.unique_key = buffer.Copy(spec.unique_key().key());
     if (!spec.key().empty()) task.key = buffer.Copy(spec.key());
     if (!spec.group().empty()) task.group = buffer.Copy(spec.group());
+    if (!spec.worker_labels().empty()) task.labels = buffer.Copy(LabelText(spec.worker_labels()));
     task.spec = buffer.Serialize(spec);
     sized.command.content_hash = AddContent(sized.command.content_hash, spec);
   }
@@ -340,6 +351,37 @@ void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out) {
   SetDuration(policy.max_backoff, out->mutable_max_backoff());
   out->set_jitter(policy.jitter);
   out->set_backoff(static_cast<v1::Backoff>(policy.backoff));
+}
+
+absl::StatusOr<ExplainTaskCommand> ToCommand(const v1::ExplainTaskRequest& request) {
+  ExplainTaskCommand command;
+  ASSIGN_OR_RETURN(command.task, CheckTaskId(FieldPath("task_id"), request.task_id()));
+  return command;
+}
+
+void ToProto(const SpanEstimate& estimate, v1::TimeEstimate* out) {
+  // Beyond what a Duration holds nobody cares.
+  const Span most = 100 * 365 * kDay;
+  SetDuration(std::min(estimate.expected, most), out->mutable_expected());
+  SetDuration(std::min(estimate.low, most), out->mutable_low());
+  SetDuration(std::min(estimate.high, most), out->mutable_high());
+}
+
+void ToProto(const ExplainReply& explain, v1::ExplainTaskResponse* out) {
+  out->set_state(ToProto(explain.state));
+  for (const WaitReason& reason : explain.reasons) {
+    v1::WaitReason* shown = out->add_reasons();
+    shown->set_code(static_cast<v1::WaitReason::Code>(reason.code));
+    shown->set_text(reason.text);
+    for (TaskId task : reason.tasks) shown->add_task_ids(task.ToString());
+    shown->set_throttle(reason.throttle);
+    if (reason.until != 0) SetTimestamp(reason.until, shown->mutable_until());
+  }
+  if (!explain.waits) return;
+  out->mutable_position()->set_expected(explain.before);
+  out->mutable_position()->set_low(explain.before_low);
+  out->mutable_position()->set_high(explain.before_high);
+  if (explain.starts_in.known()) ToProto(explain.starts_in, out->mutable_starts_in());
 }
 
 void ToProto(const EnqueueResult& result, v1::EnqueueResult* out) {

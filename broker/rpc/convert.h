@@ -38,7 +38,8 @@ absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueStreamRequest& 
 
 inline constexpr size_t kProducerIdBytes = 16;
 
-// A task that is not to be enqueued yet: all checks, and views into `spec`, of which `task.spec` is not set.
+// A task that is not to be enqueued yet: all checks, and views into `spec`, of which `task.spec` and `task.labels`
+// (LabelText of spec.worker_labels, storage/labels.h) are not set.
 absl::StatusOr<NewTask> ToTask(const FieldPath& field, const v1::TaskSpec& spec, const ApiLimits& limits, Time now);
 
 // Tasks of a message that is none of the above, checked as for an enqueue. Their views point into one buffer, which
@@ -59,6 +60,10 @@ absl::StatusOr<RetryPolicyChange> ToRetryPolicyChange(const FieldPath& field, co
 void ToProto(const RetryPolicy& policy, v1::RetryPolicy* out);
 
 void ToProto(const EnqueueResult& result, v1::EnqueueResult* out);
+absl::StatusOr<ExplainTaskCommand> ToCommand(const v1::ExplainTaskRequest& request);
+void ToProto(const ExplainReply& explain, v1::ExplainTaskResponse* out);
+// REQUIRES: it is known.
+void ToProto(const SpanEstimate& estimate, v1::TimeEstimate* out);
 inline v1::TaskState ToProto(State state) { return static_cast<v1::TaskState>(state); }
 
 // page_size as it counts: the default for 0.

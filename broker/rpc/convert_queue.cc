@@ -270,6 +270,7 @@ void ToProto(const QueueView& queue, const Rates& rates, Time now, v1::Queue* ou
   stats->set_waiting_bytes(queue.waiting_bytes);
   stats->set_enqueue_rate(rates.enqueue);
   stats->set_finish_rate(rates.finish);
+  if (queue.drained_in.known()) ToProto(queue.drained_in, stats->mutable_drained_in());
   for (const std::string& type : queue.unhandled_types) stats->add_unhandled_types(type);
 }
 
@@ -307,6 +308,7 @@ void ToProto(const WorkerView& worker, v1::Worker* out) {
   out->set_draining(worker.draining);
   for (TaskId task : worker.stuck_tasks) out->add_stuck_task_ids(task.ToString());
   SetDuration(worker.oldest_run, out->mutable_oldest_run());
+  out->mutable_labels()->insert(worker.labels.begin(), worker.labels.end());
 }
 
 }  // namespace penstock::broker

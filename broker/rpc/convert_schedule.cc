@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "broker/rpc/fields.h"
+#include "broker/storage/labels.h"
 #include "common/cron.h"
 #include "common/status.h"
 #include "common/text.h"
@@ -93,6 +94,7 @@ absl::StatusOr<ScheduledTask> ToScheduledTask(const FieldPath& at, const v1::Tas
   task.group = checked.group;
   task.cost = checked.cost;
   task.result_retention = checked.result_retention;
+  task.labels = LabelText(spec.worker_labels());
   task.spec = spec.SerializeAsString();
   return task;
 }

@@ -314,6 +314,8 @@ absl::StatusOr<Sized<OpenSessionCommand>> ToCommand(const v1::Hello& hello, cons
   RETURN_IF_ERROR(CheckSize(FieldPath(at, "host"), hello.host(), 0, limits.label));
   RETURN_IF_ERROR(CheckNumber(FieldPath(at, "pid"), hello.pid(), 0, INT32_MAX));
   RETURN_IF_ERROR(CheckSize(FieldPath(at, "version"), hello.version(), 0, limits.label));
+  RETURN_IF_ERROR(CheckLabels(FieldPath(at, "labels"), hello.labels(), limits.worker_labels, limits.label_part));
+  command.labels.insert(hello.labels().begin(), hello.labels().end());
   command.worker_name = hello.worker_name();
   command.concurrency = static_cast<uint32_t>(hello.concurrency());
   command.host = hello.host();

@@ -52,6 +52,22 @@ absl::Status CheckName(const FieldPath& field, std::string_view name, size_t siz
   return problem.empty() ? absl::OkStatus() : BadField(field, problem);
 }
 
+absl::Status CheckLabels(const FieldPath& field, const google::protobuf::Map<std::string, std::string>& labels,
+                         size_t count_max, size_t size_max) {
+  if (labels.size() > count_max) {
+    return BadField(field, fmt::format("must be at most {}, are {}", count_max, labels.size()));
+  }
+  for (const auto& [key, value] : labels) {
+    if (const std::string problem = ProblemOfName(key, size_max); !problem.empty()) {
+      return BadField(field, fmt::format("the key '{}' {}", CutEnd(key, size_max), problem));
+    }
+    if (const std::string problem = ProblemOfName(value, size_max); !problem.empty()) {
+      return BadField(field, fmt::format("the value of '{}' {}", key, problem));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSize(const FieldPath& field, std::string_view bytes, size_t size_min, size_t size_max) {
   if (bytes.size() >= size_min && bytes.size() <= size_max) return absl::OkStatus();
   if (bytes.empty()) return BadField(field, "is required");

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "broker/core/core_types.h"
+#include "google/protobuf/map.h"
 
 namespace google::protobuf {
 class Duration;
@@ -38,6 +39,9 @@ absl::Status BadField(const FieldPath& field, std::string_view problem);
 
 // 1 to `size_max` characters of A-Z a-z 0-9 . _ : - /.
 absl::Status CheckName(const FieldPath& field, std::string_view name, size_t size_max);
+// At most `count_max` labels; keys and values are names.
+absl::Status CheckLabels(const FieldPath& field, const google::protobuf::Map<std::string, std::string>& labels,
+                         size_t count_max, size_t size_max);
 absl::Status CheckSize(const FieldPath& field, std::string_view bytes, size_t size_min, size_t size_max);
 absl::Status CheckNumber(const FieldPath& field, int64_t number, int64_t min, int64_t max);
 absl::Status CheckReal(const FieldPath& field, double number, double min, double max);

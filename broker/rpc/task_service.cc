@@ -6,6 +6,7 @@
 #include "broker/rpc/enqueue_stream.h"
 #include "broker/rpc/fields.h"
 #include "broker/rpc/list_tasks_call.h"
+#include "broker/rpc/subscribe_stream.h"
 #include "broker/rpc/task_reader.h"
 #include "broker/rpc/unary.h"
 #include "broker/rpc/update_task_call.h"
@@ -119,6 +120,18 @@ grpc::ServerWriteReactor<v1::WatchTaskResponse>* TaskService::WatchTask(grpc::Ca
   const auto task = CheckTaskId(FieldPath("task_id"), request->task_id());
   if (!task.ok()) return new RefusedWatch(task.status());
   return WatchStream::Start(context_, *task);
+}
+
+grpc::ServerUnaryReactor* TaskService::ExplainTask(grpc::CallbackServerContext* call,
+                                                   const v1::ExplainTaskRequest* request,
+                                                   v1::ExplainTaskResponse* response) {
+  return AskAndAnswer<ExplainReply>(context_, call, ToCommand(*request), kSmallCommandBytes,
+                                    [response](const ExplainReply& reply) { ToProto(reply, response); });
+}
+
+grpc::ServerWriteReactor<v1::SubscribeTasksResponse>* TaskService::SubscribeTasks(
+    grpc::CallbackServerContext* call, const v1::SubscribeTasksRequest* request) {
+  return SubscribeStream::Start(context_, *request);
 }
 
 grpc::ServerUnaryReactor* TaskService::ListTaskLogLines(grpc::CallbackServerContext* call,

@@ -25,6 +25,10 @@ class TaskService final : public v1::TaskService::CallbackService {
                                      v1::WaitTaskResponse* response) override;
   grpc::ServerWriteReactor<v1::WatchTaskResponse>* WatchTask(grpc::CallbackServerContext* call,
                                                              const v1::WatchTaskRequest* request) override;
+  grpc::ServerUnaryReactor* ExplainTask(grpc::CallbackServerContext* call, const v1::ExplainTaskRequest* request,
+                                        v1::ExplainTaskResponse* response) override;
+  grpc::ServerWriteReactor<v1::SubscribeTasksResponse>* SubscribeTasks(
+      grpc::CallbackServerContext* call, const v1::SubscribeTasksRequest* request) override;
   grpc::ServerUnaryReactor* ListTaskLogLines(grpc::CallbackServerContext* call,
                                              const v1::ListTaskLogLinesRequest* request,
                                              v1::ListTaskLogLinesResponse* response) override;

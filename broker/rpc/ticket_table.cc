@@ -46,6 +46,9 @@ void TicketTable::Release(Effects effects) {
   for (WatchEvent& event : effects.watch_events) {
     if (auto waiter = Find(event.ticket, false)) waiter->OnWatchEvent(std::move(event));
   }
+  for (TaskEvent& event : effects.task_events) {
+    if (auto waiter = Find(event.ticket, false)) waiter->OnTaskEvent(std::move(event));
+  }
 }
 
 }  // namespace penstock::broker

@@ -20,6 +20,7 @@ class Waiter {
   virtual void OnReply(Reply reply) {}
   virtual void OnSessionMessage(SessionMessage message) {}
   virtual void OnWatchEvent(WatchEvent event) {}
+  virtual void OnTaskEvent(TaskEvent event) {}
 };
 
 // Hands out tickets and brings what the engine releases to those who wait for it. Tickets are never used twice, so what

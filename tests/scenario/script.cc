@@ -10,6 +10,7 @@
 #include "broker/storage/envelope.h"
 #include "broker/storage/history.h"
 #include "broker/storage/keys.h"
+#include "broker/storage/labels.h"
 #include "broker/storage/records.h"
 #include "broker/storage/task_block.h"
 #include "fmt/format.h"
@@ -34,6 +35,16 @@ std::map<std::string, double> ParseWeights(const std::string& text) {
     weights[named.first] = std::stod(named.second);
   }
   return weights;
+}
+
+// "gpu:yes,zone:eu"
+std::map<std::string, std::string> ParseLabels(const std::string& text) {
+  std::map<std::string, std::string> labels;
+  for (absl::string_view part : absl::StrSplit(text, ',')) {
+    const std::pair<std::string, std::string> named = absl::StrSplit(part, ':');
+    labels[named.first] = named.second;
+  }
+  return labels;
 }
 
 Span ParseSpan(std::string_view text) {
@@ -225,7 +236,7 @@ std::string Script::Run(std::string_view line) {
   std::vector<Command> commands;
   if (RunOwn(words, &out)) return out.empty() ? "ok\n" : out;
   if (!Build(words, &commands) && !BuildScheduleCommand(words, &commands) && !BuildThrottleCommand(words, &commands) &&
-      !BuildWorkerCommand(words, &commands)) {
+      !BuildExplainCommand(words, &commands) && !BuildWorkerCommand(words, &commands)) {
     Wrong("no such command", line);
   }
   if (together_) {
@@ -388,6 +399,8 @@ NewTask Script::ReadTask(const std::map<std::string, std::string>& named) {
       task.result_retention = ParseSpan(value);
     } else if (name == "cost") {
       task.cost = static_cast<uint16_t>(ParseNumber(value));
+    } else if (name == "labels") {
+      task.labels = Keep(LabelText(ParseLabels(value)));
     } else if (name == "size") {
       spec = std::string(ParseNumber(value), 'x');
     } else if (name == "payload") {
@@ -426,7 +439,7 @@ bool Script::Build(const Words& words, std::vector<Command>* commands) {
     watches_[words.plain.at(0)] = ticket;
     commands->emplace_back(WatchTaskCommand{ticket, TaskOf(words.plain.at(0)), name == "wait"});
   } else if (name == "unwatch") {
-    commands->emplace_back(UnwatchCommand{watches_.at(words.plain.at(0))});
+    commands->emplace_back(UnwatchCommand{watches_.at(words.plain.at(0))});  // or of a subscription
   } else if (name == "cancel") {
     commands->emplace_back(CancelTaskCommand{NewTicket("cancel"), TaskOf(words.plain.at(0)), named("reason")});
   } else if (name == "update") {
@@ -534,6 +547,7 @@ bool Script::BuildWorkerCommand(const Words& words, std::vector<Command>* comman
     }
     hello.concurrency = static_cast<uint32_t>(ParseNumber(named("slots", "1")));
     if (words.named.contains("lease")) hello.lease = ParseSpan(named("lease"));
+    if (words.named.contains("labels")) hello.labels = ParseLabels(named("labels"));
     hello.stream = worker.stream = driver().NewTicket();
     streams_[worker.stream] = worker_name;
     commands->emplace_back(hello);
@@ -671,6 +685,7 @@ std::string Script::Tell(Effects effects) {
     out += tickets_[event.ticket] + ": ";
     out += event.status.ok() ? TellSnapshot(event.snapshot) : ErrorLine(event.status) + "\n";
   }
+  for (const TaskEvent& event : effects.task_events) out += TellEvent(event);
   for (const LogFact& fact : effects.facts) {
     // Damage is always told; the rest only where a script asks for it.
     if (facts_ || fact.kind == LogFact::Kind::kRecordUnreadable) out += "fact: " + fact.text + "\n";
@@ -731,7 +746,10 @@ std::string Script::TellReply(const Reply& reply) {
   if (const auto* dead = std::get_if<DeadTasksReply>(&reply.value)) {
     return fmt::format("changed {} remaining {}{}\n", dead->changed, dead->remaining, dead->exhausted ? "" : " more");
   }
-  if (const auto* status = std::get_if<StatusReply>(&reply.value)) return TellStatus(*status);
+  if (const auto* status = std::get_if<StatusReply>(&reply.value)) {
+    return label.starts_with("estimate ") ? TellEstimate(label.substr(9), *status) : TellStatus(*status);
+  }
+  if (const auto* explain = std::get_if<ExplainReply>(&reply.value)) return TellExplain(*explain);
   if (const auto* schedule = std::get_if<ScheduleReply>(&reply.value)) {
     if (!schedule->task.empty()) return NameOf(schedule->task) + "\n";
     return schedule->schedule.name.empty() ? "" : TellSchedule(schedule->schedule);

@@ -50,6 +50,8 @@ class Script {
   bool BuildScheduleCommand(const Words& words, std::vector<Command>* commands);
   // throttle create|update|get|delete NAME, and throttles; script_throttles.cc.
   bool BuildThrottleCommand(const Words& words, std::vector<Command>* commands);
+  // explain TASK, estimate QUEUE, subscribe QUEUE; script_explain.cc.
+  bool BuildExplainCommand(const Words& words, std::vector<Command>* commands);
   void SetOptions(const Words& words);
   // `settle`: with what the step leaves for later, as the engine would do at once.
   std::string Step(std::vector<Command> commands, bool settle = true);
@@ -66,6 +68,9 @@ class Script {
   std::string TellQueue(const QueueView& queue);
   std::string TellSchedule(const ScheduleView& schedule);
   std::string TellThrottle(const ThrottleView& throttle);
+  std::string TellExplain(const ExplainReply& explain);
+  std::string TellEstimate(const std::string& queue, const StatusReply& status);
+  std::string TellEvent(const TaskEvent& event);
   std::string TellState();
   std::string TellStore();
 

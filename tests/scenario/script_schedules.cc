@@ -64,6 +64,8 @@ bool Script::BuildScheduleCommand(const Words& words, std::vector<Command>* comm
     task.queue = named("q", "mail");
     task.type = named("type", "send");
     task.unique_key = named("unique");
+    task.labels = named("labels");  // one: "gpu:yes"
+    if (!task.labels.empty()) task.labels.replace(task.labels.find(':'), 1, "=");
     if (words.named.contains("attempts"))
       task.retry_change.max_attempts = static_cast<uint32_t>(std::stoul(named("attempts")));
     v1::TaskSpec spec;

@@ -15,6 +15,7 @@ void AppendEffects(Effects more, Effects* effects) {
   append(more.replies, effects->replies);
   append(more.session_messages, effects->session_messages);
   append(more.watch_events, effects->watch_events);
+  append(more.task_events, effects->task_events);
   append(more.facts, effects->facts);
   effects->needs_sync = effects->needs_sync || more.needs_sync;
 }

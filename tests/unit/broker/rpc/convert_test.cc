@@ -28,6 +28,10 @@ void Set(Timestamp* timestamp, int64_t seconds, int32_t nanos = 0) {
   timestamp->set_nanos(nanos);
 }
 
+void FillLabels(int count, google::protobuf::Map<std::string, std::string>* labels) {
+  for (int i = 0; i < count; ++i) (*labels)[std::to_string(i)] = "x";
+}
+
 v1::TaskSpec GoodSpec() {
   v1::TaskSpec spec;
   spec.set_queue("mail");
@@ -69,6 +73,16 @@ std::vector<FieldCase> FieldCases() {
       {"headers", [](Spec s) { (*s->mutable_headers())[std::string(256, 'k')] = "v"; },
        [](Spec s) { (*s->mutable_headers())[std::string(257, 'k')] = "v"; }},
       {"headers", [](Spec s) { (*s->mutable_headers())["k"] = ""; }, [](Spec s) { (*s->mutable_headers())[""] = "v"; }},
+      {"worker_labels", [](Spec s) { FillLabels(8, s->mutable_worker_labels()); },
+       [](Spec s) { FillLabels(9, s->mutable_worker_labels()); }},
+      {"worker_labels", [](Spec s) { (*s->mutable_worker_labels())[std::string(64, 'k')] = std::string(64, 'v'); },
+       [](Spec s) { (*s->mutable_worker_labels())[std::string(65, 'k')] = "v"; }},
+      {"worker_labels", [](Spec s) { (*s->mutable_worker_labels())["k"] = "v"; },
+       [](Spec s) { (*s->mutable_worker_labels())["k"] = "a=b"; }},
+      {"worker_labels", [](Spec s) { (*s->mutable_worker_labels())["k"] = "v"; },
+       [](Spec s) { (*s->mutable_worker_labels())[""] = "v"; }},
+      {"worker_labels", [](Spec s) { (*s->mutable_worker_labels())["k"] = "v"; },
+       [](Spec s) { (*s->mutable_worker_labels())["k"] = ""; }},
       {"priority", [](Spec s) { s->set_priority(9); }, [](Spec s) { s->set_priority(10); }},
       {"priority", [](Spec s) { s->set_priority(0); }, [](Spec s) { s->set_priority(-1); }},
       {"run_at", [](Spec s) { Set(s->mutable_run_at(), kNow / kSecond + 36'525 * kDaySeconds); },
@@ -298,6 +312,24 @@ TEST(ConvertTest, APolicyComesBackAsItCanBeSent) {
     ASSERT_TRUE(change.ok()) << change.status();
     EXPECT_EQ(change->On(RetryPolicy{.multiplier = 2, .jitter = 0.1}), policy);
   }
+}
+
+TEST(ConvertTest, LabelsAreOneTextWhateverTheirOrder) {
+  v1::EnqueueManyRequest request;
+  for (const auto& first : {"zone", "gpu"}) {
+    v1::TaskSpec* spec = request.add_tasks();
+    *spec = GoodSpec();
+    (*spec->mutable_worker_labels())[first] = "yes";
+    (*spec->mutable_worker_labels())["zone"] = "eu";
+    (*spec->mutable_worker_labels())["gpu"] = "yes";
+  }
+  *request.add_tasks() = GoodSpec();
+  auto sized = ToCommand(request, ApiLimits(), kNow);
+  ASSERT_TRUE(sized.ok()) << sized.status();
+  request.Clear();  // the command stands on its own
+  EXPECT_EQ(sized->command.tasks[0].labels, "gpu=yes\nzone=eu");
+  EXPECT_EQ(sized->command.tasks[1].labels, "gpu=yes\nzone=eu");
+  EXPECT_EQ(sized->command.tasks[2].labels, "");
 }
 
 TEST(ConvertTest, PastTimesMeanNow) {

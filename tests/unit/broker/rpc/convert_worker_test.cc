@@ -49,6 +49,11 @@ std::vector<HelloCase> HelloCases() {
       h->mutable_lease()->set_nanos(nanos);
     };
   };
+  const auto labels = [](int count) {
+    return [count](Hello h) {
+      for (int i = 0; i < count; ++i) (*h->mutable_labels())[std::to_string(i)] = "x";
+    };
+  };
   return {
       {"worker_name", [](Hello h) { h->set_worker_name(std::string(256, 'w')); },
        [](Hello h) { h->set_worker_name(std::string(257, 'w')); }},
@@ -88,6 +93,11 @@ std::vector<HelloCase> HelloCases() {
        }},
       {"host", [](Hello h) { h->set_host(std::string(256, 'h')); },
        [](Hello h) { h->set_host(std::string(257, 'h')); }},
+      {"labels", labels(32), labels(33)},
+      {"labels", [](Hello h) { (*h->mutable_labels())[std::string(64, 'k')] = std::string(64, 'v'); },
+       [](Hello h) { (*h->mutable_labels())["k"] = std::string(65, 'v'); }},
+      {"labels", [](Hello h) { (*h->mutable_labels())["k"] = "v"; },
+       [](Hello h) { (*h->mutable_labels())["k"] = "a b"; }},
       {"pid", [](Hello h) { h->set_pid(0); }, [](Hello h) { h->set_pid(-1); }},
       {"version", [](Hello h) { h->set_version(std::string(256, 'v')); },
        [](Hello h) { h->set_version(std::string(257, 'v')); }},

@@ -1,0 +1,287 @@
+#include "broker/core/estimator.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_set.h"
+
+namespace penstock::broker {
+namespace {
+
+// Looked at for a place, and for a queue's drain; what is beyond counts as those.
+constexpr int kLanesOfPlace = 10'000;
+constexpr int kLanesOfDrain = 256;
+// Nine in ten times a normally distributed number is within so many deviations of its mean.
+constexpr double kNineInTen = 1.645;
+// How far, in proportion, the part of other lanes that is guessed to come first may be off: a standard deviation, as
+// tests/unit/broker/core/estimate_test.cc measures it.
+constexpr double kOrderError = 0.35;
+
+Span ToSpan(double micros) { return static_cast<Span>(std::clamp(micros, 0.0, 1e17)); }
+
+SpanEstimate Around(double mean, double variance, double earliest) {
+  const double deviation = kNineInTen * std::sqrt(std::max(variance, 0.0));
+  return {ToSpan(std::max(mean, earliest)), ToSpan(std::max(mean - deviation, earliest)),
+          ToSpan(std::max(mean + deviation, earliest))};
+}
+
+// The part of a lane's tasks, from the oldest to the newest, that came before a moment.
+double PartBefore(const Lane& lane, Time since) {
+  const Time oldest = lane.ready_since;
+  const Time newest = std::max({oldest, lane.runs.newest(), lane.timed_due() > 0 ? lane.due_cursor().due : 0});
+  if (since < oldest) return 0;
+  if (since >= newest) return 1;
+  return static_cast<double>(since - oldest) / static_cast<double>(newest - oldest);
+}
+
+uint64_t Waiting(const Lane& lane) { return lane.fresh_count + lane.timed_due(); }
+
+}  // namespace
+
+void Estimator::Work::Add(const RunSketch& sketch, double count) {
+  mean += count * sketch.mean();
+  // Each run may be longer or shorter, and the mean itself is only known from so many.
+  variance += count * sketch.variance() + count * count * sketch.variance() / sketch.weight();
+  tasks += count;
+}
+
+const RunSketch* Estimator::SketchOf(TypeId type) const {
+  return dispatcher_.sketches().Find(context_.state.BaseType(type));
+}
+
+TypeId Estimator::TypeOf(const Lane& lane) {
+  if (!lane.key.fifo) return lane.key.type;
+  if (lane.runs.has_front()) return lane.runs.front().type();
+  return lane.ready != nullptr && lane.is_ready() ? lane.ready->owner->type : TypeId();
+}
+
+Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& task, Time since) {
+  const Time now = context_.now.wall;
+  const QueueState& queue = *lane->queue;
+  const int urgency = kUrgencies - 1 - task.priority;
+  Place place;
+  place.in_lane = positions_.Before(lane, task, since);
+  const Dispatcher::WorkersFor workers = dispatcher_.FindWorkers(queue, task.type);
+
+  // What else is ready for the same workers, and goes first: more urgent, or as urgent and older.
+  double urgent = 0, same = 0, lower = 0;
+  double urgent_elsewhere = 0, same_elsewhere = 0;
+  absl::btree_map<uint64_t, double> groups;     // of as urgent tasks of the queue
+  absl::btree_map<TypeId, double> types_ahead;  // all of these
+  int lanes_left = kLanesOfPlace;
+  const uint64_t own_group = lane->group;
+  dispatcher_.ready().VisitReady([&](const LaneClass& lane_class, const Lane& other) {
+    if (lanes_left-- <= 0) return false;
+    if (&other == lane || lane_class.parked) return true;
+    const bool own_queue = lane_class.queue == queue.id;
+    const bool shared_workers =
+        std::any_of(lane_class.shares.begin(), lane_class.shares.end(), [&](const Share* share) {
+          return std::find(workers.subscriptions.begin(), workers.subscriptions.end(), share->subscription) !=
+                 workers.subscriptions.end();
+        });
+    // Without any worker, the queue's order alone counts.
+    const bool counts = shared_workers || (own_queue && workers.subscriptions.empty());
+    if (!counts || (lane_class.blocked && !own_queue)) return true;
+    const double waiting = static_cast<double>(Waiting(other));
+    double ahead = waiting;
+    if (lane_class.urgency < urgency) {
+      (own_queue ? urgent : urgent_elsewhere) += waiting;
+    } else if (lane_class.urgency > urgency) {
+      if (own_queue) lower += waiting;
+      return true;
+    } else if (own_queue && queue.shared && other.group != own_group) {
+      groups[other.group] += waiting;
+      return true;
+    } else {
+      ahead = waiting * PartBefore(other, since);
+      (own_queue ? same : same_elsewhere) += ahead;
+    }
+    types_ahead[context_.state.BaseType(lane_class.type)] += ahead;
+    return true;
+  });
+
+  // Groups take turns by their weights until theirs is used up.
+  const double in_lane = static_cast<double>(place.in_lane.expected);
+  const double own_weight = queue.WeightOf(own_group);
+  const double in_group = in_lane + same;
+  double turns = 0;
+  for (const auto& [group, waiting] : groups) {
+    turns += std::min(waiting, (in_group + 0.5) * queue.WeightOf(group) / own_weight);
+  }
+  double expected = in_group + turns;
+  // After a burst of more urgent tasks one that is less urgent has its turn.
+  const double burst = context_.options.priority_burst;
+  if (urgent > 0) expected = std::min(expected + urgent, (expected + 1) * (burst + 1) - 1);
+  expected += std::min(lower, std::floor(expected / burst));
+  // For certain: those of its lane, and at most everything that waits.
+  const QueueCounters& counters = queue.counters;
+  uint64_t all = counters.available;
+  uint64_t of_lane = Waiting(*lane);
+  if (since > now) {
+    all += counters.scheduled + counters.retryable;
+    of_lane = lane->fresh_count + lane->timed_count();
+  }
+  const uint64_t others = all - std::min(all, of_lane);
+  place.in_queue.low = place.in_lane.low;
+  place.in_queue.high = place.in_lane.high + others;
+  place.in_queue.expected = std::clamp(static_cast<uint64_t>(expected + 0.5), place.in_queue.low, place.in_queue.high);
+
+  // --- when ---
+  if (workers.fitting.slots == 0) return place;
+  const double earliest = static_cast<double>(std::max<Span>(since - now, 0));
+  const double slots = workers.fitting.slots;
+  const double elsewhere = urgent_elsewhere + same_elsewhere;
+  const double prefetched = workers.fitting.prefetched;
+  const double before = static_cast<double>(place.in_queue.expected) + elsewhere + prefetched;
+  const double free = workers.fitting.free;
+  const TypeId type = context_.state.BaseType(task.type);
+  const RunSketch* own = SketchOf(type);
+  const Meters::Pace pace =
+      dispatcher_.meters().PaceOf(dispatcher_.deliverer().PlaceOf(*lane, type), task.extras().cost);
+  const bool paced = pace.at_once > 0 || pace.interval > 0 || lane->key.fifo;
+  if (before < free && !paced) {
+    place.starts_in = {ToSpan(earliest), ToSpan(earliest), ToSpan(earliest)};
+    return place;
+  }
+  // A usual run of those ahead: of each type by its part.
+  types_ahead[type] += in_lane + 1 + turns;
+  Work usual;
+  for (const auto& [ahead, count] : types_ahead) {
+    if (const RunSketch* sketch = SketchOf(ahead)) usual.Add(*sketch, count);
+  }
+  if (usual.tasks <= 0) return place;
+  const double mean = usual.mean / usual.tasks;
+  const double part = before > 0 ? std::max(before - free, 0.0) / usual.tasks : 0;
+  const double residual = own != nullptr ? own->residual() : mean;
+  // So many have to end first; then a slot is free for it, but for what is left of those that run now.
+  double wait = 0, variance = 0;
+  if (before >= free) {
+    wait = ((before - free) * mean + residual) / slots;
+    variance = (part * usual.variance + residual * residual) / (slots * slots);
+  }
+  const double in_lane_error = static_cast<double>(place.in_lane.high - place.in_lane.low) / 4;
+  const double order_error = kOrderError * (expected - in_lane + elsewhere);
+  const double error = std::sqrt(in_lane_error * in_lane_error + order_error * order_error) * mean / slots;
+  variance += error * error;
+  if (own != nullptr) {
+    // What runs one at a time, or so many at a time, takes its own time.
+    if (lane->key.fifo) {
+      const bool held = lane->hold != nullptr && lane->hold->task != task.id && lane->hold->due == kNever;
+      const double alone = in_lane * own->mean() + (held ? own->residual() : 0);
+      if (alone > wait) {
+        wait = alone;
+        variance = in_lane * own->variance() + (held ? own->residual() * own->residual() : 0);
+      }
+    }
+    const double ahead = static_cast<double>(place.in_queue.expected);
+    if (pace.at_once > 0) {
+      const double at_once = std::min<double>(static_cast<double>(pace.at_once), slots);
+      const double running = std::min<double>(static_cast<double>(counters.running), at_once);
+      const double full =
+          ahead + running < at_once ? 0 : ((ahead + running - at_once) * own->mean() + own->residual()) / at_once;
+      if (full > wait) {
+        wait = full;
+        variance = (ahead * own->variance() + own->residual() * own->residual()) / (at_once * at_once);
+      }
+    }
+  }
+  wait = std::max(wait, static_cast<double>(place.in_queue.expected) * pace.interval);
+  // Slots that became busy together become free together: up to a run earlier or later.
+  if (wait > 0) variance += mean * mean / 4;
+  place.starts_in = Around(wait, variance, earliest);
+  return place;
+}
+
+SpanEstimate Estimator::DrainedIn(const QueueState& queue) {
+  const QueueCounters& counters = queue.counters;
+  if (counters.available + counters.running == 0 || queue.paused || dispatcher_.stopped()) return {};
+  // A part of the lanes stands for all of them.
+  absl::btree_map<TypeId, double> types;
+  double visited = 0, longest_key = 0, longest_variance = 0;
+  int lanes_left = kLanesOfDrain;
+  for (LaneId id : queue.lanes) {
+    if (lanes_left-- == 0) break;
+    const Lane& lane = *context_.state.FindLane(id);
+    const TypeId type = TypeOf(lane);
+    const double waiting = static_cast<double>(Waiting(lane));
+    if (waiting == 0 || type.empty()) continue;
+    types[type] += waiting;
+    visited += waiting;
+    if (!lane.key.fifo) continue;
+    const RunSketch* sketch = SketchOf(type);
+    if (sketch == nullptr || waiting * sketch->mean() <= longest_key) continue;
+    longest_key = waiting * sketch->mean();
+    longest_variance = waiting * sketch->variance();
+  }
+  Work work;
+  absl::flat_hash_set<const Subscription*> subscriptions;
+  double interval = 0;
+  double at_once = 0;
+  const double scale = visited == 0 ? 0 : static_cast<double>(counters.available) / visited;
+  for (const auto& [type, waiting] : types) {
+    const RunSketch* sketch = SketchOf(type);
+    const Dispatcher::WorkersFor workers = dispatcher_.FindWorkers(queue, type);
+    if (sketch == nullptr || workers.fitting.slots == 0) return {};
+    work.Add(*sketch, waiting * scale);
+    subscriptions.insert(workers.subscriptions.begin(), workers.subscriptions.end());
+    const Meters::Pace pace = dispatcher_.meters().PaceOf({queue.id, context_.state.BaseType(type), 0, 0}, 1);
+    interval = std::max(interval, pace.interval * waiting * scale);
+    if (pace.at_once > 0)
+      at_once = at_once == 0 ? static_cast<double>(pace.at_once) : at_once + static_cast<double>(pace.at_once);
+  }
+  if (visited == 0 && counters.available > 0) return {};
+  // Workers that take other queues, too, give each its part.
+  double slots = 0;
+  for (const Subscription* subscription : subscriptions) {
+    const Subscription::Workers& workers = subscription->workers;
+    if (workers.waiting == 0) continue;
+    slots += workers.slots * static_cast<double>(counters.available) / static_cast<double>(workers.waiting);
+  }
+  if (at_once > 0) slots = std::min(slots, at_once);
+  const double running = static_cast<double>(counters.running);
+  double mean = 0, residual = 0;
+  if (work.tasks > 0) {
+    mean = work.mean / work.tasks;
+    const double variance = work.variance / work.tasks;
+    residual = (mean + (mean > 0 ? variance / mean : 0)) / 2;
+  } else {
+    // Only what runs is left: of whichever types.
+    return {};
+  }
+  slots = std::max(slots, 1e-3);
+  // The last ones run while other slots are free already.
+  const double tail = residual * std::max(std::min(slots, work.tasks) - 1, 0.0) / slots;
+  double drained = (work.mean + running * residual) / slots + tail;
+  double variance = (work.variance + running * residual * residual) / (slots * slots) + residual * residual;
+  if (longest_key > drained) {
+    drained = longest_key;
+    variance = longest_variance;
+  }
+  // The last runs may be the longest ones: of many, somewhat more than the usual.
+  const double last = residual * std::log(std::max(std::min(slots, work.tasks), 1.0));
+  variance += last * last + longest_variance * 3;
+  return Around(std::max(drained, interval), variance, mean / 2);
+}
+
+SpanEstimate Estimator::DrainedIn(const Lane& lane) {
+  if (lane.queue == nullptr || lane.queue->paused || lane.hold == nullptr) return {};
+  const Time now = context_.now.wall;
+  const uint64_t waiting = lane.fresh_count + lane.timed_count();
+  const Lease* lease = context_.state.FindLease(lane.hold->task);
+  const bool runs = lease != nullptr;
+  // A dead holder keeps it until somebody does something.
+  if (!runs && lane.hold->due == kNever) return {};
+  TypeId type = TypeOf(lane);
+  if (type.empty() && runs) type = lease->type;
+  if (type.empty() || dispatcher_.FindWorkers(*lane.queue, type).fitting.slots == 0) return {};
+  const RunSketch* sketch = SketchOf(type);
+  if (sketch == nullptr) return {};
+  Work work;
+  work.Add(*sketch, static_cast<double>(waiting));
+  const double first = runs ? sketch->residual() : static_cast<double>(std::max<Span>(lane.hold->due - now, 0));
+  const double first_variance = runs ? sketch->residual() * sketch->residual() : 0;
+  return Around(first + work.mean, work.variance + first_variance, 0);
+}
+
+}  // namespace penstock::broker
