@@ -13,7 +13,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client_options.h"
+#include "client/explanation.h"
 #include "client/schedules.h"
+#include "client/subscription.h"
 #include "client/task.h"
 #include "client/task_change.h"
 #include "client/throttles.h"
@@ -53,7 +55,7 @@ using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 //   nothing and answer
 //     FailedPrecondition.
 //   - the client must not be destroyed.
-// The callback of Watch has a thread of its own and may call anything.
+// The callbacks of Watch and Subscribe have threads of their own and may call anything.
 class Client {
  public:
   // Connects in the background: no broker need be there yet. InvalidArgument: an option is wrong.
@@ -100,6 +102,16 @@ class Client {
   // finished (the last call), an error (the last call), or the returned handle is destroyed, which waits for a call
   // under way.
   virtual std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) = 0;
+
+  // Calls `told` with tasks of the queue as they finish, from now on, from one thread of the client's, until an error
+  // (the last call) or the returned handle is destroyed, which waits for a call under way. A broker that goes away is
+  // connected to again, and the update after that says that there is a gap. NotFound: there is no such queue, or it was
+  // deleted.
+  virtual std::shared_ptr<void> Subscribe(const std::string& queue, const SubscribeOptions& options,
+                                          SubscribeCallback told) = 0;
+
+  // Why a task is not running, what is before it, and when it may start; docs/explain.md. NotFound: no such task.
+  virtual absl::StatusOr<TaskExplanation> ExplainTask(TaskId id) = 0;
 
   // Cancels a waiting task at once (true); asks a running one to stop (false). FailedPrecondition: finished already.
   // NotFound. With kWait the call is repeated when the broker goes away under it: if the first one had been heard,

@@ -134,8 +134,58 @@ void FakeClient::TellWaiters(TaskId id) {
     waiters_.erase(begin, end);
   }
   changed_.SignalAll();
-  CallbackScope scope;
-  for (auto& [done, info] : calls) done(std::move(info));
+  {
+    CallbackScope scope;
+    for (auto& [done, info] : calls) done(std::move(info));
+  }
+  FinishedTask finished;
+  std::string queue;
+  std::vector<std::shared_ptr<Subscription>> subscriptions;
+  {
+    MutexLock lock(mu_);
+    const TaskInfo& info = tasks_[id];
+    queue = info.queue;
+    finished = {id, info.state, info.type, std::max(info.attempt, 1), absl::Now(), info.dead_reason};
+    for (const std::weak_ptr<Subscription>& weak : subscriptions_) {
+      if (auto subscription = weak.lock()) subscriptions.push_back(std::move(subscription));
+    }
+  }
+  for (const std::shared_ptr<Subscription>& subscription : subscriptions) {
+    const SubscribeOptions& options = subscription->options;
+    if (subscription->queue != queue || (!options.type.empty() && options.type != finished.type)) continue;
+    const auto& states = options.states;
+    if (!states.empty() && std::find(states.begin(), states.end(), finished.state) == states.end()) continue;
+    SubscriptionUpdate update;
+    update.tasks.push_back(finished);
+    subscription->told(std::move(update));
+  }
+}
+
+std::shared_ptr<void> FakeClient::Subscribe(const std::string& queue, const SubscribeOptions& options,
+                                            SubscribeCallback told) {
+  auto subscription = std::make_shared<Subscription>();
+  subscription->queue = queue;
+  subscription->options = options;
+  subscription->told = std::move(told);
+  MutexLock lock(mu_);
+  std::erase_if(subscriptions_, [](const auto& weak) { return weak.expired(); });
+  subscriptions_.push_back(subscription);
+  return subscription;
+}
+
+absl::StatusOr<TaskExplanation> FakeClient::ExplainTask(TaskId id) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  MutexLock lock(mu_);
+  ASSIGN_OR_RETURN(const TaskInfo info, FindLocked(id));
+  if (auto found = explanations_.find(id); found != explanations_.end() && !info.finished()) return found->second;
+  TaskExplanation explanation;
+  explanation.state = info.state;
+  return explanation;
+}
+
+void FakeClient::SetExplanation(TaskId id, TaskExplanation explanation) {
+  MutexLock lock(mu_);
+  explanations_[id] = std::move(explanation);
 }
 
 absl::StatusOr<TaskInfo> FakeClient::FindLocked(TaskId id) const {

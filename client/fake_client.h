@@ -47,6 +47,12 @@ class FakeClient : public Client {
   absl::StatusOr<TaskInfo> GetTask(TaskId id, bool include_payload = false) override;
   // Calls `changed` once, with the task as it is.
   std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) override;
+  // Tells of tasks that the test ends or the code under test cancels, from the thread that does it.
+  std::shared_ptr<void> Subscribe(const std::string& queue, const SubscribeOptions& options,
+                                  SubscribeCallback told) override;
+  // What the test said, or nothing: then the task's state without reasons.
+  absl::StatusOr<TaskExplanation> ExplainTask(TaskId id) override;
+  void SetExplanation(TaskId id, TaskExplanation explanation);
   absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason = "") override;
   absl::Status RetryTask(TaskId id) override;
   // Of a task that the test has not ended. Enqueued() shows it as it is now.
@@ -61,6 +67,11 @@ class FakeClient : public Client {
   absl::StatusOr<std::vector<EnqueueResult>> AddMany(std::vector<NewTask> tasks);
   EnqueuedTask* EnqueuedLocked(TaskId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<TaskInfo> FindLocked(TaskId id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  struct Subscription {
+    std::string queue;
+    SubscribeOptions options;
+    SubscribeCallback told;
+  };
   // Tells those who wait for the task, which has just ended.
   void TellWaiters(TaskId id);
 
@@ -79,6 +90,8 @@ class FakeClient : public Client {
   std::map<TaskId, TaskInfo> tasks_ ABSL_GUARDED_BY(mu_);
   std::multimap<TaskId, WaitCallback> waiters_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, TaskId> unique_ ABSL_GUARDED_BY(mu_);  // by queue and key
+  std::map<TaskId, TaskExplanation> explanations_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::weak_ptr<Subscription>> subscriptions_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace penstock

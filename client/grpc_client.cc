@@ -12,6 +12,7 @@
 #include "client/client.h"
 #include "client/enqueue_stream.h"
 #include "client/grpc_schedules.h"
+#include "client/grpc_subscriber.h"
 #include "client/grpc_throttles.h"
 #include "client/task_spec.h"
 #include "client/wait_calls.h"
@@ -116,6 +117,20 @@ class GrpcClient : public Client {
 
   std::shared_ptr<void> Watch(TaskId id, WatchCallback changed) override {
     return std::make_shared<Watcher>(stub_, id, std::move(changed));
+  }
+
+  std::shared_ptr<void> Subscribe(const std::string& queue, const SubscribeOptions& options,
+                                  SubscribeCallback told) override {
+    return std::make_shared<GrpcSubscriber>(options_, stub_, queue, options, std::move(told));
+  }
+
+  absl::StatusOr<TaskExplanation> ExplainTask(TaskId id) override {
+    v1::ExplainTaskRequest request;
+    request.set_task_id(id.ToString());
+    v1::ExplainTaskResponse response;
+    RETURN_IF_ERROR(
+        Call([&](grpc::ClientContext* context) { return stub_->ExplainTask(context, request, &response); }));
+    return ToExplanation(response);
   }
 
   absl::StatusOr<bool> CancelTask(TaskId id, const std::string& reason) override {

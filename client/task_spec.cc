@@ -12,8 +12,10 @@ namespace {
 constexpr size_t kPayloadMax = 16 << 20;
 constexpr absl::Duration kYear = absl::Hours(24 * 365);
 
-absl::Status CheckName(std::string_view field, const std::string& name) {
-  if (name.empty() || name.size() > 128) return InvalidField(field, "must have 1 to 128 characters");
+absl::Status CheckName(std::string_view field, const std::string& name, size_t size_max = 128) {
+  if (name.empty() || name.size() > size_max) {
+    return InvalidField(field, "must have 1 to " + std::to_string(size_max) + " characters");
+  }
   for (char c : name) {
     if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != ':' && c != '-' &&
         c != '/') {
@@ -184,6 +186,12 @@ absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
     RETURN_IF_ERROR(CheckSpan("result_retention", *options.result_retention, absl::ZeroDuration(), kYear));
     Set(*options.result_retention, spec->mutable_result_retention());
   }
+  if (options.worker_labels.size() > 8) return InvalidField("worker_labels", "must be at most 8");
+  for (auto& [key, value] : options.worker_labels) {
+    RETURN_IF_ERROR(CheckName("worker_labels", key, 64));
+    RETURN_IF_ERROR(CheckName("worker_labels", value, 64));
+    (*spec->mutable_worker_labels())[key] = std::move(value);
+  }
   if (options.tags.size() > 16) return InvalidField("tags", "must be at most 16");
   for (std::string& tag : options.tags) {
     if (tag.empty() || tag.size() > 128) return InvalidField("tags", "must have 1 to 128 bytes each");
@@ -234,6 +242,40 @@ absl::Status FillUpdate(TaskId id, const TaskChange& change, v1::UpdateTaskReque
 
 ChangedTask ToChangedTask(const v1::UpdateTaskResponse& response) {
   return {response.revision(), ToTime(response.run_time())};
+}
+
+FinishedTask ToFinishedTask(const v1::TaskEvent& event) {
+  FinishedTask task;
+  task.id = TaskId::Parse(event.task_id()).value_or(TaskId());
+  task.state = static_cast<TaskState>(event.state());
+  task.type = event.type();
+  task.attempt = event.attempt();
+  task.time = ToTime(event.time());
+  if (event.dead_reason() != v1::DEAD_REASON_UNSPECIFIED) {
+    task.dead_reason = Words(v1::DeadReason_Name(event.dead_reason()), sizeof("DEAD_REASON_") - 1);
+  }
+  return task;
+}
+
+TaskExplanation ToExplanation(const v1::ExplainTaskResponse& response) {
+  TaskExplanation explanation;
+  explanation.state = static_cast<TaskState>(response.state());
+  for (const v1::WaitReason& reason : response.reasons()) {
+    WaitReason& out = explanation.reasons.emplace_back();
+    out.code = static_cast<WaitReason::Code>(reason.code());
+    out.text = reason.text();
+    for (const std::string& id : reason.task_ids()) out.tasks.push_back(TaskId::Parse(id).value_or(TaskId()));
+    out.throttle = reason.throttle();
+    if (reason.has_until()) out.until = ToTime(reason.until());
+  }
+  if (response.has_position()) {
+    explanation.position = {response.position().expected(), response.position().low(), response.position().high()};
+  }
+  if (response.has_starts_in()) {
+    const v1::TimeEstimate& in = response.starts_in();
+    explanation.starts_in = {ToDuration(in.expected()), ToDuration(in.low()), ToDuration(in.high())};
+  }
+  return explanation;
 }
 
 TaskInfo ToTaskInfo(v1::Task task) {

@@ -4,6 +4,8 @@
 // The library's structs to and from the API's messages.
 
 #include "absl/status/status.h"
+#include "client/explanation.h"
+#include "client/subscription.h"
 #include "client/task.h"
 #include "client/task_change.h"
 #include "penstock/v1/task.pb.h"
@@ -16,6 +18,8 @@ namespace penstock {
 absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec);
 
 TaskInfo ToTaskInfo(v1::Task task);
+FinishedTask ToFinishedTask(const v1::TaskEvent& event);
+TaskExplanation ToExplanation(const v1::ExplainTaskResponse& response);
 
 // InvalidArgument names the field.
 absl::Status FillUpdate(TaskId id, const TaskChange& change, v1::UpdateTaskRequest* request);

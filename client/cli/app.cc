@@ -66,6 +66,7 @@ void AddCommands(CLI::App& root, Action* action) {
   AddTopCommand(root, action);
   AddEnqueueCommand(root, action);
   AddTaskCommands(root, action);
+  AddExplainCommand(root, action);
   AddQueueCommands(root, action);
   AddDeadCommands(root, action);
   AddScheduleCommands(root, action);

@@ -18,6 +18,7 @@ void AddQueueCommands(CLI::App& root, Action* action);
 void AddTaskCommands(CLI::App& root, Action* action);
 // update and delete, into the group `task`.
 void AddTaskChangeCommands(CLI::App& group, Action* action);
+void AddExplainCommand(CLI::App& root, Action* action);
 void AddKeyCommands(CLI::App& root, Action* action);
 void AddWorkerCommands(CLI::App& root, Action* action);
 void AddDeadCommands(CLI::App& root, Action* action);

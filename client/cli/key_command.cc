@@ -2,6 +2,7 @@
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection.h"
+#include "client/cli/estimate_text.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/output.h"
 #include "client/cli/pages.h"
@@ -21,7 +22,8 @@ absl::StatusOr<int> ListKeys(CommandContext& context, const std::string& queue, 
                     {.title = "HELD BY"},
                     {.title = "STATE"},
                     {.title = "RUNS"},
-                    {.title = "WAITING", .right = true}});
+                    {.title = "WAITING", .right = true},
+                    {.title = "DRAINED IN"}});
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   const auto token = WalkPages<v1::ListKeysResponse>(
       page,
@@ -34,11 +36,11 @@ absl::StatusOr<int> ListKeys(CommandContext& context, const std::string& queue, 
       },
       [&](const v1::ListKeysResponse& response) {
         for (const v1::HeldKey& key : response.keys()) {
-          list.Add(
-              key, key.key(),
-              {Cell(Printable(key.key()), Style::kBold), key.task_id(),
-               Cell(StateWord(key.state()), StyleOf(key.state())),
-               key.has_run_time() ? Relative(ToTime(key.run_time()), context.Now()) : "-", FormatCount(key.waiting())});
+          list.Add(key, key.key(),
+                   {Cell(Printable(key.key()), Style::kBold), key.task_id(),
+                    Cell(StateWord(key.state()), StyleOf(key.state())),
+                    key.has_run_time() ? Relative(ToTime(key.run_time()), context.Now()) : "-",
+                    FormatCount(key.waiting()), key.has_drained_in() ? EstimateText(key.drained_in()) : "-"});
         }
         return response.keys_size();
       });

@@ -6,10 +6,12 @@
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection.h"
+#include "client/cli/estimate_text.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/output.h"
 #include "client/cli/pages.h"
 #include "client/cli/proto_time.h"
+#include "client/cli/queue_watch.h"
 #include "client/cli/status_screen.h"
 #include "client/cli/table.h"
 #include "common/status.h"
@@ -182,6 +184,7 @@ std::string RenderQueue(CommandContext& context, const v1::Queue& queue) {
                             FormatCount(stats.available()), FormatCount(stats.scheduled()),
                             FormatCount(stats.running()), FormatCount(stats.retryable()), FormatCount(stats.dead())));
   if (stats.available() > 0) fact("oldest", penstock::FormatDuration(ToDuration(stats.oldest_age())));
+  if (stats.has_drained_in()) fact("drained", "in " + EstimateText(stats.drained_in()));
   fact("rates", fmt::format("{}/s in, {}/s out", FormatRate(stats.enqueue_rate()), FormatRate(stats.finish_rate())));
   fact("ever", fmt::format("{} enqueued, {} completed, {} cancelled, {} dead, {} attempts failed",
                            FormatCount(stats.enqueued_total()), FormatCount(stats.completed_total()),
@@ -378,7 +381,7 @@ std::shared_ptr<RemoveOptions> AddRemoveOptions(CLI::App& command) {
 }  // namespace
 
 void AddQueueCommands(CLI::App& root, Action* action) {
-  CLI::App& group = AddCommand(root, "queue", "Queues: see, create, change, pause, resume, drain, purge, delete",
+  CLI::App& group = AddCommand(root, "queue", "Queues: see, watch, create, change, pause, resume, drain, purge, delete",
                                "penstock queue list\npenstock queue get mail\npenstock queue pause mail");
   group.require_subcommand(1);
 
@@ -397,6 +400,21 @@ void AddQueueCommands(CLI::App& root, Action* action) {
       RETURN_IF_ERROR(PrintQueue(context, queue));
       return kExitOk;
     };
+  });
+
+  auto watched = std::make_shared<QueueWatchOptions>();
+  CLI::App& watch = AddCommand(group, "watch", "Tells of tasks as they finish, from now on; until --timeout or Ctrl-C",
+                               "penstock queue watch mail\npenstock queue watch mail --state dead -o jsonl");
+  AddText(watch, "QUEUE", &watched->queue, "QUEUE", "Its name")->required();
+  AddText(watch, "--type", &watched->type, "TYPE", "Only tasks of this type");
+  auto state = std::make_shared<v1::TaskState>(v1::TASK_STATE_UNSPECIFIED);
+  AddChoice<v1::TaskState>(
+      watch, "--state", state.get(),
+      {{"completed", v1::TASK_STATE_COMPLETED}, {"cancelled", v1::TASK_STATE_CANCELLED}, {"dead", v1::TASK_STATE_DEAD}},
+      "Only tasks that finish so");
+  watch.callback([watched, state, action] {
+    if (*state != v1::TASK_STATE_UNSPECIFIED) watched->states = {*state};
+    *action = [watched](CommandContext& context) { return WatchQueue(context, *watched); };
   });
 
   auto created = std::make_shared<SettingOptions>();

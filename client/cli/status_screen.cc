@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_join.h"
+#include "client/cli/estimate_text.h"
 #include "client/cli/output.h"
 #include "client/cli/proto_time.h"
 #include "client/cli/table.h"
@@ -153,6 +154,12 @@ class Screen {
     return Wrap(text, options_.columns, 2).substr(kTitle.size());
   }
 
+  static Cell NoteOf(const v1::Queue& queue) {
+    const std::string flags = FlagsOf(queue);
+    if (!flags.empty() || !queue.stats().has_drained_in()) return {flags, Style::kYellow};
+    return {"drained in " + EstimateText(queue.stats().drained_in()), Style::kDim};
+  }
+
   void AddQueues() {
     Line("");
     Line(Painted("QUEUES", Style::kBold) + Totals());
@@ -181,7 +188,7 @@ class Screen {
                                           : Cell("-", Style::kDim),
                     Count(stats.running()), Count(stats.scheduled()), Count(stats.retryable(), Style::kYellow),
                     Count(stats.dead(), Style::kRed), Rate(stats.enqueue_rate()), Rate(stats.finish_rate()),
-                    Cell(FlagsOf(queue), Style::kYellow)});
+                    NoteOf(queue)});
     }
     text_ += table.Render(MakeTableOptions());
     if (queues_max_ < status_.queue_count()) {

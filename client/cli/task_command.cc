@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "CLI/CLI.hpp"
 #include "client/cli/arguments.h"
@@ -31,8 +32,25 @@ absl::StatusOr<v1::Task> GetTask(CommandContext& context, const std::string& id,
   return std::move(*response.mutable_task());
 }
 
+// Why a task waits, where it stands, and when it may start; nothing if it does not wait, or nobody can say.
+std::optional<v1::ExplainTaskResponse> ExplainTask(CommandContext& context, const v1::Task& task) {
+  const bool waits = task.state() == v1::TASK_STATE_SCHEDULED || task.state() == v1::TASK_STATE_AVAILABLE ||
+                     task.state() == v1::TASK_STATE_RETRYABLE;
+  if (!waits) return std::nullopt;
+  auto broker = context.Broker();
+  if (!broker.ok()) return std::nullopt;
+  v1::ExplainTaskRequest request;
+  request.set_task_id(task.task_id());
+  auto explain = (*broker)->Call(&TaskStub::ExplainTask, request);
+  if (!explain.ok()) return std::nullopt;
+  return *std::move(explain);
+}
+
 absl::Status PrintTask(CommandContext& context, const v1::Task& task) {
-  return PrintMessage(context, task, task.task_id(), [&] { return RenderTask(context, task); });
+  return PrintMessage(context, task, task.task_id(), [&] {
+    const auto explain = ExplainTask(context, task);
+    return RenderTask(context, task, explain ? &*explain : nullptr);
+  });
 }
 
 struct GetOptions {

@@ -44,6 +44,12 @@ void AddTaskOptions(CLI::App& command, TaskOptions* out) {
         const size_t equals = text.find('=');
         return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
       });
+  AddTexts(command, "--worker-label", &out->worker_labels, "KEY=VALUE",
+           "Only a worker with this label runs the task; may be repeated")
+      ->check([](const std::string& text) {
+        const size_t equals = text.find('=');
+        return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
+      });
   AddTexts(command, "--tag", &out->tags, "TAG", "To find it by; may be repeated");
   AddText(command, "--content-type", &out->content_type, "TYPE", "What the payload is [application/octet-stream]");
 }
@@ -71,6 +77,10 @@ NewTask MakeTask(const TaskOptions& from) {
   for (const std::string& header : from.headers) {
     const size_t equals = header.find('=');
     options.headers[header.substr(0, equals)] = header.substr(equals + 1);
+  }
+  for (const std::string& label : from.worker_labels) {
+    const size_t equals = label.find('=');
+    options.worker_labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
   options.tags = from.tags;
   options.content_type = from.content_type;

@@ -39,6 +39,7 @@ struct TaskOptions {
   std::optional<int> cost;
   std::optional<absl::Duration> retention;
   std::vector<std::string> headers;
+  std::vector<std::string> worker_labels;
   std::vector<std::string> tags;
   std::string content_type;
 };

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/estimate_text.h"
 #include "client/cli/output.h"
 #include "client/cli/proto_time.h"
 #include "common/units.h"
@@ -15,14 +16,17 @@ namespace {
 // The lines of a task's story: a label, then what it is about.
 class Story {
  public:
-  Story(const CommandContext& context, const v1::Task& task)
-      : task_(task), now_(context.Now()), table_(context.MakeTableOptions()) {}
+  Story(const CommandContext& context, const v1::Task& task, const v1::ExplainTaskResponse* explain)
+      : task_(task), now_(context.Now()), table_(context.MakeTableOptions()) {
+    if (explain != nullptr) explained_ = ExplainLines(context, *explain, kLabelWidth);
+  }
 
   std::string Render() {
     const v1::TaskSpec& spec = task_.spec();
     Fact("task", Paint(task_.task_id(), Style::kBold, table_.color));
     Fact("state", State());
-    if (!task_.waiting_reason().empty())
+    text_ += explained_;
+    if (explained_.empty() && !task_.waiting_reason().empty())
       Fact("waits", Paint(Printable(task_.waiting_reason()), Style::kYellow, table_.color));
     Fact("queue", Printable(spec.queue()));
     Fact("type", Printable(spec.type()));
@@ -36,6 +40,8 @@ class Story {
     Fact("key", Printable(spec.key()));
     Fact("group", Printable(spec.group()));
     if (spec.cost() > 1) Fact("cost", std::to_string(spec.cost()));
+    const std::map<std::string, std::string> labels(spec.worker_labels().begin(), spec.worker_labels().end());
+    Fact("labels", Printable(absl::StrJoin(labels, ", ", absl::PairFormatter("="))));
     AddTimes();
     Fact("attempts", Attempts());
     if (!task_.worker().empty()) Fact("worker", Printable(task_.worker()));
@@ -55,7 +61,7 @@ class Story {
  private:
   // Nothing is said about what is not there.
   void Fact(std::string_view label, std::string_view value) {
-    if (!value.empty()) text_ += fmt::format("{:<9} {}\n", label, value);
+    if (!value.empty()) text_ += fmt::format("{:<{}} {}\n", label, kLabelWidth, value);
   }
 
   std::string State() const {
@@ -139,9 +145,12 @@ class Story {
     }
   }
 
+  static constexpr int kLabelWidth = 9;
+
   const v1::Task& task_;
   const absl::Time now_;
   const TableOptions table_;
+  std::string explained_;
   std::string text_;
 };
 
@@ -191,7 +200,9 @@ std::string ErrorLine(const v1::TaskError& error) {
   return Printable(error.type().empty() ? error.message() : error.type() + ": " + error.message());
 }
 
-std::string RenderTask(const CommandContext& context, const v1::Task& task) { return Story(context, task).Render(); }
+std::string RenderTask(const CommandContext& context, const v1::Task& task, const v1::ExplainTaskResponse* explain) {
+  return Story(context, task, explain).Render();
+}
 
 std::vector<Column> TaskColumns() {
   return {{.title = "ID"},

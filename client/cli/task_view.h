@@ -9,6 +9,7 @@
 #include "client/cli/context.h"
 #include "client/cli/table.h"
 #include "penstock/v1/task.pb.h"
+#include "penstock/v1/task_service.pb.h"
 
 namespace penstock::cli {
 
@@ -24,7 +25,9 @@ std::string ErrorLine(const v1::TaskError& error);
 std::string ProgressText(const v1::Progress& progress);
 
 // The whole story, every attempt with its error included.
-std::string RenderTask(const CommandContext& context, const v1::Task& task);
+// `explain`: why it is not running, if it waits and that is known.
+std::string RenderTask(const CommandContext& context, const v1::Task& task,
+                       const v1::ExplainTaskResponse* explain = nullptr);
 
 // A task as a row of a list.
 std::vector<Column> TaskColumns();

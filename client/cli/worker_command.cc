@@ -1,3 +1,6 @@
+#include <map>
+#include <string>
+
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_join.h"
 #include "client/cli/arguments.h"
@@ -19,6 +22,12 @@ std::string StateOf(const v1::Worker& worker) {
   return worker.draining() ? "draining" : "connected";
 }
 
+std::string LabelsOf(const v1::Worker& worker) {
+  // In an order of their own: a map's has none.
+  const std::map<std::string, std::string> labels(worker.labels().begin(), worker.labels().end());
+  return absl::StrJoin(labels, ",", absl::PairFormatter("="));
+}
+
 absl::StatusOr<int> ListWorkers(CommandContext& context, const PageOptions& page) {
   ListPrinter list(context, "workers",
                    {{.title = "NAME", .shrink_to = 12},
@@ -31,6 +40,7 @@ absl::StatusOr<int> ListWorkers(CommandContext& context, const PageOptions& page
                     {.title = "HOST:PID", .shrink_to = 10, .optional = 1},
                     {.title = "QUEUES", .shrink_to = 10},
                     {.title = "TYPES", .shrink_to = 10},
+                    {.title = "LABELS", .shrink_to = 10, .optional = 1},
                     {.title = "VERSION", .optional = 1}});
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   const auto token = WalkPages<v1::ListWorkersResponse>(
@@ -52,7 +62,7 @@ absl::StatusOr<int> ListWorkers(CommandContext& context, const PageOptions& page
                     penstock::FormatDuration(ToDuration(worker.silence())) + " ago",
                     Relative(ToTime(worker.connect_time()), context.Now()),
                     fmt::format("{}:{}", worker.host(), worker.pid()), Cell(absl::StrJoin(worker.queues(), ",")),
-                    Cell(absl::StrJoin(worker.types(), ",")), worker.version()});
+                    Cell(absl::StrJoin(worker.types(), ",")), Cell(LabelsOf(worker)), worker.version()});
         }
         return response.workers_size();
       });

@@ -275,6 +275,22 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
     response->set_last_position(lines.size());
     return grpc::Status::OK;
   }
+  grpc::Status ExplainTask(grpc::ServerContext*, const v1::ExplainTaskRequest* request,
+                           v1::ExplainTaskResponse* response) override {
+    RETURN_IF_FAILED(ExplainTask);
+    auto found = broker_.explains.find(request->task_id());
+    if (found == broker_.explains.end()) return ToGrpc(absl::NotFoundError("there is no task " + request->task_id()));
+    *response = found->second;
+    return grpc::Status::OK;
+  }
+  // Tells what there is and ends.
+  grpc::Status SubscribeTasks(grpc::ServerContext*, const v1::SubscribeTasksRequest* request,
+                              grpc::ServerWriter<v1::SubscribeTasksResponse>* writer) override {
+    RETURN_IF_FAILED(SubscribeTasks);
+    writer->Write(v1::SubscribeTasksResponse());
+    for (const v1::SubscribeTasksResponse& response : broker_.events) writer->Write(response);
+    return grpc::Status::OK;
+  }
   grpc::Status CancelTask(grpc::ServerContext*, const v1::CancelTaskRequest* request,
                           v1::CancelTaskResponse* response) override {
     RETURN_IF_FAILED(CancelTask);

@@ -37,6 +37,8 @@ class FakeBroker {
   std::vector<v1::Backup> backups;  // in the order of their ids; the last is what a CreateBackup makes
   std::vector<v1::Task> tasks;      // in the order of their ids; with payload and result
   std::map<std::string, std::vector<v1::LogLine>> log_lines;  // by task id
+  std::map<std::string, v1::ExplainTaskResponse> explains;    // by task id
+  std::vector<v1::SubscribeTasksResponse> events;             // of every queue
   uint64_t dead_tasks = 0;                                    // that redrive and purge find, whatever the queue
   std::string next_task_id = "0000000008000";
 

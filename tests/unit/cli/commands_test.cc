@@ -145,6 +145,78 @@ TEST_F(CommandsTest, TaskListsLookIntoOneQueueOrAll) {
 
 TEST_F(CommandsTest, AQueueIsShownWithItsSettings) { ExpectGolden("queue_get.txt", Run({"queue", "get", "mail"}).out); }
 
+v1::ExplainTaskResponse Explanation() {
+  v1::ExplainTaskResponse explain;
+  explain.set_state(v1::TASK_STATE_SCHEDULED);
+  v1::WaitReason* paused = explain.add_reasons();
+  paused->set_code(v1::WaitReason::CODE_QUEUE_PAUSED);
+  paused->set_text("queue mail is paused");
+  v1::WaitReason* throttled = explain.add_reasons();
+  throttled->set_code(v1::WaitReason::CODE_THROTTLED);
+  throttled->set_text("throttle gpu is full: 2 of 2 run");
+  throttled->add_task_ids(kRunning);
+  throttled->set_throttle("gpu");
+  v1::WaitReason* turn = explain.add_reasons();
+  turn->set_code(v1::WaitReason::CODE_TURN);
+  turn->set_text("about 1234 tasks of its queue are before it");
+  explain.mutable_position()->set_expected(1'234);
+  explain.mutable_position()->set_low(1'000);
+  explain.mutable_position()->set_high(5'000);
+  explain.mutable_starts_in()->mutable_expected()->set_seconds(75);
+  explain.mutable_starts_in()->mutable_low()->set_seconds(61);
+  explain.mutable_starts_in()->mutable_high()->set_seconds(4'000);
+  return explain;
+}
+
+TEST_F(CommandsTest, ExplainNamesEveryReasonAndWhenItStarts) {
+  broker.explains[kScheduled] = Explanation();
+  ExpectGolden("explain.txt", Run({"explain", kScheduled}).out);
+  EXPECT_THAT(Run({"explain", kScheduled, "-o", "json"}).out,
+              AllOf(HasSubstr("CODE_QUEUE_PAUSED"), HasSubstr("\"throttle\": \"gpu\""), HasSubstr("starts_in")));
+  EXPECT_THAT(Run({"task", "get", kScheduled}).out,
+              AllOf(HasSubstr("waits     queue mail is paused\n"), HasSubstr("before    about 1,234 of its queue"),
+                    HasSubstr("starts    about 1m 15s")));
+  const Ran unknown = Run({"explain", "0000000009999"});
+  EXPECT_EQ(unknown.code, 3);
+  EXPECT_THAT(unknown.err, HasSubstr("there is no task 0000000009999"));
+}
+
+TEST_F(CommandsTest, ExplainSaysWhenNothingKeepsATaskOrNobodyCanTell) {
+  v1::ExplainTaskResponse explain;
+  explain.set_state(v1::TASK_STATE_AVAILABLE);
+  explain.mutable_position();
+  explain.mutable_starts_in()->mutable_expected();
+  broker.explains[kScheduled] = explain;
+  const Ran next = Run({"explain", kScheduled});
+  EXPECT_THAT(next.out, HasSubstr("waits     nothing keeps it: it is handed out next"));
+  EXPECT_THAT(next.out, HasSubstr("before    none"));
+  EXPECT_THAT(next.out, HasSubstr("starts    at once"));
+  broker.explains[kScheduled].clear_starts_in();
+  EXPECT_THAT(Run({"explain", kScheduled}).out, HasSubstr("starts    nobody can tell"));
+  // One that runs waits for nothing.
+  broker.explains[kRunning].set_state(v1::TASK_STATE_RUNNING);
+  EXPECT_THAT(Run({"explain", kRunning}).out, AllOf(HasSubstr("state     running"), Not(HasSubstr("starts"))));
+}
+
+TEST_F(CommandsTest, AQueueIsWatched) {
+  v1::SubscribeTasksResponse& told = broker.events.emplace_back();
+  v1::TaskEvent* dead = told.add_events();
+  dead->set_task_id(kDead);
+  dead->set_state(v1::TASK_STATE_DEAD);
+  dead->set_type("mail.send");
+  dead->set_attempt(3);
+  dead->set_dead_reason(v1::DEAD_REASON_REJECTED);
+  told.set_missed(1'234);
+  const Ran ran = Run({"queue", "watch", "mail", "--state", "dead"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr(std::string(kDead) + "  mail.send  attempt 3  dead      (rejected)"));
+  EXPECT_THAT(ran.err, HasSubstr("1,234 more finished while this was too slow"));
+  EXPECT_THAT(broker.Calls(), Contains("SubscribeTasks queue: \"mail\" states: TASK_STATE_DEAD"));
+  EXPECT_EQ(Run({"queue", "watch", "mail", "-o", "name"}).out, std::string(kDead) + "\n");
+  broker.Fail("SubscribeTasks", absl::NotFoundError("there is no queue mail"));
+  EXPECT_NE(Run({"queue", "watch", "mail"}).code, 0);
+}
+
 TEST_F(CommandsTest, ATaskIsShownWithItsWholeStory) {
   ExpectGolden("task_dead.txt", Run({"dead", "show", kDead}).out);
   ExpectGolden("task_running.txt", Run({"task", "get", kRunning, "--payload"}).out);

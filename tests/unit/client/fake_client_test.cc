@@ -142,5 +142,47 @@ TEST(FakeClientTest, SchedulesThatABrokerWouldRefuseAreRefused) {
   EXPECT_TRUE(client.Schedules().List()->empty());
 }
 
+TEST(FakeClientTest, SubscribersHearOfWhatTheTestEnds) {
+  FakeClient client;
+  std::vector<FinishedTask> heard;
+  auto subscription =
+      client.Subscribe("mail", {.type = "mail.send", .states = {TaskState::kDead, TaskState::kCancelled}},
+                       [&](absl::StatusOr<SubscriptionUpdate> update) {
+                         ASSERT_TRUE(update.ok());
+                         heard.insert(heard.end(), update->tasks.begin(), update->tasks.end());
+                       });
+  const TaskId done = client.Enqueue("mail", "mail.send", "a").value();
+  const TaskId dead = client.Enqueue("mail", "mail.send", "b").value();
+  const TaskId other = client.Enqueue("mail", "mail.bounce", "c").value();
+  const TaskId elsewhere = client.Enqueue("sms", "mail.send", "d").value();
+  const TaskId cancelled = client.Enqueue("mail", "mail.send", "e").value();
+  client.Complete(done, "");
+  client.Kill(dead, "no");
+  client.Kill(other, "no");
+  client.Kill(elsewhere, "no");
+  ASSERT_TRUE(client.CancelTask(cancelled).ok());
+  ASSERT_EQ(heard.size(), 2u);
+  EXPECT_EQ(heard[0].id, dead);
+  EXPECT_EQ(heard[0].dead_reason, "rejected");
+  EXPECT_EQ(heard[1].id, cancelled);
+  subscription.reset();
+  client.Kill(client.Enqueue("mail", "mail.send", "f").value(), "no");
+  EXPECT_EQ(heard.size(), 2u);
+}
+
+TEST(FakeClientTest, ExplainsAsTheTestSays) {
+  FakeClient client;
+  const TaskId task = client.Enqueue("mail", "mail.send", "a").value();
+  EXPECT_EQ(client.ExplainTask(task)->state, TaskState::kAvailable);
+  TaskExplanation explanation;
+  explanation.state = TaskState::kAvailable;
+  explanation.reasons.push_back({WaitReason::Code::kQueuePaused, "queue mail is paused"});
+  client.SetExplanation(task, explanation);
+  EXPECT_EQ(client.ExplainTask(task)->reasons.at(0).text, "queue mail is paused");
+  client.Complete(task, "");
+  EXPECT_TRUE(client.ExplainTask(task)->reasons.empty());
+  EXPECT_TRUE(absl::IsNotFound(client.ExplainTask(TaskId(0, 99, 0)).status()));
+}
+
 }  // namespace
 }  // namespace penstock

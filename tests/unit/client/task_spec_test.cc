@@ -27,6 +27,7 @@ TEST(TaskSpecTest, EveryFieldArrives) {
                   .result_retention = absl::ZeroDuration(),
                   .headers = {{"h", "v"}},
                   .tags = {"a", "b"},
+                  .worker_labels = {{"gpu", "yes"}},
                   .content_type = "text/plain"};
   v1::TaskSpec spec;
   ASSERT_TRUE(FillTaskSpec(task, &spec).ok());
@@ -34,7 +35,9 @@ TEST(TaskSpecTest, EveryFieldArrives) {
             "queue: \"q\" type: \"t\" payload: \"payload\" content_type: \"text/plain\" headers { key: \"h\" value: "
             "\"v\" } priority: 9 delay { seconds: 1 nanos: 500000000 } run_timeout { seconds: 60 } retry_policy { "
             "max_attempts: 3 initial_backoff { seconds: 2 } multiplier: 3 max_backoff { seconds: 120 } jitter: 0.5 } "
-            "unique_key { key: \"u\" window { seconds: 5 } } result_retention { } tags: \"a\" tags: \"b\"");
+            "unique_key { key: \"u\" window { seconds: 5 } } result_retention { } tags: \"a\" tags: \"b\" "
+            "worker_labels { key: \"gpu\" value: "
+            "\"yes\" }");
 }
 
 TEST(TaskSpecTest, LivesAndBackoffsArrive) {
@@ -74,6 +77,18 @@ TEST(TaskSpecTest, WrongFieldsAreNamed) {
       {"type", [](NewTask& t) { t.type = "a b"; }},
       {"payload", [](NewTask& t) { t.payload.resize((16 << 20) + 1); }},
       {"priority", [](NewTask& t) { t.options.priority = -1; }},
+      {"worker_labels",
+       [](NewTask& t) {
+         t.options.worker_labels = {{"a=b", "c"}};
+       }},
+      {"worker_labels",
+       [](NewTask& t) {
+         t.options.worker_labels = {{"a", ""}};
+       }},
+      {"worker_labels",
+       [](NewTask& t) {
+         for (int i = 0; i < 9; ++i) t.options.worker_labels[std::to_string(i)] = "x";
+       }},
       {"run_at",
        [](NewTask& t) {
          t.options.run_at = absl::Now();

@@ -29,7 +29,7 @@ _penstock() {
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "$command ${COMP_WORDS[i]}" in
-      ' status' | ' top' | ' enqueue' | ' task' | ' task get' | ' task list' | ' task cancel' | ' task retry' | ' task wait' | ' task result' | ' task tail' | ' task payload' | ' task checkpoint' | ' queue' | ' queue list' | ' queue get' | ' queue create' | ' queue update' | ' queue pause' | ' queue resume' | ' queue drain' | ' queue purge' | ' queue delete' | ' dead' | ' dead list' | ' dead show' | ' dead redrive' | ' dead purge' | ' schedule' | ' schedule list' | ' schedule get' | ' schedule create' | ' schedule update' | ' schedule pause' | ' schedule resume' | ' schedule run' | ' schedule delete' | ' schedule preview' | ' throttle' | ' throttle list' | ' throttle get' | ' throttle create' | ' throttle update' | ' throttle delete' | ' key' | ' key list' | ' key release' | ' worker' | ' worker list' | ' worker drain' | ' backup' | ' backup create' | ' backup list' | ' backup verify' | ' backup delete' | ' limits' | ' bench' | ' bench enqueue' | ' bench drain' | ' bench both' | ' bench fill' | ' bench idle' | ' bench latency' | ' completion' | ' version') command+=" ${COMP_WORDS[i]}" ;;
+      ' status' | ' top' | ' enqueue' | ' task' | ' task get' | ' task list' | ' task cancel' | ' task retry' | ' task wait' | ' task result' | ' task tail' | ' task payload' | ' explain' | ' queue' | ' queue list' | ' queue get' | ' queue watch' | ' queue create' | ' queue update' | ' queue pause' | ' queue resume' | ' queue drain' | ' queue purge' | ' queue delete' | ' dead' | ' dead list' | ' dead show' | ' dead redrive' | ' dead purge' | ' schedule' | ' schedule list' | ' schedule get' | ' schedule create' | ' schedule update' | ' schedule pause' | ' schedule resume' | ' schedule run' | ' schedule delete' | ' schedule preview' | ' throttle' | ' throttle list' | ' throttle get' | ' throttle create' | ' throttle update' | ' throttle delete' | ' key' | ' key list' | ' key release' | ' worker' | ' worker list' | ' worker drain' | ' backup' | ' backup create' | ' backup list' | ' backup verify' | ' backup delete' | ' limits' | ' bench' | ' bench enqueue' | ' bench drain' | ' bench both' | ' bench fill' | ' bench idle' | ' bench latency' | ' completion' | ' version') command+=" ${COMP_WORDS[i]}" ;;
     esac
   done
   case "$command|$before" in
@@ -51,12 +51,9 @@ _penstock() {
     ' enqueue|--run-at') return ;;
     ' enqueue|--expire-at') return ;;
     ' enqueue|--expire-in') return ;;
-    ' enqueue|--start-within') return ;;
     ' enqueue|--priority') return ;;
     ' enqueue|--run-timeout') return ;;
-    ' enqueue|--life-timeout') return ;;
     ' enqueue|--max-attempts') return ;;
-    ' enqueue|--backoff') _penstock_words 'exponential linear fixed'; return ;;
     ' enqueue|--initial-backoff') return ;;
     ' enqueue|--multiplier') return ;;
     ' enqueue|--max-backoff') return ;;
@@ -68,6 +65,7 @@ _penstock() {
     ' enqueue|--cost') return ;;
     ' enqueue|--retention') return ;;
     ' enqueue|--header') return ;;
+    ' enqueue|--worker-label') return ;;
     ' enqueue|--tag') return ;;
     ' enqueue|--content-type') return ;;
     ' task list|--state') _penstock_words 'scheduled available running retryable completed cancelled dead'; return ;;
@@ -79,32 +77,29 @@ _penstock() {
     ' task cancel|--reason') return ;;
     ' task result|--out') compopt -o default; return ;;
     ' task payload|--out') compopt -o default; return ;;
-    ' task checkpoint|--out') compopt -o default; return ;;
     ' queue list|--limit') return ;;
     ' queue list|--page-token') return ;;
+    ' queue watch|--type') return ;;
+    ' queue watch|--state') _penstock_words 'completed cancelled dead'; return ;;
     ' queue create|--durability') _penstock_words 'sync relaxed'; return ;;
     ' queue create|--max-attempts') return ;;
-    ' queue create|--backoff') _penstock_words 'exponential linear fixed'; return ;;
     ' queue create|--initial-backoff') return ;;
     ' queue create|--multiplier') return ;;
     ' queue create|--max-backoff') return ;;
     ' queue create|--jitter') return ;;
     ' queue create|--result-retention') return ;;
     ' queue create|--dead-retention') return ;;
-    ' queue create|--cancelled-retention') return ;;
     ' queue create|--run-timeout') return ;;
     ' queue create|--dead-key-policy') _penstock_words 'release block'; return ;;
     ' queue create|--group-weight') return ;;
     ' queue update|--durability') _penstock_words 'sync relaxed'; return ;;
     ' queue update|--max-attempts') return ;;
-    ' queue update|--backoff') _penstock_words 'exponential linear fixed'; return ;;
     ' queue update|--initial-backoff') return ;;
     ' queue update|--multiplier') return ;;
     ' queue update|--max-backoff') return ;;
     ' queue update|--jitter') return ;;
     ' queue update|--result-retention') return ;;
     ' queue update|--dead-retention') return ;;
-    ' queue update|--cancelled-retention') return ;;
     ' queue update|--run-timeout') return ;;
     ' queue update|--dead-key-policy') _penstock_words 'release block'; return ;;
     ' queue update|--group-weight') return ;;
@@ -133,9 +128,7 @@ _penstock() {
     ' schedule create|--note') return ;;
     ' schedule create|--priority') return ;;
     ' schedule create|--run-timeout') return ;;
-    ' schedule create|--life-timeout') return ;;
     ' schedule create|--max-attempts') return ;;
-    ' schedule create|--backoff') _penstock_words 'exponential linear fixed'; return ;;
     ' schedule create|--initial-backoff') return ;;
     ' schedule create|--multiplier') return ;;
     ' schedule create|--max-backoff') return ;;
@@ -147,6 +140,7 @@ _penstock() {
     ' schedule create|--cost') return ;;
     ' schedule create|--retention') return ;;
     ' schedule create|--header') return ;;
+    ' schedule create|--worker-label') return ;;
     ' schedule create|--tag') return ;;
     ' schedule create|--content-type') return ;;
     ' schedule update|--cron') return ;;
@@ -269,11 +263,11 @@ _penstock() {
     ' bench latency|--fsync-dir') return ;;
   esac
   case $command in
-    '') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'status top enqueue task queue dead schedule throttle key worker backup limits bench completion version'; fi ;;
+    '') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'status top enqueue task explain queue dead schedule throttle key worker backup limits bench completion version'; fi ;;
     ' status') if [[ $cur == -* ]]; then _penstock_words "$everywhere --watch --max-queues --max-workers"; else return; fi ;;
     ' top') if [[ $cur == -* ]]; then _penstock_words "$everywhere --every --sort"; else return; fi ;;
-    ' enqueue') if [[ $cur == -* ]]; then _penstock_words "$everywhere --file --stdin-lines --wait --request-id --delay --run-at --expire-at --expire-in --start-within --priority --run-timeout --life-timeout --max-attempts --backoff --initial-backoff --multiplier --max-backoff --jitter --unique-key --unique-window --key --group --cost --retention --header --tag --content-type"; else _penstock_queues; return; fi ;;
-    ' task') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'get list cancel retry wait result tail payload checkpoint'; fi ;;
+    ' enqueue') if [[ $cur == -* ]]; then _penstock_words "$everywhere --file --stdin-lines --wait --request-id --delay --run-at --expire-at --expire-in --priority --run-timeout --max-attempts --initial-backoff --multiplier --max-backoff --jitter --unique-key --unique-window --key --group --cost --retention --header --worker-label --tag --content-type"; else _penstock_queues; return; fi ;;
+    ' task') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'get list cancel retry wait result tail payload'; fi ;;
     ' task get') if [[ $cur == -* ]]; then _penstock_words "$everywhere --payload"; else return; fi ;;
     ' task list') if [[ $cur == -* ]]; then _penstock_words "$everywhere --state -q --queue --type --tag --limit --page-token"; else return; fi ;;
     ' task cancel') if [[ $cur == -* ]]; then _penstock_words "$everywhere --reason"; else return; fi ;;
@@ -282,12 +276,13 @@ _penstock() {
     ' task result') if [[ $cur == -* ]]; then _penstock_words "$everywhere --out --wait"; else return; fi ;;
     ' task tail') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
     ' task payload') if [[ $cur == -* ]]; then _penstock_words "$everywhere --out"; else return; fi ;;
-    ' task checkpoint') if [[ $cur == -* ]]; then _penstock_words "$everywhere --out"; else return; fi ;;
-    ' queue') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'list get create update pause resume drain purge delete'; fi ;;
+    ' explain') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
+    ' queue') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'list get watch create update pause resume drain purge delete'; fi ;;
     ' queue list') if [[ $cur == -* ]]; then _penstock_words "$everywhere --limit --page-token"; else return; fi ;;
     ' queue get') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
-    ' queue create') if [[ $cur == -* ]]; then _penstock_words "$everywhere --durability --max-attempts --backoff --initial-backoff --multiplier --max-backoff --jitter --result-retention --dead-retention --cancelled-retention --run-timeout --dead-key-policy --group-weight"; else _penstock_queues; return; fi ;;
-    ' queue update') if [[ $cur == -* ]]; then _penstock_words "$everywhere --durability --max-attempts --backoff --initial-backoff --multiplier --max-backoff --jitter --result-retention --dead-retention --cancelled-retention --run-timeout --dead-key-policy --group-weight"; else _penstock_queues; return; fi ;;
+    ' queue watch') if [[ $cur == -* ]]; then _penstock_words "$everywhere --type --state"; else _penstock_queues; return; fi ;;
+    ' queue create') if [[ $cur == -* ]]; then _penstock_words "$everywhere --durability --max-attempts --initial-backoff --multiplier --max-backoff --jitter --result-retention --dead-retention --run-timeout --dead-key-policy --group-weight"; else _penstock_queues; return; fi ;;
+    ' queue update') if [[ $cur == -* ]]; then _penstock_words "$everywhere --durability --max-attempts --initial-backoff --multiplier --max-backoff --jitter --result-retention --dead-retention --run-timeout --dead-key-policy --group-weight"; else _penstock_queues; return; fi ;;
     ' queue pause') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
     ' queue resume') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
     ' queue drain') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_queues; return; fi ;;
@@ -301,7 +296,7 @@ _penstock() {
     ' schedule') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else _penstock_words 'list get create update pause resume run delete preview'; fi ;;
     ' schedule list') if [[ $cur == -* ]]; then _penstock_words "$everywhere --limit --page-token"; else return; fi ;;
     ' schedule get') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
-    ' schedule create') if [[ $cur == -* ]]; then _penstock_words "$everywhere --file --cron --zone --every --start --end --start-within --catch-up --overlap --note --paused --priority --run-timeout --life-timeout --max-attempts --backoff --initial-backoff --multiplier --max-backoff --jitter --unique-key --unique-window --key --group --cost --retention --header --tag --content-type"; else _penstock_queues; return; fi ;;
+    ' schedule create') if [[ $cur == -* ]]; then _penstock_words "$everywhere --file --cron --zone --every --start --end --start-within --catch-up --overlap --note --paused --priority --run-timeout --max-attempts --initial-backoff --multiplier --max-backoff --jitter --unique-key --unique-window --key --group --cost --retention --header --worker-label --tag --content-type"; else _penstock_queues; return; fi ;;
     ' schedule update') if [[ $cur == -* ]]; then _penstock_words "$everywhere --cron --zone --every --start --end --start-within --catch-up --overlap --note --queue --type --payload --file"; else return; fi ;;
     ' schedule pause') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
     ' schedule resume') if [[ $cur == -* ]]; then _penstock_words "$everywhere "; else return; fi ;;
