@@ -293,20 +293,17 @@ void BrokerSession::Keep() {
 
 // --- the handlers' side ---
 
-bool BrokerSession::OnTurn(Executor::Ended* ended, const TaskDelivery* next) {
-  bool start = false;
-  bool tell = false;
+std::vector<bool> BrokerSession::OnTurn(std::span<Executor::Ended> ended, std::span<const TaskDelivery> next) {
+  std::vector<bool> start;
+  start.reserve(next.size());
+  bool tell;
   {
     MutexLock lock(mu_);
     const absl::Duration now = Elapsed();
-    if (ended != nullptr) {
-      core_.OnFinish(ended->task, ended->token, std::move(ended->outcome), now);
-      tell = core_.draining();
-    }
-    if (next != nullptr) {
-      start = core_.OnStart(next->id, next->fencing_token, now);
-      if (core_.NextDeadline() < keeper_wakes_at_) keeper_due_.Signal();
-    }
+    for (Executor::Ended& run : ended) core_.OnFinish(run.task, run.token, std::move(run.outcome), now);
+    tell = !ended.empty() && core_.draining();
+    for (const TaskDelivery& task : next) start.push_back(core_.OnStart(task.id, task.fencing_token, now));
+    if (!next.empty() && core_.NextDeadline() < keeper_wakes_at_) keeper_due_.Signal();
     WriteNext();
   }
   if (tell) changed_.SignalAll();
@@ -315,7 +312,13 @@ bool BrokerSession::OnTurn(Executor::Ended* ended, const TaskDelivery* next) {
 
 void BrokerSession::OnProgress(TaskId task, uint64_t token, double percent, std::string text) {
   MutexLock lock(mu_);
-  core_.OnProgress({task, token, percent, std::move(text)});
+  core_.OnProgress(task, token, percent, std::move(text));
+  WriteNext();
+}
+
+void BrokerSession::OnCheckpoint(TaskId task, uint64_t token, std::string checkpoint) {
+  MutexLock lock(mu_);
+  core_.OnCheckpoint(task, token, std::move(checkpoint));
   WriteNext();
 }
 

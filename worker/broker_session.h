@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,9 +39,10 @@ class BrokerSession : public Executor::Observer, public std::enable_shared_from_
   absl::Status Wait();
   int running() const;
 
-  bool OnTurn(Executor::Ended* ended, const TaskDelivery* next) override;
+  std::vector<bool> OnTurn(std::span<Executor::Ended> ended, std::span<const TaskDelivery> next) override;
   void OnProgress(TaskId task, uint64_t token, double percent, std::string text) override;
   void OnLog(TaskId task, uint64_t token, std::string line) override;
+  void OnCheckpoint(TaskId task, uint64_t token, std::string checkpoint) override;
 
  private:
   class Reactor;

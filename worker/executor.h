@@ -4,23 +4,26 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/task_id.h"
+#include "worker/handler.h"
 #include "worker/outcome.h"
 #include "worker/task_context.h"
-#include "worker/worker.h"
 
 namespace penstock {
 
-// The threads that run handlers, one a slot. What a handler throws becomes a failed attempt. A handler that does not
-// return keeps its thread. Any thread may call it.
+// The threads that run handlers. What a handler throws becomes a failed attempt. A handler that does not return keeps
+// its thread and the slots of its tasks. Any thread may call it.
 //
-// A thread takes one task at a time, whatever waits: a second one would be stuck behind a long first one while other
-// slots are free. What is cheap is the change from one task to the next: one call of the observer for the end of one
-// and the start of the next, and no wake-up of other threads while one keeps up.
+// A thread takes one task at a time, or the tasks of one batch, whatever waits (worker/run_queue.h): a second one would
+// be stuck behind a long first one while other slots are free. What is cheap is the change from one task to the next:
+// one call of the observer for the end of one and the start of the next, and no wake-up of other threads while one
+// keeps up. There are at most as many threads as slots; one is started when there is work for it and no other is idle,
+// so that a worker whose many slots are filled by a few batches has a few threads.
 class Executor {
  public:
   // How a run ended.
@@ -33,13 +36,20 @@ class Executor {
   // Told by the threads what happens, without any lock of the executor.
   class Observer : public TaskContext::Sink {
    public:
-    // A thread ran `ended` (null: nothing yet) and takes up `next` (null: nothing waits). Returns whether `next` shall
-    // start.
-    virtual bool OnTurn(Ended* ended, const TaskDelivery* next) = 0;
+    // A thread ran `ended` (empty: nothing yet) and takes up `next` (empty: nothing waits): one task each, or a
+    // batch's. Takes the outcomes, and returns for each of `next` whether it shall start.
+    virtual std::vector<bool> OnTurn(std::span<Ended> ended, std::span<const TaskDelivery> next) = 0;
+  };
+
+  // How tasks of a type run as a batch. max_size is at least 1.
+  struct Batch {
+    RawBatchHandler handler;
+    BatchOptions options;
   };
 
   // `observer` is kept alive as long as a handler runs.
-  Executor(int threads, std::map<std::string, RawHandler> handlers, std::shared_ptr<Observer> observer);
+  Executor(int slots, std::map<std::string, RawHandler> handlers, std::shared_ptr<Observer> observer,
+           std::map<std::string, Batch> batches = {});
   // Threads whose handlers do not return are left behind; they touch nothing but the observer, which they keep alive.
   ~Executor();
 

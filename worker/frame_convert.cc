@@ -7,6 +7,7 @@
 
 #include "common/version.h"
 #include "fmt/format.h"
+#include "worker/follow_ups.h"
 
 namespace penstock {
 namespace {
@@ -32,6 +33,32 @@ void SetError(const HandlerError& error, v1::TaskError* out) {
   out->set_detail(error.detail);
 }
 
+v1::CoolScope ToProto(CoolScope scope) {
+  switch (scope) {
+    case CoolScope::kTask:
+      return v1::COOL_SCOPE_UNSPECIFIED;
+    case CoolScope::kQueue:
+      return v1::COOL_SCOPE_QUEUE;
+    case CoolScope::kType:
+      return v1::COOL_SCOPE_TYPE;
+    case CoolScope::kGroup:
+      return v1::COOL_SCOPE_GROUP;
+    case CoolScope::kKey:
+      return v1::COOL_SCOPE_KEY;
+  }
+  return v1::COOL_SCOPE_UNSPECIFIED;
+}
+
+// What the outcome's delay cools; nothing for no time is nothing.
+v1::CoolScope CoolOf(const Outcome& outcome) {
+  return outcome.delay() > absl::ZeroDuration() ? ToProto(outcome.cool()) : v1::COOL_SCOPE_UNSPECIFIED;
+}
+
+absl::Duration DelayOf(const Outcome& outcome) {
+  const absl::Duration longest = outcome.cool() == CoolScope::kTask ? kDelayMax : kCoolMax;
+  return std::clamp(outcome.delay(), absl::ZeroDuration(), longest);
+}
+
 void SetOutcome(const WorkerCore::OutcomeReport& report, size_t max_result_bytes, v1::TaskOutcome* out) {
   const Outcome& outcome = report.outcome;
   out->set_task_id(report.task.ToString());
@@ -50,16 +77,22 @@ void SetOutcome(const WorkerCore::OutcomeReport& report, size_t max_result_bytes
       }
       out->mutable_completed()->set_result(outcome.result());
       out->mutable_completed()->set_content_type(outcome.content_type());
+      if (outcome.follow_ups() != nullptr) {
+        for (const v1::TaskSpec& task : outcome.follow_ups()->tasks) *out->mutable_completed()->add_enqueue() = task;
+      }
       return;
     case Outcome::Kind::kRetry:
     case Outcome::Kind::kReject:
       SetError(outcome.error(), out->mutable_failed()->mutable_error());
       out->mutable_failed()->set_reject(outcome.kind() == Outcome::Kind::kReject);
-      if (outcome.delay() >= absl::ZeroDuration())
-        Set(std::min(outcome.delay(), kDelayMax), out->mutable_failed()->mutable_retry_after());
+      if (outcome.delay() >= absl::ZeroDuration()) {
+        Set(DelayOf(outcome), out->mutable_failed()->mutable_retry_after());
+        out->mutable_failed()->set_cool(CoolOf(outcome));
+      }
       return;
     case Outcome::Kind::kSnooze:
-      Set(std::clamp(outcome.delay(), absl::ZeroDuration(), kDelayMax), out->mutable_snoozed()->mutable_delay());
+      Set(DelayOf(outcome), out->mutable_snoozed()->mutable_delay());
+      out->mutable_snoozed()->set_cool(CoolOf(outcome));
       return;
     case Outcome::Kind::kRelease:
       out->mutable_released();
@@ -91,6 +124,9 @@ TaskDelivery ToDelivery(v1::Delivery* in) {
   task.content_type = std::move(*spec.mutable_content_type());
   for (auto& [key, value] : *spec.mutable_headers()) task.headers[key] = std::move(value);
   for (auto& tag : *spec.mutable_tags()) task.tags.push_back(std::move(tag));
+  task.key = std::move(*spec.mutable_key());
+  task.group = std::move(*spec.mutable_group());
+  task.checkpoint = std::move(*in->mutable_checkpoint());
   return task;
 }
 
@@ -104,6 +140,7 @@ void FillHello(const WorkerOptions& options, const std::vector<std::pair<std::st
     handled->set_type(type);
     handled->set_max_concurrency(limit);
   }
+  for (const auto& [key, value] : options.labels) (*hello->mutable_labels())[key] = value;
   hello->set_concurrency(options.concurrency);
   Set(options.lease, hello->mutable_lease());
   hello->set_host(HostName());
@@ -142,6 +179,7 @@ void FillRequest(const WorkerCore::Frame& frame, size_t max_result_bytes, v1::Wo
     out->set_fencing_token(report.token);
     out->set_percent(report.percent);
     out->set_text(report.text);
+    if (report.checkpoint) out->set_checkpoint(*report.checkpoint);
   }
   for (const WorkerCore::LogReport& report : frame.logs) {
     auto* out = request->add_log_reports();

@@ -2,6 +2,7 @@
 #define PENSTOCK_WORKER_JSON_HANDLER_H_
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "nlohmann/json.hpp"
@@ -27,6 +28,27 @@ void RegisterJson(Worker& worker, std::string type, Handler handler, HandlerOpti
         if (!response.ok()) return Outcome::FromStatus(response.status());
         return Outcome::Done(response->dump(), "application/json");
       },
+      options);
+}
+
+// Several tasks at once: `handler` is called with std::span<const BatchTask<nlohmann::json>> and returns a
+// std::vector<absl::StatusOr<nlohmann::json>>, one for each task, in their order. A payload that is no JSON is rejected
+// by itself; the handler sees the others.
+template <class Handler>
+void RegisterBatchJson(Worker& worker, std::string type, Handler handler, BatchOptions options = {}) {
+  worker.RegisterRawBatch(
+      std::move(type),
+      Worker::BatchOf<nlohmann::json>(
+          std::move(handler),
+          [](std::string_view payload, nlohmann::json* request) -> std::string {
+            try {
+              *request = nlohmann::json::parse(payload);
+            } catch (const nlohmann::json::parse_error& error) {
+              return error.what();
+            }
+            return "";
+          },
+          [](const nlohmann::json& response) { return Outcome::Done(response.dump(), "application/json"); }),
       options);
 }
 

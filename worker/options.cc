@@ -6,6 +6,11 @@
 #include "common/status_details.h"
 
 namespace penstock {
+namespace {
+
+constexpr size_t kLabelMax = 64;
+
+}  // namespace
 
 absl::Status WorkerOptions::Validate() const {
   if (broker.find(':') == std::string::npos)
@@ -16,6 +21,15 @@ absl::Status WorkerOptions::Validate() const {
   for (const std::string& queue : queues) {
     if (const std::string problem = ProblemOfName(queue); !problem.empty()) {
       return InvalidField("queues", "a name " + problem);
+    }
+  }
+  if (labels.size() > 32) return InvalidField("labels", "must be at most 32");
+  for (const auto& [key, value] : labels) {
+    if (const std::string problem = ProblemOfName(key, kLabelMax); !problem.empty()) {
+      return InvalidField("labels", "a key " + problem);
+    }
+    if (const std::string problem = ProblemOfName(value, kLabelMax); !problem.empty()) {
+      return InvalidField("labels", "the value of " + key + " " + problem);
     }
   }
   if (concurrency < 1 || concurrency > 1'000) return InvalidField("concurrency", "must be 1 to 1,000");

@@ -1,6 +1,7 @@
 #ifndef PENSTOCK_WORKER_OPTIONS_H_
 #define PENSTOCK_WORKER_OPTIONS_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,16 @@ struct WorkerOptions {
   std::string name = {};
   // The queues that tasks are taken from: 1 to 1,000. They need not exist. Required.
   std::vector<std::string> queues = {};
-  // Slots: tasks that run at once, each on a thread of its own. 1 to 1,000.
+  // What this worker is or has, for instance {{"gpu", "yes"}}: a task that asks for labels
+  // (EnqueueOptions::worker_labels) comes here only if all of its labels are among these, with the same values. Tasks
+  // that ask for none come as ever. At most 32; keys and values 1 to 64 of A-Z a-z 0-9 . _ : - /.
+  std::map<std::string, std::string> labels = {};
+  // Slots: tasks that run at once, each on a thread of its own, but those of a batch on one. 1 to 1,000.
   int concurrency = 8;
   // Tasks taken beyond the free slots, so that a slot need not wait for the broker. 0 to 64; -1: as many as slots (at
-  // most 64), and while tasks are short as many as this worker finishes in 10 ms (at most 1,000 with those that run);
-  // what then waits for longer than 1 s goes back. 0 for long tasks that another worker might start sooner.
+  // most 64) or as the largest batch, and while tasks are short as many as this worker finishes in 10 ms (at most 1,000
+  // with those that run); what then waits for longer than 1 s goes back. 0 for long tasks that another worker might
+  // start sooner.
   int prefetch = -1;
   // How long the broker waits for a silent worker before others get its tasks. 2 s to 12 h. The runtime renews by
   // itself, however long handlers run.
@@ -40,11 +46,6 @@ struct WorkerOptions {
 
   // InvalidArgument names the first field that is wrong.
   absl::Status Validate() const;
-};
-
-struct HandlerOptions {
-  // Tasks of this type that run at once in this worker; 0: as many as there are slots.
-  int max_concurrency = 0;
 };
 
 }  // namespace penstock

@@ -2,6 +2,7 @@
 #define PENSTOCK_WORKER_OUTCOME_H_
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,19 @@ struct HandlerError {
   std::string message;
   std::string detail;  // a stack, or the tail of standard error
 };
+
+// What is left alone for a while beside the task itself, because what it needs is overloaded. Tasks that run go on.
+enum class CoolScope {
+  kTask,   // nothing else
+  kQueue,  // all tasks of its queue
+  kType,   // all tasks of its type, in all queues
+  kGroup,  // all tasks of its group, in all queues
+  kKey,    // all tasks of its FIFO key, in all queues
+};
+// The longest that a handler can keep others waiting.
+inline constexpr absl::Duration kCoolMax = absl::Hours(1);
+
+struct FollowUps;  // with the runtime
 
 // What a handler decided about its task.
 class Outcome {
@@ -35,10 +49,12 @@ class Outcome {
     outcome.error_ = std::move(error);
     return outcome;
   }
-  // The same, but not before `delay` has passed ("429, retry after 30 s").
-  static Outcome RetryAfter(absl::Duration delay, HandlerError error) {
+  // The same, but not before `delay` has passed, and nothing else that `cool` names either: "429, retry after 30 s".
+  // With a scope the delay is at most kCoolMax, to which a longer one is cut: whoever is told 429 again cools again.
+  static Outcome RetryAfter(absl::Duration delay, HandlerError error, CoolScope cool = CoolScope::kTask) {
     Outcome outcome = Retry(std::move(error));
     outcome.delay_ = delay;
+    outcome.cool_ = cool;
     return outcome;
   }
   // Running it again is of no use: the task is dead at once, and kept with the error.
@@ -47,10 +63,11 @@ class Outcome {
     outcome.error_ = std::move(error);
     return outcome;
   }
-  // Not now: run it again after `delay`. Not an attempt.
-  static Outcome Snooze(absl::Duration delay) {
+  // Not now: run it again after `delay`. Not an attempt. `cool` as in RetryAfter.
+  static Outcome Snooze(absl::Duration delay, CoolScope cool = CoolScope::kTask) {
     Outcome outcome(Kind::kSnooze);
     outcome.delay_ = delay;
+    outcome.cool_ = cool;
     return outcome;
   }
   // Give it back unfinished, to run elsewhere at once. Not an attempt.
@@ -70,8 +87,12 @@ class Outcome {
   const HandlerError& error() const { return error_; }
   // Negative: none.
   absl::Duration delay() const { return delay_; }
+  CoolScope cool() const { return cool_; }
+  // What the handler enqueued with its completion (TaskContext::Enqueue); null: nothing.
+  const FollowUps* follow_ups() const { return follow_ups_.get(); }
 
  private:
+  friend class Executor;
   friend class WorkerCore;
   explicit Outcome(Kind kind) : kind_(kind) {}
   // The broker reads texts of limited size, in UTF-8.
@@ -82,6 +103,8 @@ class Outcome {
   std::string content_type_;
   HandlerError error_;
   absl::Duration delay_ = -absl::InfiniteDuration();
+  CoolScope cool_ = CoolScope::kTask;
+  std::shared_ptr<const FollowUps> follow_ups_;
 };
 
 }  // namespace penstock

@@ -1,6 +1,7 @@
 #ifndef PENSTOCK_WORKER_TASK_CONTEXT_H_
 #define PENSTOCK_WORKER_TASK_CONTEXT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -9,10 +10,23 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "client/task.h"
 #include "common/task_id.h"
 
+namespace google::protobuf {
+class MessageLite;
+}
+
 namespace penstock {
+
+namespace v1 {
+class TaskSpec;
+}
+
+// The largest checkpoint that the runtime takes; a broker may allow less (limits.checkpoint).
+inline constexpr size_t kCheckpointMax = 64 << 10;
 
 // A task as it was delivered.
 struct TaskDelivery {
@@ -28,6 +42,9 @@ struct TaskDelivery {
   std::string content_type;
   std::map<std::string, std::string> headers;
   std::vector<std::string> tags;
+  std::string key;
+  std::string group;
+  std::string checkpoint;
 };
 
 enum class CancelReason {
@@ -48,6 +65,7 @@ class TaskContext {
     virtual ~Sink() = default;
     virtual void OnProgress(TaskId task, uint64_t token, double percent, std::string text) = 0;
     virtual void OnLog(TaskId task, uint64_t token, std::string line) = 0;
+    virtual void OnCheckpoint(TaskId task, uint64_t token, std::string checkpoint) = 0;
   };
   struct Shared;  // with the runtime
 
@@ -65,6 +83,9 @@ class TaskContext {
   const std::map<std::string, std::string>& headers() const { return task_.headers; }
   const std::vector<std::string>& tags() const { return task_.tags; }
   const std::string& content_type() const { return task_.content_type; }
+  // Its FIFO key and its group; empty: none.
+  const std::string& key() const { return task_.key; }
+  const std::string& group() const { return task_.group; }
   absl::Time create_time() const { return task_.create_time; }
   // When the attempt fails by timeout.
   absl::Time deadline() const { return deadline_; }
@@ -81,6 +102,25 @@ class TaskContext {
   void Progress(double percent, std::string text = {});
   // Kept with the task: lines of at most 4 KiB, 64 KiB in all.
   void Log(std::string line);
+
+  // What an attempt before this one saved last; empty: nothing.
+  const std::string& checkpoint() const { return task_.checkpoint; }
+  // Keeps how far the task is for its next attempt, should there be one, whatever ends this one: a failure, a timeout,
+  // a drain, a crash. Replaces what was saved before. On its way when this returns; a worker that crashes in that
+  // moment may leave the one before. InvalidArgument: more than kCheckpointMax bytes; then what was saved stays.
+  [[nodiscard]] absl::Status SaveCheckpoint(std::string checkpoint);
+
+  // Enqueues a task in the commit that completes this one: both happen, or neither. Nothing is sent before the handler
+  // returns, and it counts only if that is Done and the lease is still this worker's. If the broker refuses a task,
+  // none is enqueued and the attempt fails with its reason. At most 1,000 tasks and 2 MiB of them a run;
+  // options.timeout does not matter here. InvalidArgument names the field that is wrong, ResourceExhausted the limit;
+  // the task is not among the others then, and the handler decides what becomes of its own.
+  [[nodiscard]] absl::Status Enqueue(std::string queue, std::string type, std::string payload,
+                                     EnqueueOptions options = {});
+  [[nodiscard]] absl::Status Enqueue(std::string queue, std::string type, const google::protobuf::MessageLite& payload,
+                                     EnqueueOptions options = {});
+  // The same for the runtime's own, who have it in the API's form.
+  [[nodiscard]] absl::Status EnqueueSpec(v1::TaskSpec spec);
 
  private:
   const TaskDelivery& task_;

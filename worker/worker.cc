@@ -16,6 +16,8 @@
 #include "common/names.h"
 #include "common/status.h"
 #include "common/status_details.h"
+#include "fmt/format.h"
+#include "worker/batch_run.h"
 #include "worker/broker_session.h"
 #include "worker/executor.h"
 
@@ -24,16 +26,26 @@ namespace penstock {
 struct Worker::Parts {
   WorkerOptions options;
   std::map<std::string, RawHandler> handlers;
-  std::map<std::string, HandlerOptions> handler_options;
+  std::map<std::string, Executor::Batch> batches;
+  std::map<std::string, int> type_limits;  // of both; 0: none
   std::vector<Middleware> middleware;
   absl::Status registration;  // the first mistake
   std::shared_ptr<BrokerSession> session;
   std::unique_ptr<Executor> executor;
   // Set last by Start; the session and the executor live from then on.
   std::atomic<bool> started = false;
+
+  // Whether the type may be registered; notes the first mistake.
+  bool Admit(const std::string& type, int max_concurrency);
+  void NoteMistake(absl::Status problem) {
+    if (registration.ok()) registration = std::move(problem);
+  }
 };
 
 namespace {
+
+// As many as the broker's limits.tasks_per_worker gives one worker by default.
+constexpr int kTasksMax = 1'000;
 
 // Signals reach Run through a pipe, whichever thread they hit: the program may have made threads before, with any
 // signal mask, and programs that handlers start must not inherit a changed one.
@@ -54,23 +66,45 @@ Worker::Worker(WorkerOptions options) : parts_(std::make_unique<Parts>()) { part
 
 Worker::~Worker() { Stop(); }
 
-void Worker::RegisterRaw(std::string type, RawHandler handler, HandlerOptions options) {
+bool Worker::Parts::Admit(const std::string& type, int max_concurrency) {
   absl::Status problem;
   if (const std::string wrong = ProblemOfName(type); !wrong.empty()) {
     problem = InvalidField("type", wrong);
-  } else if (parts_->handlers.contains(type)) {
+  } else if (type_limits.contains(type)) {
     problem = InvalidField("type", type + " is registered twice");
-  } else if (options.max_concurrency < 0 || options.max_concurrency > 1'000) {
+  } else if (max_concurrency < 0 || max_concurrency > 1'000) {
     problem = InvalidField("max_concurrency", "of type " + type + " must be 0 to 1,000");
-  } else if (parts_->started) {
+  } else if (started) {
     problem = InvalidField("type", type + " is registered after the start");
   }
-  if (!problem.ok()) {
-    if (parts_->registration.ok()) parts_->registration = problem;
-    return;
+  if (problem.ok()) {
+    type_limits[type] = max_concurrency;
+    return true;
   }
-  parts_->handler_options[type] = options;
+  NoteMistake(std::move(problem));
+  return false;
+}
+
+void Worker::RegisterRaw(std::string type, RawHandler handler, HandlerOptions options) {
+  if (!parts_->Admit(type, options.max_concurrency)) return;
   parts_->handlers[std::move(type)] = std::move(handler);
+}
+
+void Worker::RegisterRawBatch(std::string type, RawBatchHandler handler, BatchOptions options) {
+  if (!parts_->Admit(type, options.max_concurrency)) return;
+  const int slots = options.max_concurrency > 0 ? std::min(options.max_concurrency, parts_->options.concurrency)
+                                                : parts_->options.concurrency;
+  if (options.max_size < 0 || options.max_size > slots) {
+    return parts_->NoteMistake(InvalidField(
+        "max_size", fmt::format("of type {} must be 1 to {}, the tasks of it that run at once, or 0 for these; is {}. "
+                                "Raise concurrency for larger batches",
+                                type, slots, options.max_size)));
+  }
+  if (options.max_wait < absl::ZeroDuration() || options.max_wait > absl::Seconds(10)) {
+    return parts_->NoteMistake(InvalidField("max_wait", "of type " + type + " must be 0 to 10 s"));
+  }
+  if (options.max_size == 0) options.max_size = slots;
+  parts_->batches[std::move(type)] = {std::move(handler), options};
 }
 
 void Worker::Use(Middleware middleware) { parts_->middleware.push_back(std::move(middleware)); }
@@ -79,24 +113,20 @@ absl::Status Worker::Start() {
   if (parts_->started) return absl::FailedPreconditionError("the worker was started already");
   RETURN_IF_ERROR(parts_->options.Validate());
   RETURN_IF_ERROR(parts_->registration);
-  if (parts_->handlers.empty() || parts_->handlers.size() > 1'000) {
+  if (parts_->type_limits.empty() || parts_->type_limits.size() > 1'000) {
     return InvalidField("types", "register 1 to 1,000 handlers");
   }
   const WorkerOptions& options = parts_->options;
   WorkerCore::Options core;
   core.concurrency = options.concurrency;
   core.prefetch = options.prefetch >= 0 ? options.prefetch : std::min(options.concurrency, 64);
-  // As many as the broker's limits.tasks_per_worker gives one worker by default.
-  core.prefetch_most = options.prefetch >= 0 ? core.prefetch : std::max(core.prefetch, 1'000 - options.concurrency);
-  core.lease = options.lease;
-  core.reconnect_min = options.reconnect_min;
-  core.reconnect_max = options.reconnect_max;
   std::vector<std::pair<std::string, int>> types;
-  std::map<std::string, RawHandler> handlers;
-  for (const auto& [type, handler] : parts_->handlers) {
-    const int limit = parts_->handler_options[type].max_concurrency;
+  for (const auto& [type, limit] : parts_->type_limits) {
     types.emplace_back(type, limit);
     if (limit > 0) core.type_limits[type] = limit;
+  }
+  std::map<std::string, RawHandler> handlers;
+  for (const auto& [type, handler] : parts_->handlers) {
     RawHandler wrapped = handler;
     for (auto middleware = parts_->middleware.rbegin(); middleware != parts_->middleware.rend(); ++middleware) {
       wrapped = [outer = *middleware, inner = std::move(wrapped)](TaskContext& context, std::string_view payload) {
@@ -105,8 +135,21 @@ absl::Status Worker::Start() {
     }
     handlers[type] = std::move(wrapped);
   }
+  std::map<std::string, Executor::Batch> batches;
+  for (const auto& [type, batch] : parts_->batches) {
+    batches[type] = {WrapBatch(batch.handler, parts_->middleware), batch.options};
+    core.batch_waits[type] = batch.options.max_wait;
+    // The next batch gathers while one runs.
+    if (options.prefetch < 0) {
+      core.prefetch = std::max(core.prefetch, std::min(batch.options.max_size, kTasksMax - options.concurrency));
+    }
+  }
+  core.prefetch_most = options.prefetch >= 0 ? core.prefetch : std::max(core.prefetch, kTasksMax - options.concurrency);
+  core.lease = options.lease;
+  core.reconnect_min = options.reconnect_min;
+  core.reconnect_max = options.reconnect_max;
   auto session = std::make_shared<BrokerSession>(options, std::move(core), std::move(types));
-  auto executor = std::make_unique<Executor>(options.concurrency, std::move(handlers), session);
+  auto executor = std::make_unique<Executor>(options.concurrency, std::move(handlers), session, std::move(batches));
   RETURN_IF_ERROR(session->Start(executor.get()));
   parts_->session = std::move(session);
   parts_->executor = std::move(executor);

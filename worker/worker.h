@@ -1,24 +1,21 @@
 #ifndef PENSTOCK_WORKER_WORKER_H_
 #define PENSTOCK_WORKER_WORKER_H_
 
-#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "worker/handler.h"
 #include "worker/options.h"
 #include "worker/outcome.h"
 #include "worker/task_context.h"
 
 namespace penstock {
-
-// Called from several threads at once. What it throws is a failed attempt, and harms no other.
-using RawHandler = std::function<Outcome(TaskContext& context, std::string_view payload)>;
-// Wraps every handler: calls `next` to go on, before, after or not at all. The first that was added is the outermost.
-using Middleware = std::function<Outcome(TaskContext& context, std::string_view payload, const RawHandler& next)>;
 
 // Takes tasks from a broker and runs registered handlers. Leases, retries, reconnecting and shutting down are its
 // business: a handler just does its work and returns, and looks at its context's cancelled() if it takes long.
@@ -57,6 +54,31 @@ class Worker {
         options);
   }
 
+  // The same for handlers that take several tasks at once (worker/handler.h).
+  void RegisterRawBatch(std::string type, RawBatchHandler handler, BatchOptions options = {});
+
+  // Called with std::span<const BatchTask<Request>>, returns a std::vector<absl::StatusOr<Response>>: one for each
+  // task, in their order. A payload that is no Request is rejected by itself; the handler sees the others.
+  template <class Request, class Response, class Handler>
+  void RegisterBatch(std::string type, Handler handler, BatchOptions options = {}) {
+    RegisterRawBatch(std::move(type),
+                     BatchOf<Request>(
+                         std::move(handler),
+                         [](std::string_view payload, Request* request) -> std::string {
+                           if (request->ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return "";
+                           return "the payload is not a " + request->GetTypeName();
+                         },
+                         [](const Response& response) {
+                           return Outcome::Done(response.SerializeAsString(), "application/x-protobuf");
+                         }),
+                     options);
+  }
+
+  // What RegisterBatch and RegisterBatchJson are made of. `parse(payload, Request*)` returns what is wrong with a
+  // payload, or nothing; `done(response)` makes an outcome of what the handler returned.
+  template <class Request, class Handler, class Parse, class Done>
+  static RawBatchHandler BatchOf(Handler handler, Parse parse, Done done);
+
   void Use(Middleware middleware);
 
   // Works until SIGTERM or SIGINT, then drains and returns; a second signal ends the process at once. Errors as Start
@@ -81,6 +103,42 @@ class Worker {
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };
+
+template <class Request, class Handler, class Parse, class Done>
+RawBatchHandler Worker::BatchOf(Handler handler, Parse parse, Done done) {
+  return [handler = std::move(handler), parse = std::move(parse),
+          done = std::move(done)](std::span<const RawBatchTask> tasks) {
+    std::vector<Outcome> outcomes;
+    std::vector<Request> requests;
+    std::vector<BatchTask<Request>> readable;
+    std::vector<size_t> places;  // of these among all
+    outcomes.reserve(tasks.size());
+    requests.reserve(tasks.size());
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      Request request;
+      const std::string problem = parse(tasks[i].payload, &request);
+      outcomes.push_back(Outcome::Reject({"payload", problem, ""}));  // the handler decides about the others
+      if (!problem.empty()) continue;
+      requests.push_back(std::move(request));
+      places.push_back(i);
+    }
+    for (size_t i = 0; i < places.size(); ++i) readable.push_back({tasks[places[i]].context, requests[i]});
+    if (readable.empty()) return outcomes;
+    auto responses = handler(std::span<const BatchTask<Request>>(readable));
+    for (size_t i = 0; i < places.size(); ++i) {
+      Outcome& outcome = outcomes[places[i]];
+      if (responses.size() != places.size()) {
+        outcome = Outcome::Retry({"batch",
+                                  "the batch handler returned " + std::to_string(responses.size()) + " outcomes for " +
+                                      std::to_string(places.size()) + " tasks; it has to return one for each",
+                                  ""});
+      } else {
+        outcome = responses[i].ok() ? done(*responses[i]) : Outcome::FromStatus(responses[i].status());
+      }
+    }
+    return outcomes;
+  };
+}
 
 }  // namespace penstock
 

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "fmt/format.h"
+#include "worker/follow_ups.h"
 #include "worker/report_text.h"
 
 namespace penstock {
@@ -25,6 +26,11 @@ constexpr absl::Duration kShortRun = absl::Milliseconds(5);
 constexpr absl::Duration kWaitMax = absl::Seconds(1);
 // What one more part of a frame takes besides its texts.
 constexpr size_t kPartBytes = 64;
+
+size_t SizeOf(const Outcome& outcome) {
+  return kPartBytes + outcome.result().size() + outcome.error().message.size() + outcome.error().detail.size() +
+         (outcome.follow_ups() == nullptr ? 0 : outcome.follow_ups()->bytes);
+}
 
 }  // namespace
 
@@ -73,7 +79,15 @@ std::vector<WorkerCore::Cancel> WorkerCore::OnWelcome(bool resumed, absl::Durati
   if (!resumed) cancels = OnSessionLost();
   for (TaskId id : lost) {
     std::erase_if(pending_, [&](const OutcomeReport& report) { return report.task == id; });
+    progress_.erase(id);
     if (auto cancel = Lose(id)) cancels.push_back(*cancel);
+  }
+  // What was saved may not have arrived; it goes before the outcomes. What we hold under a newer lease comes last.
+  for (const OutcomeReport& report : pending_) {
+    if (!report.checkpoint.empty()) progress_[report.task] = {report.task, report.token, 0, {}, report.checkpoint};
+  }
+  for (const auto& [id, task] : tasks_) {
+    if (!task.checkpoint.empty()) ReportOf(id, task).checkpoint = task.checkpoint;
   }
   stuck_changed_ = std::any_of(given_up_.begin(), given_up_.end(), [](const auto& run) { return run.second.stuck; });
   for (TaskId id : cancelled) {
@@ -95,6 +109,7 @@ std::vector<WorkerCore::Cancel> WorkerCore::OnSessionLost() {
   pending_.clear();
   unacknowledged_.clear();
   starts_.clear();
+  progress_.clear();
   logs_.clear();
   next_frame_ = 1;  // another session counts anew
   return cancels;
@@ -124,7 +139,8 @@ bool WorkerCore::OnDelivery(const TaskDelivery& task, absl::Duration now, std::v
   }
   if (limited) ++held_types_[task.type];
   tasks_.emplace(task.id, std::move(state));
-  waiting_.push_back({task.id, task.fencing_token, now});
+  const auto batch = options_.batch_waits.find(task.type);
+  waiting_.push_back({task.id, task.fencing_token, batch == options_.batch_waits.end() ? now : now + batch->second});
   return true;
 }
 
@@ -141,6 +157,7 @@ std::optional<WorkerCore::Cancel> WorkerCore::Lose(TaskId id) {
   if (found == tasks_.end()) return std::nullopt;
   const Cancel cancel{id, found->second.token, CancelReason::kLeaseLost};
   const bool started = found->second.started;
+  progress_.erase(id);
   logs_.erase(id);
   Drop(id, false);
   credit_due_ |= !started;
@@ -193,18 +210,22 @@ void WorkerCore::OnFinish(TaskId id, uint64_t token, Outcome outcome, absl::Dura
   given_up_.erase(run);
 }
 
-void WorkerCore::Report(TaskId id, const Task& task, Outcome outcome, absl::Duration now) {
+void WorkerCore::Report(TaskId id, Task& task, Outcome outcome, absl::Duration now) {
   outcome.CleanTexts(kErrorTypeMax, kErrorTextMax);
   const absl::Duration run_time =
       task.started ? std::max(now - task.start, absl::Microseconds(1)) : absl::ZeroDuration();
-  pending_.push_back({id, task.token, std::move(outcome), run_time});
+  // Of what was told of its progress only a checkpoint still counts, if there may be another attempt.
+  const bool done = outcome.kind() == Outcome::Kind::kDone;
+  if (const auto told = progress_.find(id); told != progress_.end() && (done || !told->second.checkpoint)) {
+    progress_.erase(told);
+  }
+  pending_.push_back({id, task.token, std::move(outcome), run_time, done ? std::string() : std::move(task.checkpoint)});
 }
 
 void WorkerCore::Drop(TaskId id, bool stuck) {
   auto found = tasks_.find(id);
   Task& task = found->second;
   if (task.deadline != absl::InfiniteDuration()) deadlines_.erase({task.deadline, id});
-  if (!progress_.empty()) progress_.erase(id);
   if (task.started) {
     given_up_[{id, task.token}] = {std::move(task.type), stuck};
     stuck_changed_ |= stuck;
@@ -218,11 +239,28 @@ void WorkerCore::FreeSlot(const std::string& type) {
   if (options_.type_limits.contains(type)) --held_types_[type];
 }
 
-void WorkerCore::OnProgress(ProgressReport report) {
-  if (Find(report.task, report.token) == nullptr) return;
-  CleanText(kProgressTextMax, &report.text);
-  report.percent = report.percent >= 0 ? std::min(report.percent, 100.0) : 0;  // not a number: 0
-  progress_[report.task] = std::move(report);
+WorkerCore::ProgressReport& WorkerCore::ReportOf(TaskId id, const Task& task) {
+  ProgressReport& report = progress_[id];
+  if (report.token != task.token) report = {id, task.token, task.percent, task.text, std::nullopt};
+  return report;
+}
+
+void WorkerCore::OnProgress(TaskId id, uint64_t token, double percent, std::string text) {
+  Task* task = Find(id, token);
+  if (task == nullptr) return;
+  CleanText(kProgressTextMax, &text);
+  task->percent = percent >= 0 ? std::min(percent, 100.0) : 0;  // not a number: 0
+  task->text = std::move(text);
+  ProgressReport& report = ReportOf(id, *task);
+  report.percent = task->percent;
+  report.text = task->text;
+}
+
+void WorkerCore::OnCheckpoint(TaskId id, uint64_t token, std::string checkpoint) {
+  Task* task = Find(id, token);
+  if (task == nullptr) return;
+  task->checkpoint = std::move(checkpoint);
+  ReportOf(id, *task).checkpoint = task->checkpoint;
 }
 
 void WorkerCore::OnLog(TaskId id, uint64_t token, absl::Time time, std::string line) {
@@ -260,19 +298,25 @@ std::vector<WorkerCore::Cancel> WorkerCore::OnTime(absl::Duration now) {
 void WorkerCore::TrimWaiting() {
   while (!waiting_.empty()) {
     const Task* task = Find(waiting_.front().task, waiting_.front().token);
-    if (task != nullptr && !task->started) return;
+    if (task != nullptr && !task->started) break;
     waiting_.pop_front();
   }
+  // One that waits for company may stand at the front for long, while others behind it come and go.
+  if (waiting_.size() > 2 * tasks_.size() + 64) ForgetStarted();
+}
+
+void WorkerCore::ForgetStarted() {
+  std::erase_if(waiting_, [&](const Waiting& waiting) {
+    const Task* task = Find(waiting.task, waiting.token);
+    return task == nullptr || task->started;
+  });
 }
 
 void WorkerCore::HandBackSurplus(absl::Duration now) {
   TrimWaiting();
   if (waiting_.empty() || now - waiting_.front().since < kWaitMax) return;
   prefetch_.Reset();
-  std::erase_if(waiting_, [&](const Waiting& waiting) {
-    const Task* task = Find(waiting.task, waiting.token);
-    return task == nullptr || task->started;
-  });
+  ForgetStarted();
   while (static_cast<int>(waiting_.size()) > prefetch_.least()) {
     const TaskId id = waiting_.back().task;
     waiting_.pop_back();
@@ -317,8 +361,8 @@ std::vector<WorkerCore::Cancel> WorkerCore::RunningTasks() const {
 
 void WorkerCore::HandBackRunning() {
   for (const Cancel& run : RunningTasks()) {
-    // As one that never started: its run does not count.
-    pending_.push_back({run.task, run.token, Outcome::Release(), absl::ZeroDuration()});
+    Report(run.task, tasks_[run.task], Outcome::Release(), absl::ZeroDuration());
+    pending_.back().run_time = absl::ZeroDuration();  // as one that never started: its run does not count
     Drop(run.task, false);
   }
 }
@@ -354,14 +398,15 @@ WorkerCore::Frame WorkerCore::BuildFrame(absl::Duration now, size_t bytes) {
       outstanding_types_[type] += room;
     }
   }
+  // An outcome that is larger than a frame shall be one message that the broker takes, with what goes before it.
+  const size_t room = !pending_.empty() && SizeOf(pending_.front().outcome) > bytes ? bytes / 4 : bytes;
   size_t size = 0;
-  TakeReports(bytes, &size, &frame);
-  if (!pending_.empty() && size < bytes) {
+  TakeReports(room, &size, &frame);
+  if (!pending_.empty() && size < room) {
     frame.number = next_frame_++;
     auto& sent = unacknowledged_.emplace_back(frame.number, std::deque<OutcomeReport>()).second;
     while (!pending_.empty()) {
-      const Outcome& outcome = pending_.front().outcome;
-      size += kPartBytes + outcome.result().size() + outcome.error().message.size() + outcome.error().detail.size();
+      size += SizeOf(pending_.front().outcome);
       if (size > bytes && !sent.empty()) break;  // one at least, however large
       sent.push_back(std::move(pending_.front()));
       pending_.pop_front();
@@ -390,7 +435,8 @@ WorkerCore::Frame WorkerCore::BuildFrame(absl::Duration now, size_t bytes) {
 void WorkerCore::TakeReports(size_t bytes, size_t* size, Frame* frame) {
   while (!progress_.empty() && *size < bytes) {
     auto first = progress_.begin();
-    *size += kPartBytes + first->second.text.size();
+    const ProgressReport& report = first->second;
+    *size += kPartBytes + report.text.size() + (report.checkpoint ? report.checkpoint->size() : 0);
     frame->progress.push_back(std::move(first->second));
     progress_.erase(first);
   }

@@ -38,6 +38,8 @@ class WorkerCore {
     absl::Duration reconnect_min = absl::Milliseconds(100);
     absl::Duration reconnect_max = absl::Seconds(10);
     std::map<std::string, int> type_limits;  // types with a max_concurrency of their own
+    // Types that run in batches: how long a task may wait for company. It waits for a slot only after that.
+    std::map<std::string, absl::Duration> batch_waits;
   };
 
   // One outcome on its way.
@@ -46,12 +48,16 @@ class WorkerCore {
     uint64_t token = 0;
     Outcome outcome;
     absl::Duration run_time;  // zero: it never started
+    // What the next attempt has to receive, so that it is told again should the connection break before the outcome is
+    // acknowledged. Empty: nothing.
+    std::string checkpoint = {};
   };
   struct ProgressReport {
     TaskId task;
     uint64_t token = 0;
     double percent = 0;
     std::string text;
+    std::optional<std::string> checkpoint = {};  // absent: what was saved stays
   };
   struct LogReport {
     TaskId task;
@@ -114,7 +120,8 @@ class WorkerCore {
   bool OnStart(TaskId task, uint64_t token, absl::Duration now);
   // The handler returned: its slot is free.
   void OnFinish(TaskId task, uint64_t token, Outcome outcome, absl::Duration now);
-  void OnProgress(ProgressReport report);
+  void OnProgress(TaskId task, uint64_t token, double percent, std::string text);
+  void OnCheckpoint(TaskId task, uint64_t token, std::string checkpoint);
   void OnLog(TaskId task, uint64_t token, absl::Time time, std::string line);
 
   // --- time ---
@@ -134,7 +141,7 @@ class WorkerCore {
 
   // Something is to be told, or the lease wants renewing.
   bool WantsFrame(absl::Duration now) const;
-  // What there is to tell; about `bytes`, or a little more than one result.
+  // What there is to tell: about `bytes`, or one outcome, however large, with a quarter of them.
   Frame BuildFrame(absl::Duration now, size_t bytes);
 
   bool draining() const { return draining_; }
@@ -155,11 +162,16 @@ class WorkerCore {
     absl::Duration deadline = absl::InfiniteDuration();
     absl::Duration run_timeout;
     size_t log_bytes = 0;
+    // As told last, for a report tells both at once. The checkpoint is told again on a new stream, for nobody
+    // acknowledges reports.
+    double percent = 0;
+    std::string text;
+    std::string checkpoint;
   };
   struct Waiting {
     TaskId task;
     uint64_t token = 0;
-    absl::Duration since;
+    absl::Duration since;  // when it could have started, had there been a slot
   };
   struct GivenUp {
     std::string type;
@@ -167,15 +179,18 @@ class WorkerCore {
   };
 
   Task* Find(TaskId task, uint64_t token);
-  void Report(TaskId task, const Task& state, Outcome outcome, absl::Duration now);
+  void Report(TaskId task, Task& state, Outcome outcome, absl::Duration now);
+  // What is told of the task's progress next.
+  ProgressReport& ReportOf(TaskId id, const Task& task);
   // Ends our holding of a task. A started one keeps its slot until its handler returns.
   void Drop(TaskId task, bool stuck);
   // The broker gave it to others. Returns whom to cancel.
   std::optional<Cancel> Lose(TaskId task);
   void FreeSlot(const std::string& type);
   int Capacity() const { return options_.concurrency + prefetch_.value(); }
-  // Forgets those at the front that wait no more.
+  // Forgets those that wait no more: at the front, and all when they are many.
   void TrimWaiting();
+  void ForgetStarted();
   void HandBackSurplus(absl::Duration now);
   bool StartsAreDue(absl::Duration now) const { return !starts_.empty() && now >= starts_due_; }
   int FreeCredit() const;

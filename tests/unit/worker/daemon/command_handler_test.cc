@@ -20,10 +20,11 @@ class CommandTest : public ::testing::Test {
  protected:
   class Recorder : public Executor::Observer {
    public:
-    bool OnTurn(Executor::Ended* ended, const TaskDelivery* next) override {
-      if (ended != nullptr) finished.set_value(std::move(ended->outcome));
-      return next != nullptr;
+    std::vector<bool> OnTurn(std::span<Executor::Ended> ended, std::span<const TaskDelivery> next) override {
+      for (Executor::Ended& run : ended) finished.set_value(std::move(run.outcome));
+      return std::vector<bool>(next.size(), true);
     }
+    void OnCheckpoint(TaskId, uint64_t, std::string) override {}
     void OnProgress(TaskId, uint64_t, double percent, std::string text) override {
       progress.emplace_back(percent, std::move(text));
     }

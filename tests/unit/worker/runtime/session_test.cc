@@ -190,6 +190,170 @@ TEST_F(SessionTest, ResultThatTheBrokerWouldRefuseIsAFailureThatSaysSo) {
   Acknowledge(request.frame_number());
 }
 
+TEST_F(SessionTest, HelloCarriesLabels) {
+  WorkerOptions options = Options();
+  options.labels = {{"gpu", "yes"}, {"zone", "eu-1"}};
+  auto worker = MakeWorker(options);
+  const v1::Hello hello = broker_.Welcome(MakeWelcome());
+  EXPECT_EQ(hello.labels_size(), 2);
+  EXPECT_EQ(hello.labels().at("gpu"), "yes");
+  EXPECT_EQ(hello.labels().at("zone"), "eu-1");
+}
+
+TEST_F(SessionTest, FollowUpsTravelWithTheCompletionHoweverLarge) {
+  Worker worker(Options());
+  worker.RegisterRaw("t", [](TaskContext& context, std::string_view) {
+    EXPECT_TRUE(context.Enqueue("next", "a", std::string(1'000'000, 'x'), {.priority = 9}).ok());
+    EXPECT_TRUE(context.Enqueue("next", "b", std::string(1'000'000, 'y')).ok());
+    return Outcome::Done("result");
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  broker_.Welcome(MakeWelcome());
+  broker_.Deliver(Task(1), 101);
+  const v1::WorkRequest request = broker_.NextThat(HasOutcomeOf(Task(1)));
+  const auto& completed = request.outcomes(0).completed();
+  EXPECT_EQ(completed.result(), "result");
+  ASSERT_EQ(completed.enqueue_size(), 2);
+  EXPECT_EQ(completed.enqueue(0).queue(), "next");
+  EXPECT_EQ(completed.enqueue(0).type(), "a");
+  EXPECT_EQ(completed.enqueue(0).priority(), 9);
+  EXPECT_EQ(completed.enqueue(1).payload().size(), 1'000'000u);
+  Acknowledge(request.frame_number());
+  worker.Stop();
+}
+
+TEST_F(SessionTest, FollowUpsAreRepeatedWithTheirCompletion) {
+  Worker worker(Options());
+  worker.RegisterRaw("t", [](TaskContext& context, std::string_view) {
+    EXPECT_TRUE(context.Enqueue("next", "a", "x").ok());
+    return Outcome::Done();
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  broker_.Welcome(MakeWelcome());
+  broker_.Deliver(Task(1), 101);
+  broker_.NextThat(HasOutcomeOf(Task(1)));
+  broker_.Cut();
+  broker_.Welcome(MakeWelcome(true));
+  const v1::WorkRequest again = broker_.NextThat(HasOutcomeOf(Task(1)));
+  EXPECT_EQ(again.outcomes(0).completed().enqueue_size(), 1);
+  Acknowledge(again.frame_number());
+  worker.Stop();
+}
+
+TEST_F(SessionTest, CheckpointComesWithTheTaskAndGoesWithProgress) {
+  Worker worker(Options());
+  worker.RegisterRaw("t", [](TaskContext& context, std::string_view) {
+    EXPECT_EQ(context.checkpoint(), "page 7");
+    EXPECT_EQ(context.key(), "customer-1");
+    EXPECT_EQ(context.group(), "acme");
+    context.Progress(80, "page 8");
+    EXPECT_TRUE(context.SaveCheckpoint("page 8").ok());
+    return Outcome::Retry({"busy", "", ""});
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  broker_.Welcome(MakeWelcome());
+  v1::WorkResponse response;
+  v1::Delivery* delivery = response.add_deliveries();
+  delivery->set_task_id(Task(1).ToString());
+  delivery->set_fencing_token(101);
+  delivery->mutable_spec()->set_queue("q");
+  delivery->mutable_spec()->set_type("t");
+  delivery->mutable_spec()->set_key("customer-1");
+  delivery->mutable_spec()->set_group("acme");
+  delivery->set_checkpoint("page 7");
+  broker_.Send(response);
+  const v1::WorkRequest request = broker_.NextThat(
+      [](const v1::WorkRequest& r) { return r.progress_reports_size() > 0 && r.progress_reports(0).has_checkpoint(); });
+  EXPECT_EQ(request.progress_reports(0).checkpoint(), "page 8");
+  EXPECT_EQ(request.progress_reports(0).percent(), 80);
+  EXPECT_EQ(request.progress_reports(0).text(), "page 8");
+  uint64_t frame = request.frame_number();
+  if (frame == 0) frame = broker_.NextThat(HasOutcomeOf(Task(1))).frame_number();
+  Acknowledge(frame);
+  worker.Stop();
+}
+
+TEST_F(SessionTest, CoolingGoesWithItsDelayOfAtMostAnHour) {
+  Worker worker(Options());
+  worker.RegisterRaw("t", [](TaskContext&, std::string_view payload) -> Outcome {
+    if (payload == "retry") return Outcome::RetryAfter(absl::Seconds(30), {"429", "slow down", ""}, CoolScope::kKey);
+    if (payload == "snooze") return Outcome::Snooze(absl::Hours(5), CoolScope::kType);
+    if (payload == "none") return Outcome::RetryAfter(absl::ZeroDuration(), {"429", "", ""}, CoolScope::kQueue);
+    return Outcome::RetryAfter(absl::Hours(5), {"429", "", ""});
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  broker_.Welcome(MakeWelcome());
+  const auto outcome = [&](uint32_t n, const std::string& payload) {
+    broker_.Deliver(Task(n), 100 + n, "t", payload);
+    const v1::WorkRequest request = broker_.NextThat(HasOutcomeOf(Task(n)));
+    Acknowledge(request.frame_number());
+    return request.outcomes(0);
+  };
+  const v1::TaskOutcome retry = outcome(1, "retry");
+  EXPECT_EQ(retry.failed().retry_after().seconds(), 30);
+  EXPECT_EQ(retry.failed().cool(), v1::COOL_SCOPE_KEY);
+  const v1::TaskOutcome snooze = outcome(2, "snooze");
+  EXPECT_EQ(snooze.snoozed().delay().seconds(), 3'600);
+  EXPECT_EQ(snooze.snoozed().cool(), v1::COOL_SCOPE_TYPE);
+  EXPECT_EQ(outcome(3, "none").failed().cool(), v1::COOL_SCOPE_UNSPECIFIED);
+  const v1::TaskOutcome alone = outcome(4, "alone");
+  EXPECT_EQ(alone.failed().retry_after().seconds(), 5 * 3'600);
+  EXPECT_EQ(alone.failed().cool(), v1::COOL_SCOPE_UNSPECIFIED);
+  worker.Stop();
+}
+
+TEST_F(SessionTest, TimeoutOfOneTaskOfABatchFailsItAloneAndKeepsItsSlot) {
+  WorkerOptions options = Options();
+  options.concurrency = 3;
+  options.prefetch = 0;
+  Worker worker(options);
+  Mutex mu;
+  CondVar changed;
+  bool open = false;
+  worker.RegisterRawBatch("t",
+                          [&](std::span<const RawBatchTask> tasks) {
+                            EXPECT_EQ(tasks.size(), 3u);
+                            while (!tasks[1].context.WaitForCancel(absl::Minutes(1))) {
+                            }
+                            EXPECT_EQ(tasks[1].context.cancel_reason(), CancelReason::kTimeout);
+                            EXPECT_FALSE(tasks[0].context.cancelled());
+                            MutexLock lock(mu);
+                            while (!open) changed.Wait(mu);
+                            return std::vector<Outcome>(3, Outcome::Done("done"));
+                          },
+                          {.max_wait = absl::Seconds(10)});
+  ASSERT_TRUE(worker.Start().ok());
+  broker_.Welcome(MakeWelcome());
+  EXPECT_EQ(broker_.Next().credit(), 3);
+  v1::WorkResponse response;
+  for (uint32_t n = 1; n <= 3; ++n) {
+    v1::Delivery* delivery = response.add_deliveries();
+    delivery->set_task_id(Task(n).ToString());
+    delivery->set_fencing_token(100 + n);
+    delivery->mutable_spec()->set_queue("q");
+    delivery->mutable_spec()->set_type("t");
+    delivery->mutable_run_timeout()->set_nanos(n == 2 ? 20'000'000 : 0);
+    delivery->mutable_run_timeout()->set_seconds(n == 2 ? 0 : 60);
+  }
+  broker_.Send(response);
+  v1::WorkRequest request = broker_.NextThat(HasOutcomeOf(Task(2)));
+  ASSERT_EQ(request.outcomes_size(), 1);
+  EXPECT_EQ(request.outcomes(0).failed().error().type(), "timeout");
+  EXPECT_EQ(request.credit(), 0) << "its slot is taken until the batch ends";
+  EXPECT_THAT(request.stuck_task_ids(), ElementsAre(Task(2).ToString()));
+  {
+    MutexLock lock(mu);
+    open = true;
+  }
+  changed.SignalAll();
+  request = broker_.NextThat([](const v1::WorkRequest& r) { return r.outcomes_size() > 0; });
+  EXPECT_EQ(request.outcomes_size(), 2) << "in one frame";
+  EXPECT_EQ(request.outcomes(0).completed().result(), "done");
+  EXPECT_EQ(request.credit(), 3);
+  Acknowledge(request.frame_number());
+  worker.Stop();
+}
+
 TEST_F(SessionTest, StopHandsBackWhatHasNotStartedAndSaysGoodbye) {
   WorkerOptions options = Options();
   options.concurrency = 1;

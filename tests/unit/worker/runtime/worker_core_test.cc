@@ -35,6 +35,7 @@ class WorkerCoreTest : public ::testing::Test {
     options.prefetch = 1;
     options.prefetch_most = 100;
     options.type_limits = {{"limited", 1}};
+    options.batch_waits = {{"batch", absl::Seconds(5)}};
     return options;
   }
   WorkerCore::Frame Frame(absl::Duration now = kStart) { return core_.BuildFrame(now, 1 << 20); }
@@ -252,8 +253,8 @@ TEST_F(WorkerCoreTest, CancelledTaskThatHasNotStartedNeverStarts) {
 TEST_F(WorkerCoreTest, OnlyTheNewestProgressOfATaskIsTold) {
   Frame();
   Run(1);
-  core_.OnProgress({Task(1), 101, 10, "a"});
-  core_.OnProgress({Task(1), 101, 20, "b"});
+  core_.OnProgress(Task(1), 101, 10, "a");
+  core_.OnProgress(Task(1), 101, 20, "b");
   WorkerCore::Frame frame = Frame();
   ASSERT_THAT(frame.progress, SizeIs(1));
   EXPECT_EQ(frame.progress[0].text, "b");
@@ -357,7 +358,7 @@ TEST_F(WorkerCoreTest, WordsOfHandlersBecomeTextThatTheBrokerCanRead) {
   Frame();
   Run(1);
   core_.OnLog(Task(1), 101, absl::UnixEpoch(), "gr\xFC\xDF");
-  core_.OnProgress({Task(1), 101, std::nan(""), std::string(1'023, 'x') + "\xC3\xBC"});
+  core_.OnProgress(Task(1), 101, std::nan(""), std::string(1'023, 'x') + "\xC3\xBC");
   core_.OnFinish(Task(1), 101, Outcome::Retry({std::string(300, 't'), "a\xC3\xBC\xFF", std::string(20'000, 'd')}),
                  kStart);
   WorkerCore::Frame frame = Frame();
@@ -368,6 +369,104 @@ TEST_F(WorkerCoreTest, WordsOfHandlersBecomeTextThatTheBrokerCanRead) {
   EXPECT_LE(error.detail.size(), size_t{16} << 10);
   EXPECT_THAT(error.detail, ::testing::HasSubstr("[...]"));
   EXPECT_THAT(frame.progress, IsEmpty()) << "of a task that has ended";
+}
+
+TEST_F(WorkerCoreTest, LargeOutcomeGoesOutWithNotMuchBesideIt) {
+  Frame();
+  Run(1);
+  Run(2);
+  core_.OnFinish(Task(1), 101, Outcome::Done(std::string(5'000, 'x')), kStart);
+  for (int i = 0; i < 3; ++i) core_.OnLog(Task(2), 102, absl::UnixEpoch(), std::string(60, 'x'));
+  WorkerCore::Frame frame = core_.BuildFrame(kStart, 1'000);
+  EXPECT_THAT(frame.logs, SizeIs(1)) << "more than a quarter of a frame";
+  EXPECT_THAT(frame.outcomes, IsEmpty());
+  core_.OnProgress(Task(2), 102, 10, "a");
+  frame = core_.BuildFrame(kStart, 1'000);
+  EXPECT_THAT(frame.progress, SizeIs(1));
+  EXPECT_THAT(frame.outcomes, SizeIs(1));
+}
+
+TEST_F(WorkerCoreTest, CheckpointTravelsWithTheNewestProgress) {
+  Frame();
+  Run(1);
+  core_.OnProgress(Task(1), 101, 40, "page 4");
+  Frame();
+  core_.OnCheckpoint(Task(1), 101, "4");
+  WorkerCore::Frame frame = Frame();
+  ASSERT_THAT(frame.progress, SizeIs(1));
+  EXPECT_EQ(frame.progress[0].percent, 40) << "a report tells both";
+  EXPECT_EQ(frame.progress[0].text, "page 4");
+  EXPECT_EQ(frame.progress[0].checkpoint, "4");
+  core_.OnProgress(Task(1), 101, 50, "page 5");
+  EXPECT_EQ(Frame().progress[0].checkpoint, std::nullopt) << "what was saved stays";
+  core_.OnCheckpoint(Task(1), 101, "5");
+  core_.OnProgress(Task(1), 101, 60, "page 6");
+  frame = Frame();
+  EXPECT_EQ(frame.progress[0].percent, 60);
+  EXPECT_EQ(frame.progress[0].checkpoint, "5") << "not lost to a newer report";
+  core_.OnCheckpoint(Task(1), 999, "stale");
+  EXPECT_THAT(Frame().progress, IsEmpty());
+}
+
+TEST_F(WorkerCoreTest, CheckpointGoesBeforeTheOutcomeUnlessThatIsDone) {
+  Frame();
+  for (uint32_t n = 1; n <= 4; ++n) Run(n);
+  for (uint32_t n = 1; n <= 4; ++n) core_.OnCheckpoint(Task(n), 100 + n, std::to_string(n));
+  core_.OnFinish(Task(1), 101, Outcome::Done(), kStart);
+  core_.OnFinish(Task(2), 102, Outcome::Retry({}), kStart);
+  core_.OnStale(Task(3), 103);
+  core_.OnTime(kStart + absl::Minutes(1));  // task 4
+  WorkerCore::Frame frame = Frame();
+  ASSERT_THAT(frame.progress, SizeIs(2));
+  EXPECT_EQ(frame.progress[0].checkpoint, "2");
+  EXPECT_EQ(frame.progress[1].checkpoint, "4");
+  EXPECT_THAT(frame.outcomes, SizeIs(3));
+}
+
+TEST_F(WorkerCoreTest, CheckpointsAreToldAgainOnANewStream) {
+  Frame();
+  for (uint32_t n = 1; n <= 4; ++n) {
+    Run(n);
+    core_.OnCheckpoint(Task(n), 100 + n, std::to_string(n));
+  }
+  core_.OnFinish(Task(2), 102, Outcome::Retry({}), kStart);
+  core_.OnFinish(Task(3), 103, Outcome::Retry({}), kStart);
+  Frame();  // and does not arrive
+  core_.OnDisconnected();
+  core_.OnWelcome(true, absl::Seconds(30), {Task(3), Task(4)}, {}, kStart);
+  WorkerCore::Frame frame = Frame();
+  ASSERT_THAT(frame.progress, SizeIs(2));
+  EXPECT_EQ(frame.progress[0].task, Task(1));
+  EXPECT_EQ(frame.progress[0].checkpoint, "1");
+  EXPECT_EQ(frame.progress[1].token, 102u);
+  EXPECT_EQ(frame.progress[1].checkpoint, "2");
+  EXPECT_THAT(frame.outcomes, SizeIs(1));
+  core_.OnDisconnected();
+  core_.OnSessionLost();
+  core_.OnWelcome(false, absl::Seconds(30), {}, {}, kStart);
+  EXPECT_THAT(Frame().progress, IsEmpty()) << "nothing is ours in a new session";
+}
+
+TEST_F(WorkerCoreTest, CheckpointOfAHandedBackRunIsKept) {
+  Frame();
+  Run(1);
+  core_.OnCheckpoint(Task(1), 101, "1");
+  core_.Drain();
+  core_.HandBackRunning();
+  WorkerCore::Frame frame = Frame();
+  EXPECT_EQ(frame.progress.at(0).checkpoint, "1");
+  EXPECT_EQ(frame.outcomes.at(0)->outcome.kind(), Outcome::Kind::kRelease);
+  EXPECT_EQ(frame.outcomes.at(0)->run_time, absl::ZeroDuration());
+}
+
+TEST_F(WorkerCoreTest, WaitingForCompanyIsNoReasonToHandBack) {
+  Frame();
+  for (uint32_t n = 1; n <= 3; ++n) ASSERT_TRUE(Deliver(Delivery(n, "batch")));
+  core_.OnTime(kStart + absl::Seconds(5));
+  EXPECT_TRUE(core_.Holds(Task(3)));
+  core_.OnTime(kStart + absl::Seconds(6));
+  EXPECT_FALSE(core_.Holds(Task(3)));
+  EXPECT_TRUE(core_.Holds(Task(1))) << "the prefetch of one";
 }
 
 TEST_F(WorkerCoreTest, HandedBackRunIsTakenForFinished) {

@@ -369,6 +369,102 @@ TEST_F(WorkerTest, MiddlewareWrapsInOrder) {
   EXPECT_EQ(trace, "a(bt)");
 }
 
+TEST_F(WorkerTest, TypedBatchAnswersEveryTask) {
+  WorkerOptions options = Options();
+  options.concurrency = 20;
+  std::atomic<int> calls = 0, largest = 0;
+  std::atomic<int> middleware = 0;
+  Worker worker(options);
+  worker.Use([&](TaskContext& context, std::string_view payload, const RawHandler& next) {
+    ++middleware;
+    return next(context, payload);
+  });
+  worker.RegisterBatch<StringValue, StringValue>(
+      "upper",
+      [&](std::span<const BatchTask<StringValue>> tasks) {
+        ++calls;
+        largest = std::max(largest.load(), static_cast<int>(tasks.size()));
+        std::vector<absl::StatusOr<StringValue>> answers;
+        for (const BatchTask<StringValue>& task : tasks) {
+          if (task.request.value() == "bad") {
+            answers.push_back(absl::InvalidArgumentError("bad"));
+            continue;
+          }
+          answers.emplace_back().emplace().set_value(task.request.value() + "!" +
+                                                     std::to_string(task.context.attempt()));
+        }
+        return answers;
+      },
+      {.max_size = 10, .max_wait = absl::Milliseconds(50)});
+  ASSERT_TRUE(worker.Start().ok());
+  std::vector<NewTask> tasks;
+  for (int i = 0; i < 200; ++i) {
+    StringValue in;
+    in.set_value(i == 7 ? "bad" : std::to_string(i));
+    tasks.push_back({"q", "upper", i == 8 ? "\xFF no message" : in.SerializeAsString(), {}});
+  }
+  auto results = client_->EnqueueMany(tasks);
+  ASSERT_TRUE(results.ok()) << results.status();
+  for (int i = 0; i < 200; ++i) {
+    const TaskId id = results->at(static_cast<size_t>(i)).id;
+    if (i == 7 || i == 8) {
+      const TaskInfo task = client_->WaitTask(id, kLong).value();
+      EXPECT_EQ(task.state, TaskState::kDead);
+      EXPECT_THAT(task.attempts.at(0).error_message, HasSubstr(i == 7 ? "bad" : "StringValue"));
+    } else {
+      EXPECT_EQ(client_->Wait<StringValue>(id, kLong).value().value(), std::to_string(i) + "!1");
+    }
+  }
+  worker.Stop();
+  EXPECT_EQ(middleware, 200);
+  EXPECT_LT(calls, 200);
+  EXPECT_GT(largest, 1);
+  EXPECT_LE(largest, 10);
+}
+
+TEST_F(WorkerTest, JsonBatchRejectsWhatIsNoJsonAlone) {
+  Worker worker(Options());
+  RegisterBatchJson(worker, "sum",
+                    [](std::span<const BatchTask<nlohmann::json>> tasks) {
+                      std::vector<absl::StatusOr<nlohmann::json>> sums;
+                      for (const auto& task : tasks)
+                        sums.push_back(nlohmann::json(task.request.at("a").get<int>() + 1));
+                      return sums;
+                    },
+                    {.max_wait = absl::Milliseconds(20)});
+  ASSERT_TRUE(worker.Start().ok());
+  const TaskId good = Enqueue("sum", R"({"a":1})"), bad = Enqueue("sum", "{");
+  EXPECT_EQ(client_->Wait<std::string>(good, kLong).value(), "2");
+  EXPECT_EQ(client_->WaitTask(bad, kLong)->dead_reason, "rejected");
+}
+
+TEST_F(WorkerTest, ThousandsOfTasksInBatchesRunOnceEachBesideOthers) {
+  WorkerOptions options = Options();
+  options.concurrency = 200;
+  std::atomic<int> runs = 0, calls = 0, singles = 0;
+  Worker worker(options);
+  worker.RegisterRawBatch("many",
+                          [&](std::span<const RawBatchTask> tasks) {
+                            ++calls;
+                            runs += static_cast<int>(tasks.size());
+                            return std::vector<Outcome>(tasks.size(), Outcome::Done());
+                          },
+                          {.max_size = 100});
+  worker.RegisterRaw("one", [&](TaskContext&, std::string_view) {
+    ++singles;
+    return Outcome::Done();
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  std::vector<NewTask> tasks;
+  for (int i = 0; i < 5'000; ++i) tasks.push_back({"q", i % 10 == 0 ? "one" : "many", "x", {}});
+  auto results = client_->EnqueueMany(tasks);
+  ASSERT_TRUE(results.ok()) << results.status();
+  for (const EnqueueResult& result : *results) ASSERT_TRUE(client_->Wait<std::string>(result.id, kLong).ok());
+  EXPECT_EQ(runs, 4'500);
+  EXPECT_EQ(singles, 500);
+  EXPECT_LT(calls, 2'000);
+}
+
 TEST_F(WorkerTest, TypeLimitHolds) {
   std::atomic<int> now = 0, most = 0;
   Worker worker(Options());
@@ -402,6 +498,24 @@ TEST(WorkerOptionsTest, MistakesAreErrorsOfStart) {
   EXPECT_EQ(start({.queues = {"q"}}, 2), "type");
   EXPECT_EQ(start({.queues = {"q"}, .concurrency = 0}, 1), "concurrency");
   EXPECT_EQ(start({.broker = "nowhere", .queues = {"q"}}, 1), "broker");
+  EXPECT_EQ(start({.queues = {"q"}, .labels = {{"no blanks", "x"}}}, 1), "labels");
+  EXPECT_EQ(start({.queues = {"q"}, .labels = {{"gpu", ""}}}, 1), "labels");
+  EXPECT_EQ(start({.queues = {"q"}, .labels = {{"gpu", std::string(65, 'x')}}}, 1), "labels");
+}
+
+TEST(WorkerOptionsTest, MistakesOfBatchesAreErrorsOfStart) {
+  auto start = [](BatchOptions batch) {
+    Worker worker({.broker = "127.0.0.1:1", .queues = {"q"}, .concurrency = 8});
+    worker.RegisterRawBatch(
+        "t", [](std::span<const RawBatchTask> tasks) { return std::vector<Outcome>(tasks.size(), Outcome::Done()); },
+        batch);
+    return FieldOf(worker.Start());
+  };
+  EXPECT_EQ(start({.max_size = 9}), "max_size");
+  EXPECT_EQ(start({.max_size = 5, .max_concurrency = 4}), "max_size");
+  EXPECT_EQ(start({.max_wait = absl::Seconds(11)}), "max_wait");
+  EXPECT_EQ(start({.max_concurrency = -1}), "max_concurrency");
+  EXPECT_EQ(start({.max_size = 8}), "");
 }
 
 }  // namespace
