@@ -80,7 +80,7 @@ install(EXPORT PenstockTestBrokerTargets NAMESPACE penstock:: DESTINATION ${PENS
 
 # What users include, and what that includes.
 penstock_included(headers broker/test_broker.h client/client.h client/fake_client.h
-                          worker/worker.h worker/json_handler.h worker/plugin.h worker/plugin_cpp.h)
+                          worker/worker.h worker/fencing.h worker/json_handler.h worker/plugin.h worker/plugin_cpp.h)
 foreach(header ${headers})
   get_filename_component(folder ${header} DIRECTORY)
   set(from ${PROJECT_SOURCE_DIR})

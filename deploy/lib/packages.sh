@@ -12,6 +12,7 @@ build_packages=(
   libcpp-httplib-dev libssl-dev zlib1g-dev libbrotli-dev          # HTTP and what it is compiled with
   prometheus-cpp-dev                                              # metrics
   libexpat1-dev                                                   # JUnit XML
+  libsqlite3-dev                                                  # an example: a store that refuses stale workers
   tzdata                                                          # time zones of schedules, when it runs
   libgtest-dev libgmock-dev python3 valgrind                      # tests
 )
