@@ -44,7 +44,8 @@
  *   - PENSTOCK_PLUGIN_ABI_VERSION changes only when a plug-in compiled before would misbehave. A host refuses a plug-in
  *     of another version, and a plug-in refuses such a host (host->abi_version).
  *   - Otherwise structs grow only at their end, and struct_size is the size that their maker knew. A field that was
- * added later may be used only when PENSTOCK_HAS_FIELD(pointer, field). All fields in this file belong to version 1.
+ * added later may be used only when PENSTOCK_HAS_FIELD(pointer, field). All fields in this file belong to version 1;
+ * those below a line "Since 0.2" may be missing.
  *   - struct_size and abi_version keep their places in every version; penstock_text and penstock_header never change.
  * So a plug-in that meets a host of another version fills plugin->abi_version, touches nothing else, and returns 1: the
  * host then names both versions.
@@ -117,7 +118,23 @@ typedef struct penstock_task {
   uint64_t fencing_token;
   /* When the attempt will be given up, in microseconds since 1970-01-01 UTC; 0: never. */
   int64_t deadline_unix_micros;
+
+  /* Since 0.2. */
+
+  /* What an attempt before this one saved last (penstock_run.save_checkpoint); empty: nothing. */
+  penstock_text checkpoint;
+  /* The task's FIFO key and its group; empty: none. */
+  penstock_text key;
+  penstock_text group;
 } penstock_task;
+
+/* What a handler can have left alone for a while beside its task; see penstock_run.cool. */
+enum {
+  PENSTOCK_COOL_QUEUE = 1, /* all tasks of its queue */
+  PENSTOCK_COOL_TYPE = 2,  /* all tasks of its type, in all queues */
+  PENSTOCK_COOL_GROUP = 3, /* all tasks of its group, in all queues */
+  PENSTOCK_COOL_KEY = 4    /* all tasks of its FIFO key, in all queues */
+};
 
 /* The host's side of the run. Opaque. */
 typedef struct penstock_run_context penstock_run_context;
@@ -152,10 +169,32 @@ typedef struct penstock_run {
   void (*snooze)(penstock_run_context* context, double seconds);
   /* The task can never succeed: it is dead at once, with this error. */
   void (*reject)(penstock_run_context* context, penstock_text error_type, penstock_text message);
+
+  /* Since 0.2. */
+
+  /* Keeps how far the task is for its next attempt, whatever ends this one; replaces what was saved before. Returns 0,
+   * or not 0 for more than 64 KiB: then what was saved stays. */
+  int (*save_checkpoint)(penstock_run_context* context, penstock_text checkpoint);
+  /* Enqueues a task in the commit that completes this one: both, or neither. Counts only with done. options_json holds
+   * everything else about the task, as a JSON object in the form of a TaskSpec (proto/penstock/v1/task.proto), for
+   * instance {"delay": "30s", "unique_key": {"key": "a"}}; "{}" or empty: nothing else. At most 1,000 tasks and 2 MiB a
+   * run. Returns 0, or not 0 when something is wrong or too much; the task's log says what, and the task is not among
+   * the others. */
+  int (*enqueue)(penstock_run_context* context, penstock_text queue, penstock_text type, penstock_text payload,
+                 penstock_text options_json);
+  /* With retry_after and snooze, told before or after: for as long, at most 1 h, what shares `scope`
+   * (PENSTOCK_COOL_...) with the task is left alone as well ("429, retry after 30 s"). Without effect on other
+   * outcomes; other numbers are ignored. */
+  void (*cool)(penstock_run_context* context, int32_t scope);
 } penstock_run;
 
 /* Runs one attempt. user_data is what was registered. */
 typedef void (*penstock_handler)(void* user_data, const penstock_task* task, const penstock_run* run);
+
+/* Since 0.2. Runs one attempt of each of `count` tasks of a type at once. tasks[i] and runs[i] belong together: each
+ * task has its own outcome, cancellation, progress. A task of which no outcome was told has failed. */
+typedef void (*penstock_batch_handler)(void* user_data, const penstock_task* const* tasks,
+                                       const penstock_run* const* runs, size_t count);
 
 /* The host's side of the loading. Opaque. */
 typedef struct penstock_host_context penstock_host_context;
@@ -179,6 +218,14 @@ typedef struct penstock_host {
   void (*set_error)(penstock_host_context* context, penstock_text message);
   /* A line in the worker's log. */
   void (*log)(penstock_host_context* context, penstock_text line);
+
+  /* Since 0.2. */
+
+  /* As register_handler, for a handler of several tasks at once: at most max_size (0: as many as the worker runs at
+   * once, which is also the most), the first of which waits up to max_wait_seconds (0 to 10) for company. Each takes a
+   * slot of the worker. */
+  int (*register_batch_handler)(penstock_host_context* context, penstock_text type, penstock_batch_handler handler,
+                                void* user_data, uint32_t max_size, double max_wait_seconds);
 } penstock_host;
 
 /* What the plug-in tells about itself. The host has zeroed it and set struct_size to the size that it knows. */

@@ -43,6 +43,15 @@ inline std::string_view ToView(penstock_text text) {
 }
 inline penstock_text ToText(std::string_view text) { return penstock_text{text.data(), text.size()}; }
 
+// What is left alone for a while beside the task itself, at most 1 h.
+enum class Cool {
+  kTask = 0,  // nothing else
+  kQueue = PENSTOCK_COOL_QUEUE,
+  kType = PENSTOCK_COOL_TYPE,
+  kGroup = PENSTOCK_COOL_GROUP,
+  kKey = PENSTOCK_COOL_KEY,
+};
+
 // How an attempt ended. A value.
 class Outcome {
  public:
@@ -54,12 +63,16 @@ class Outcome {
   static Outcome Retry(std::string error_type, std::string message) {
     return Outcome(Kind::kRetry, 0, std::move(error_type), std::move(message));
   }
-  // As Retry, after this wait instead of the task's backoff.
-  static Outcome RetryAfter(std::chrono::duration<double> wait, std::string error_type, std::string message) {
-    return Outcome(Kind::kRetryAfter, wait.count(), std::move(error_type), std::move(message));
+  // As Retry, after this wait instead of the task's backoff; until then what `cool` names waits as well ("429, retry
+  // after 30 s"), if the host knows how (0.2).
+  static Outcome RetryAfter(std::chrono::duration<double> wait, std::string error_type, std::string message,
+                            Cool cool = Cool::kTask) {
+    return Outcome(Kind::kRetryAfter, wait.count(), std::move(error_type), std::move(message), cool);
   }
-  // Run again after this wait; not an attempt.
-  static Outcome Snooze(std::chrono::duration<double> wait) { return Outcome(Kind::kSnooze, wait.count(), {}, {}); }
+  // Run again after this wait; not an attempt. `cool` as in RetryAfter.
+  static Outcome Snooze(std::chrono::duration<double> wait, Cool cool = Cool::kTask) {
+    return Outcome(Kind::kSnooze, wait.count(), {}, {}, cool);
+  }
   // The task can never succeed: it is dead at once.
   static Outcome Reject(std::string error_type, std::string message) {
     return Outcome(Kind::kReject, 0, std::move(error_type), std::move(message));
@@ -67,6 +80,7 @@ class Outcome {
 
   // Tells the host. For the layer itself.
   void Tell(const penstock_run& run) const {
+    if (cool_ != Cool::kTask && PENSTOCK_HAS_FIELD(&run, cool)) run.cool(run.context, static_cast<int32_t>(cool_));
     switch (kind_) {
       case Kind::kDone:
         return run.done(run.context, ToText(text_), ToText(label_));
@@ -83,13 +97,14 @@ class Outcome {
 
  private:
   enum class Kind { kDone, kRetry, kRetryAfter, kSnooze, kReject };
-  Outcome(Kind kind, double seconds, std::string label, std::string text)
-      : kind_(kind), seconds_(seconds), label_(std::move(label)), text_(std::move(text)) {}
+  Outcome(Kind kind, double seconds, std::string label, std::string text, Cool cool = Cool::kTask)
+      : kind_(kind), seconds_(seconds), label_(std::move(label)), text_(std::move(text)), cool_(cool) {}
 
   Kind kind_;
   double seconds_;
   std::string label_;  // content type or error type
   std::string text_;   // result or message
+  Cool cool_;
 };
 
 // One attempt of one task. The host's: use it only until the handler returns. Progress, Log and cancelled may be called
@@ -121,6 +136,24 @@ class Task {
     return std::nullopt;
   }
 
+  // What an attempt before this one saved last; empty: nothing, or the host knows no checkpoints.
+  std::string_view checkpoint() const { return PENSTOCK_HAS_FIELD(&task_, checkpoint) ? ToView(task_.checkpoint) : ""; }
+  // Its FIFO key and its group; empty: none.
+  std::string_view key() const { return PENSTOCK_HAS_FIELD(&task_, key) ? ToView(task_.key) : ""; }
+  std::string_view group() const { return PENSTOCK_HAS_FIELD(&task_, group) ? ToView(task_.group) : ""; }
+
+  // Keeps how far it is for its next attempt. False: more than 64 KiB, or the host knows no checkpoints.
+  bool SaveCheckpoint(std::string_view checkpoint) {
+    return PENSTOCK_HAS_FIELD(&run_, save_checkpoint) && run_.save_checkpoint(run_.context, ToText(checkpoint)) == 0;
+  }
+  // Enqueues a task with this one's completion (plugin.h). False: something is wrong or too much, as the task's log
+  // says; or the host cannot.
+  bool Enqueue(std::string_view queue, std::string_view type, std::string_view payload,
+               std::string_view options_json = {}) {
+    return PENSTOCK_HAS_FIELD(&run_, enqueue) &&
+           run_.enqueue(run_.context, ToText(queue), ToText(type), ToText(payload), ToText(options_json)) == 0;
+  }
+
   // How far it is: 0 to 100.
   void Progress(double percent, std::string_view text = {}) { run_.progress(run_.context, percent, ToText(text)); }
   // A line that is kept with the task.
@@ -135,6 +168,14 @@ class Task {
 
 // Called from several threads at once.
 using Handler = std::function<Outcome(Task& task)>;
+// Called with several tasks of a type at once; returns an outcome for each, in their order. Another number of outcomes,
+// or an exception, fails them all.
+using BatchHandler = std::function<std::vector<Outcome>(const std::vector<Task*>& tasks)>;
+
+struct BatchOptions {
+  uint32_t max_size = 0;                          // 0: as many as the worker runs at once, which is also the most
+  std::chrono::duration<double> max_wait{0.010};  // how long the first task waits for company; at most 10 s
+};
 
 // The readable name of a thrown exception's type, for instance "std::runtime_error".
 inline std::string TypeName(const std::exception& error) {
@@ -162,7 +203,22 @@ class Registry {
       failed_ = true;
       return;
     }
-    Kept().push_back(std::move(owned));
+    Kept<Handler>().push_back(std::move(owned));
+  }
+  // Whether HandleBatch can be used: since 0.2.
+  bool knows_batches() const { return PENSTOCK_HAS_FIELD(&host_, register_batch_handler); }
+  // The same for a handler of several tasks at once. A host that does not know them refuses the plug-in.
+  void HandleBatch(std::string_view type, BatchHandler handler, BatchOptions options = {}) {
+    if (!knows_batches()) {
+      return Fail("this worker knows no batch handlers: use penstock-worker 0.2 or newer");
+    }
+    auto owned = std::make_unique<BatchHandler>(std::move(handler));
+    if (host_.register_batch_handler(host_.context, ToText(type), &Registry::RunBatch, owned.get(), options.max_size,
+                                     options.max_wait.count()) != 0) {
+      failed_ = true;
+      return;
+    }
+    Kept<BatchHandler>().push_back(std::move(owned));
   }
   // Refuses the plug-in: what is wrong, and what to do.
   void Fail(std::string_view message) {
@@ -186,9 +242,35 @@ class Registry {
     }
   }
 
+  static void RunBatch(void* user_data, const penstock_task* const* tasks, const penstock_run* const* runs,
+                       size_t count) {
+    const auto fail = [&](const Outcome& outcome) {
+      for (size_t i = 0; i < count; ++i) outcome.Tell(*runs[i]);
+    };
+    try {
+      std::vector<std::unique_ptr<Task>> views;
+      std::vector<Task*> batch;
+      for (size_t i = 0; i < count; ++i) {
+        views.push_back(std::make_unique<Task>(*tasks[i], *runs[i]));
+        batch.push_back(views.back().get());
+      }
+      const std::vector<Outcome> outcomes = (*static_cast<BatchHandler*>(user_data))(batch);
+      if (outcomes.size() != count) {
+        return fail(Outcome::Retry("batch", "the batch handler returned " + std::to_string(outcomes.size()) +
+                                                " outcomes for " + std::to_string(count) + " tasks"));
+      }
+      for (size_t i = 0; i < count; ++i) outcomes[i].Tell(*runs[i]);
+    } catch (const std::exception& error) {
+      fail(Outcome::Retry(TypeName(error), error.what()));
+    } catch (...) {
+      fail(Outcome::Retry("exception", "the handler threw something that is not a std::exception"));
+    }
+  }
+
   // Handlers live until the process ends; other threads may still run them while it does.
-  static std::vector<std::unique_ptr<Handler>>& Kept() {
-    static auto& kept = *new std::vector<std::unique_ptr<Handler>>();
+  template <class H>
+  static std::vector<std::unique_ptr<H>>& Kept() {
+    static auto& kept = *new std::vector<std::unique_ptr<H>>();
     return kept;
   }
 

@@ -12,20 +12,23 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <optional>
 
 #include "absl/time/clock.h"
+#include "common/text.h"
 #include "fmt/format.h"
+#include "worker/daemon/error_lines.h"
+#include "worker/daemon/run_files.h"
+#include "worker/daemon/task_json.h"
 
 namespace penstock {
 namespace {
 
 // How often a running program's task is looked at for cancellation.
 constexpr int kLookMillis = 50;
-constexpr size_t kTailBytes = 4 << 10;
-constexpr std::string_view kProgressPrefix = "penstock-progress:";
+// How often its checkpoint's file is looked at.
+constexpr absl::Duration kLookAtCheckpoint = absl::Milliseconds(500);
 
 class Fd {
  public:
@@ -64,36 +67,8 @@ Outcome SystemError(const char* what) {
   return Outcome::Retry({"command", fmt::format("{}: {}", what, strerror(errno)), ""});
 }
 
-// A file of the payload that is gone when the run is over.
-class PayloadFile {
- public:
-  ~PayloadFile() {
-    if (!path_.empty()) unlink(path_.c_str());
-  }
-  bool Write(std::string_view payload) {
-    const char* folder = getenv("TMPDIR");
-    path_ = fmt::format("{}/penstock-payload-XXXXXX", folder != nullptr ? folder : "/tmp");
-    Fd fd(mkostemp(path_.data(), O_CLOEXEC));
-    if (!fd.open()) {
-      path_.clear();
-      return false;
-    }
-    while (!payload.empty()) {
-      const ssize_t written = write(fd.get(), payload.data(), payload.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) return false;
-      payload.remove_prefix(static_cast<size_t>(written));
-    }
-    return true;
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 std::vector<std::string> MakeEnvironment(const CommandOptions& options, const TaskContext& context,
-                                         const std::string& payload_file) {
+                                         const RunFiles& files) {
   std::vector<std::string> environment;
   for (const char* name : {"PATH", "HOME", "LANG", "TZ", "TMPDIR"}) {
     if (const char* value = getenv(name)) environment.push_back(fmt::format("{}={}", name, value));
@@ -108,7 +83,11 @@ std::vector<std::string> MakeEnvironment(const CommandOptions& options, const Ta
   if (context.deadline() != absl::InfiniteFuture()) {
     environment.push_back(fmt::format("PENSTOCK_DEADLINE={}", absl::ToUnixSeconds(context.deadline())));
   }
-  if (!payload_file.empty()) environment.push_back("PENSTOCK_PAYLOAD_FILE=" + payload_file);
+  environment.push_back("PENSTOCK_KEY=" + context.key());
+  environment.push_back("PENSTOCK_GROUP=" + context.group());
+  environment.push_back("PENSTOCK_CHECKPOINT_FILE=" + files.checkpoint_path());
+  environment.push_back("PENSTOCK_ENQUEUE_FILE=" + files.tasks_path());
+  if (options.payload_in_file) environment.push_back("PENSTOCK_PAYLOAD_FILE=" + files.payload_path());
   for (const auto& [name, value] : options.environment) environment.push_back(fmt::format("{}={}", name, value));
   return environment;
 }
@@ -180,49 +159,6 @@ std::string Describe(const StartFailure& failure, const CommandOptions& options)
   _exit(127);
 }
 
-// Standard error, line by line.
-class ErrorLines {
- public:
-  explicit ErrorLines(TaskContext& context) : context_(context) {}
-  void Add(std::string_view text) {
-    tail_ += text;
-    if (tail_.size() > 2 * kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
-    for (char c : text) {
-      if (c == '\n') {
-        Flush();
-      } else if (line_.size() < 4 << 10) {
-        line_.push_back(c);
-      }
-    }
-  }
-  void Flush() {
-    if (line_.empty()) return;
-    if (std::string_view(line_).starts_with(kProgressPrefix)) {
-      std::string_view rest = std::string_view(line_).substr(kProgressPrefix.size());
-      while (rest.starts_with(' ')) rest.remove_prefix(1);
-      double percent = 0;
-      auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), percent);
-      if (error == std::errc()) {
-        rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-        while (rest.starts_with(' ') || rest.starts_with('%')) rest.remove_prefix(1);
-        context_.Progress(percent, std::string(rest));
-      }
-    } else {
-      last_ = line_;
-      context_.Log(line_);
-    }
-    line_.clear();
-  }
-  const std::string& last() const { return last_; }
-  std::string tail() const { return tail_.size() > kTailBytes ? tail_.substr(tail_.size() - kTailBytes) : tail_; }
-
- private:
-  TaskContext& context_;
-  std::string line_;
-  std::string last_;
-  std::string tail_;
-};
-
 // Reads what is there. False: the end.
 template <class Take>
 bool ReadAvailable(int fd, Take take) {
@@ -238,18 +174,27 @@ bool ReadAvailable(int fd, Take take) {
   }
 }
 
+void SaveCheckpoint(std::optional<std::string> checkpoint, TaskContext& context) {
+  if (!checkpoint) return;
+  if (const absl::Status saved = context.SaveCheckpoint(*std::move(checkpoint)); !saved.ok()) {
+    context.Log(fmt::format("not saved: {}", ToStd(saved.message())));
+  }
+}
+
 }  // namespace
 
 Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::string_view payload) {
-  PayloadFile file;
+  RunFiles files;
+  absl::Status made = files.Make(context.checkpoint());
   if (options.payload_in_file) {
-    if (!file.Write(payload)) return SystemError("cannot write the payload's file");
+    if (made.ok()) made = files.WritePayload(payload);
     payload = {};
   }
+  if (!made.ok()) return Outcome::Retry({"command", std::string(ToStd(made.message())), ""});
   Pipe in, out, err, report;
   if (!in.Open() || !out.Open() || !err.Open() || !report.Open()) return SystemError("cannot make pipes");
   std::vector<std::string> arguments = options.command;
-  std::vector<std::string> environment = MakeEnvironment(options, context, file.path());
+  std::vector<std::string> environment = MakeEnvironment(options, context, files);
   const std::vector<char*> argv = Pointers(arguments);
   const std::vector<char*> envp = Pointers(environment);
   const pid_t parent = getpid();
@@ -276,6 +221,7 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
   ErrorLines lines(context);
   std::optional<int> status;
   absl::Time kill_at = absl::InfiniteFuture();
+  absl::Time look_at = absl::Now() + kLookAtCheckpoint;
   bool told_to_end = false;
   auto end_group = [&](int signal_number) { kill(-pid, signal_number); };
   while (true) {
@@ -313,6 +259,10 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
       kill_at = now + options.kill_grace;
       end_group(SIGTERM);
     }
+    if (now >= look_at) {
+      look_at = now + kLookAtCheckpoint;
+      SaveCheckpoint(files.NewCheckpoint(false), context);
+    }
     if (now >= kill_at) {
       kill_at = absl::InfiniteFuture();
       end_group(SIGKILL);
@@ -320,6 +270,8 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
   }
   end_group(SIGKILL);  // what it left running
   lines.Flush();
+  const bool ended_well = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
+  if (!ended_well) SaveCheckpoint(files.NewCheckpoint(true), context);
 
   switch (context.cancel_reason()) {
     case CancelReason::kNone:
@@ -336,8 +288,13 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
                                         options.result_max),
                             lines.tail()});
   }
-  if (WIFEXITED(*status) && WEXITSTATUS(*status) == 0)
-    return Outcome::Done(std::move(result), options.result_content_type);
+  if (ended_well) {
+    const absl::StatusOr<std::string> tasks = files.Tasks();
+    const absl::Status enqueued = tasks.ok() ? EnqueueTaskLines(*tasks, context) : tasks.status();
+    if (enqueued.ok()) return Outcome::Done(std::move(result), options.result_content_type);
+    return Outcome::Retry(
+        {"enqueue", fmt::format("PENSTOCK_ENQUEUE_FILE: {}", ToStd(enqueued.message())), lines.tail()});
+  }
   HandlerError error;
   if (WIFEXITED(*status)) {
     error.type = fmt::format("exit {}", WEXITSTATUS(*status));
@@ -350,7 +307,11 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
   const bool reject =
       WIFEXITED(*status) && std::find(options.reject_exit_codes.begin(), options.reject_exit_codes.end(),
                                       WEXITSTATUS(*status)) != options.reject_exit_codes.end();
-  return reject ? Outcome::Reject(std::move(error)) : Outcome::Retry(std::move(error));
+  if (reject) return Outcome::Reject(std::move(error));
+  if (!lines.wait()) return Outcome::Retry(std::move(error));
+  // A crash is a failure, whatever was said before.
+  if (lines.wait()->snooze && WIFEXITED(*status)) return Outcome::Snooze(lines.wait()->delay, lines.wait()->cool);
+  return Outcome::RetryAfter(lines.wait()->delay, std::move(error), lines.wait()->cool);
 }
 
 }  // namespace penstock

@@ -15,14 +15,17 @@ namespace penstock {
 // A program that handles tasks of a type.
 //
 //   in    the payload on standard input, or in a file named by PENSTOCK_PAYLOAD_FILE; PENSTOCK_TASK_ID, _QUEUE, _TYPE,
-//   _ATTEMPT, _MAX_ATTEMPTS,
-//         _FENCING_TOKEN, _DEADLINE (Unix seconds) and _CONTENT_TYPE. Of the daemon's environment only PATH, HOME,
-//         LANG, TZ and TMPDIR.
-//   out   standard output is the result; lines on standard error are kept with the task, but a line "penstock-progress:
-//   40 text" is progress. end   exit code 0: completed. One of reject_exit_codes: dead, rejected. Any other, or a
-//   signal: the attempt failed. On cancel and timeout
-//         the whole process group gets SIGTERM, and SIGKILL kill_grace later. What the program leaves running is killed
-//         when it ends.
+//         _ATTEMPT, _MAX_ATTEMPTS, _FENCING_TOKEN, _DEADLINE (Unix seconds), _CONTENT_TYPE, _KEY and _GROUP. The file
+//         PENSTOCK_CHECKPOINT_FILE holds what an attempt before this one saved. Of the daemon's environment only PATH,
+//         HOME, LANG, TZ and TMPDIR.
+//   out   standard output is the result. Lines on standard error are kept with the task, but some are for the daemon:
+//         progress, and when to run it again (daemon/error_lines.h). What it writes into PENSTOCK_CHECKPOINT_FILE is
+//         saved within a second, and when it ends without success; a file that is renamed over it is never seen half
+//         written. Tasks that it writes into PENSTOCK_ENQUEUE_FILE, one JSON object a line (daemon/task_json.h), are
+//         enqueued in the commit that completes this one, or not at all.
+//   end   exit code 0: completed. One of reject_exit_codes: dead, rejected. Any other, or a signal: the attempt failed,
+//         or was snoozed if it said so. On cancel and timeout the whole process group gets SIGTERM, and SIGKILL
+//         kill_grace later. What the program leaves running is killed when it ends.
 struct CommandOptions {
   std::vector<std::string> command;  // the program and its arguments; no shell
   bool payload_in_file = false;

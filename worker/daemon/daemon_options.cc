@@ -38,6 +38,8 @@ nlohmann::json ToJson(const YamlNode& node) {
 
 HandlerEntry ReadEntry(const YamlNode& node, const std::string& name, ConfigErrors* errors) {
   HandlerEntry entry;
+  entry.where = node.Where();
+  entry.name = name;
   CommandOptions& command = entry.command;
   YamlNode plugin_options, environment;
   std::vector<std::string> reject_exit_codes = {"65"};
@@ -123,6 +125,18 @@ HandlerEntry ReadEntry(const YamlNode& node, const std::string& name, ConfigErro
 
 ConfigErrors DaemonOptions::Validate() {
   ConfigErrors errors;
+  worker.labels.clear();
+  if (labels_node.kind != YamlNode::Kind::kNull && labels_node.kind != YamlNode::Kind::kMap) {
+    errors.Add({labels_node.Where(), "labels", "write name: value lines, for instance gpu: yes"});
+  }
+  for (const YamlEntry& label : labels_node.entries) {
+    if (label.value.kind == YamlNode::Kind::kScalar) {
+      worker.labels[label.key] = label.value.text;
+    } else {
+      errors.Add(
+          {label.value.Where(), "labels", label.key + " must have a value, for instance " + label.key + ": yes"});
+    }
+  }
   if (absl::Status status = worker.Validate(); !status.ok()) {
     const std::string field = FieldOf(status);
     std::string problem(status.message());
@@ -169,6 +183,10 @@ void DeclareOptions(DaemonOptions* options, OptionSet* set) {
              .what = "The queues that tasks are taken from. Required.",
              .why = "Give queues with urgent tasks workers of their own."},
             &worker.queues);
+  set->Subtree({.path = "labels",
+                .what = "What this worker is or has, as name: value lines.",
+                .why = "Tasks that ask for labels come only to workers that have all of them."},
+               &options->labels_node);
   set->Integer({.path = "concurrency",
                 .what = "Tasks that run at once.",
                 .why = "As many as cores for computing, more for waiting."},

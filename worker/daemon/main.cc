@@ -23,8 +23,12 @@ int main(int argc, char** argv) {
                                          "  penstock-worker --config worker.yaml\n"
                                          "  penstock-worker --config worker.yaml --check-config"};
   if (auto code = penstock::LoadOptions(
-          program, argc, argv, penstock::ReadEnvironment(), [&] { return options.Validate(); }, &set, std::cout,
-          std::cerr)) {
+          program, argc, argv, penstock::ReadEnvironment(),
+          [&] {
+            penstock::ConfigErrors errors = options.Validate();
+            return errors.empty() ? penstock::CheckHandlers(options.handlers) : errors;
+          },
+          &set, std::cout, std::cerr)) {
     return *code;
   }
   auto fail = [](const absl::Status& status) {

@@ -1,12 +1,15 @@
 #include "worker/daemon/command_handler.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <future>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "penstock/v1/task.pb.h"
 #include "worker/executor.h"
+#include "worker/follow_ups.h"
 
 namespace penstock {
 namespace {
@@ -24,7 +27,10 @@ class CommandTest : public ::testing::Test {
       for (Executor::Ended& run : ended) finished.set_value(std::move(run.outcome));
       return std::vector<bool>(next.size(), true);
     }
-    void OnCheckpoint(TaskId, uint64_t, std::string) override {}
+    void OnCheckpoint(TaskId, uint64_t, std::string checkpoint) override {
+      checkpoints.push_back(checkpoint);
+      if (checkpoints.size() == 1) saved.set_value(checkpoint);
+    }
     void OnProgress(TaskId, uint64_t, double percent, std::string text) override {
       progress.emplace_back(percent, std::move(text));
     }
@@ -34,8 +40,10 @@ class CommandTest : public ::testing::Test {
     }
     std::promise<Outcome> finished;
     std::promise<void> ready;
+    std::promise<std::string> saved;  // the first
     std::vector<std::pair<double, std::string>> progress;
     std::vector<std::string> log;
+    std::vector<std::string> checkpoints;
   };
 
   static CommandOptions Shell(const std::string& script) {
@@ -43,7 +51,7 @@ class CommandTest : public ::testing::Test {
     options.command = {"/bin/sh", "-c", script};
     return options;
   }
-  void Submit(CommandOptions options, std::string payload = "") {
+  void Submit(CommandOptions options, std::string payload = "", std::string checkpoint = "") {
     executor_ = std::make_unique<Executor>(
         1,
         std::map<std::string, RawHandler>{
@@ -57,6 +65,9 @@ class CommandTest : public ::testing::Test {
     task.attempt = 2;
     task.fencing_token = 99;
     task.payload = std::move(payload);
+    task.checkpoint = std::move(checkpoint);
+    task.key = "customer-1";
+    task.group = "acme";
     std::vector<TaskDelivery> tasks;
     tasks.push_back(std::move(task));
     executor_->Submit(std::move(tasks));
@@ -75,6 +86,116 @@ TEST_F(CommandTest, PayloadInResultOut) {
       Run(Shell("cat; printf ' %s %s %s' $PENSTOCK_TYPE $PENSTOCK_ATTEMPT $PENSTOCK_FENCING_TOKEN"), "hello");
   EXPECT_EQ(outcome.kind(), Outcome::Kind::kDone);
   EXPECT_EQ(outcome.result(), "hello t 2 99");
+}
+
+TEST_F(CommandTest, CheckpointIsReadAndWhatIsWrittenBackIsSaved) {
+  Submit(Shell("printf '%s %s %s' \"$(cat \"$PENSTOCK_CHECKPOINT_FILE\")\" $PENSTOCK_KEY $PENSTOCK_GROUP >&2;"
+               "echo page 8 > $PENSTOCK_CHECKPOINT_FILE; exit 1"),
+         "", "page 7");
+  EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kRetry);
+  EXPECT_THAT(recorder_->log, ElementsAre("page 7 customer-1 acme"));
+  EXPECT_THAT(recorder_->checkpoints, ElementsAre("page 8\n"));
+}
+
+TEST_F(CommandTest, CheckpointIsSavedWhileTheCommandRuns) {
+  Submit(
+      Shell("echo 8 > $PENSTOCK_CHECKPOINT_FILE.new; mv $PENSTOCK_CHECKPOINT_FILE.new $PENSTOCK_CHECKPOINT_FILE;"
+            "echo ready >&2; exec sleep 100"));
+  EXPECT_EQ(recorder_->saved.get_future().get(), "8\n");
+  executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kShutdown);
+  EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kRelease);
+  EXPECT_THAT(recorder_->checkpoints, ElementsAre("8\n")) << "once";
+}
+
+TEST_F(CommandTest, UntouchedEmptyAndTooLargeCheckpointsAreNotSaved) {
+  Submit(Shell("exit 1"), "", "page 7");
+  recorder_->finished.get_future().get();
+  EXPECT_THAT(recorder_->checkpoints, ElementsAre());
+  recorder_ = std::make_shared<Recorder>();
+  Submit(Shell(": > $PENSTOCK_CHECKPOINT_FILE; exit 1"), "", "page 7");
+  recorder_->finished.get_future().get();
+  EXPECT_THAT(recorder_->checkpoints, ElementsAre());
+  recorder_ = std::make_shared<Recorder>();
+  Submit(Shell("head -c 100000 /dev/zero > $PENSTOCK_CHECKPOINT_FILE; exit 1"));
+  recorder_->finished.get_future().get();
+  EXPECT_THAT(recorder_->checkpoints, ElementsAre());
+  EXPECT_THAT(recorder_->log, ElementsAre(HasSubstr("not saved: checkpoint: must be at most 65536 bytes")));
+}
+
+TEST_F(CommandTest, TasksAreEnqueuedWithTheCompletion) {
+  const Outcome outcome = Run(Shell(
+      "echo '{\"queue\": \"mail\", \"type\": \"mail.send\", \"text\": \"hello\", \"delay\": \"30s\"}' >> "
+      "$PENSTOCK_ENQUEUE_FILE; echo >> $PENSTOCK_ENQUEUE_FILE;"
+      "printf '{\"queue\":\"mail\",\"type\":\"mail.log\",\"json\":{\"to\":\"ann\"},\"unique_key\":{\"key\":\"a\"}}' >> "
+      "$PENSTOCK_ENQUEUE_FILE; echo result"));
+  ASSERT_EQ(outcome.kind(), Outcome::Kind::kDone);
+  ASSERT_NE(outcome.follow_ups(), nullptr);
+  ASSERT_EQ(outcome.follow_ups()->tasks.size(), 2u);
+  const v1::TaskSpec& first = outcome.follow_ups()->tasks[0];
+  EXPECT_EQ(first.queue() + " " + first.type() + " " + first.payload(), "mail mail.send hello");
+  EXPECT_EQ(first.delay().seconds(), 30);
+  const v1::TaskSpec& second = outcome.follow_ups()->tasks[1];
+  EXPECT_EQ(second.payload() + " " + second.content_type(), "{\"to\":\"ann\"} application/json");
+  EXPECT_EQ(second.unique_key().key(), "a");
+  EXPECT_EQ(outcome.result(), "result\n");
+}
+
+TEST_F(CommandTest, TasksOfAFailedCommandAreNothing) {
+  const Outcome outcome = Run(Shell("echo nonsense > $PENSTOCK_ENQUEUE_FILE; exit 3"));
+  EXPECT_EQ(outcome.error().type, "exit 3");
+  EXPECT_EQ(outcome.follow_ups(), nullptr);
+}
+
+TEST_F(CommandTest, WrongTaskFailsTheAttemptAndNamesItsLine) {
+  const std::string good = R"(echo '{"queue":"q","type":"t"}' >> $PENSTOCK_ENQUEUE_FILE;)";
+  const std::pair<std::string, std::string> cases[] = {
+      {"nonsense", "line 2: is no JSON object"},
+      {R"({"queue":"q","type":"a b"})", "line 2: type: may hold"},
+      {R"({"type":"t"})", "line 2: queue: "},
+      {R"({"queue":"q","type":"t","priorty":3})", "priorty"},
+      {R"({"queue":"q","type":"t","text":"a","json":1})", "line 2: set one of"},
+      {R"({"queue":"q","type":"t","text":1})", "line 2: text: must be a string"},
+  };
+  for (const auto& [line, problem] : cases) {
+    recorder_ = std::make_shared<Recorder>();
+    const Outcome outcome = Run(Shell(good + "echo '" + line + "' >> $PENSTOCK_ENQUEUE_FILE"));
+    EXPECT_EQ(outcome.kind(), Outcome::Kind::kRetry);
+    EXPECT_EQ(outcome.error().type, "enqueue");
+    EXPECT_THAT(outcome.error().message, HasSubstr(problem));
+    EXPECT_EQ(outcome.follow_ups(), nullptr);
+  }
+}
+
+TEST_F(CommandTest, CommandSaysWhenItIsRunAgainAndWhatCools) {
+  const auto run = [&](const std::string& script) {
+    recorder_ = std::make_shared<Recorder>();
+    return Run(Shell(script));
+  };
+  Outcome outcome = run("echo busy >&2; echo 'penstock-retry-after: 30s key' >&2; exit 1");
+  EXPECT_EQ(outcome.kind(), Outcome::Kind::kRetry);
+  EXPECT_EQ(outcome.delay(), absl::Seconds(30));
+  EXPECT_EQ(outcome.cool(), CoolScope::kKey);
+  EXPECT_EQ(outcome.error().message, "busy") << "what is for the daemon is no message";
+  EXPECT_THAT(recorder_->log, ElementsAre("busy"));
+  outcome = run("echo 'penstock-snooze: 5m' >&2; exit 75");
+  EXPECT_EQ(outcome.kind(), Outcome::Kind::kSnooze);
+  EXPECT_EQ(outcome.delay(), absl::Minutes(5));
+  EXPECT_EQ(outcome.cool(), CoolScope::kTask);
+  EXPECT_EQ(run("echo 'penstock-snooze: 5m' >&2").kind(), Outcome::Kind::kDone);
+  EXPECT_EQ(run("echo 'penstock-snooze: 5m' >&2; exit 65").kind(), Outcome::Kind::kReject);
+  EXPECT_EQ(run("echo 'penstock-snooze: 5m' >&2; kill -SEGV $$").kind(), Outcome::Kind::kRetry) << "a crash";
+  outcome = run("echo 'penstock-retry-after: soon' >&2; echo 'penstock-retry-after: 1s world' >&2; exit 1");
+  EXPECT_LT(outcome.delay(), absl::ZeroDuration()) << "none";
+  EXPECT_THAT(recorder_->log,
+              ElementsAre("penstock-retry-after: soon", HasSubstr("ignored"), "penstock-retry-after: 1s world",
+                          HasSubstr("'world' is none of queue, type, group, key")));
+}
+
+TEST_F(CommandTest, NothingIsLeftInTheTemporaryFolder) {
+  const Outcome outcome = Run(Shell("printf %s $PENSTOCK_CHECKPOINT_FILE; touch $PENSTOCK_CHECKPOINT_FILE.new"));
+  EXPECT_THAT(outcome.result(), StartsWith("/"));
+  EXPECT_NE(access(outcome.result().c_str(), F_OK), 0);
+  EXPECT_NE(access(outcome.result().substr(0, outcome.result().rfind('/')).c_str(), F_OK), 0);
 }
 
 TEST_F(CommandTest, LargePayloadAndResultDoNotBlockEachOther) {

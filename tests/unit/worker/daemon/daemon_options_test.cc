@@ -67,6 +67,49 @@ TEST(DaemonOptionsTest, NamesThatTheBrokerWouldRefuseAreNamed) {
               HasSubstr("queues: a name may hold"));
 }
 
+TEST(DaemonOptionsTest, LabelsAreRead) {
+  DaemonOptions options;
+  EXPECT_EQ(Problems("queues: [q]\nlabels:\n  gpu: yes\n  zone: eu-1\nhandlers:\n  - plugin: /p.so\n", &options), "");
+  EXPECT_THAT(options.worker.labels,
+              ::testing::ElementsAre(::testing::Pair("gpu", "yes"), ::testing::Pair("zone", "eu-1")));
+  DaemonOptions list, value, name;
+  EXPECT_THAT(Problems("queues: [q]\nlabels: [gpu]\nhandlers:\n  - plugin: /p.so\n", &list),
+              HasSubstr("worker.yaml:2: labels: write name: value lines"));
+  EXPECT_THAT(Problems("queues: [q]\nlabels:\n  gpu: [a]\nhandlers:\n  - plugin: /p.so\n", &value),
+              HasSubstr("labels: gpu must have a value"));
+  EXPECT_THAT(Problems("queues: [q]\nlabels:\n  \"g u\": a\nhandlers:\n  - plugin: /p.so\n", &name),
+              HasSubstr("labels: a key may hold"));
+}
+
+// What CheckHandlers says of one handler.
+std::string CheckOf(const std::string& handler) {
+  DaemonOptions options;
+  EXPECT_EQ(Problems("queues: [q]\nhandlers:\n" + handler, &options), "");
+  return CheckHandlers(options.handlers).ToString();
+}
+
+TEST(DaemonOptionsTest, ProgramsHaveToBeThereAndExecutable) {
+  EXPECT_EQ(CheckOf("  - type: t\n    command: [/bin/sh]\n"), "");
+  EXPECT_EQ(CheckOf("  - type: t\n    command: [sh]\n"), "") << "in a folder of PATH";
+  EXPECT_EQ(CheckOf("  - type: t\n    command: [./sh]\n    directory: /bin\n"), "");
+  EXPECT_THAT(CheckOf("  - type: t\n    command: [/no/such/program]\n"),
+              HasSubstr("worker.yaml:3: handlers[0]: cannot run /no/such/program: No such file"));
+  EXPECT_THAT(CheckOf("  - type: t\n    command: [no-such-program]\n"), HasSubstr("none of the folders of PATH"));
+  EXPECT_THAT(CheckOf("  - type: t\n    command: [/bin]\n"), HasSubstr("cannot run /bin: it is no file"));
+  EXPECT_THAT(CheckOf("  - type: t\n    command: [./sh]\n    directory: /etc\n"), HasSubstr("cannot run /etc/./sh"));
+  EXPECT_THAT(CheckOf("  - type: t\n    command: [sh]\n    directory: /no/such\n"),
+              HasSubstr("directory: /no/such is no folder"));
+  EXPECT_THAT(CheckOf("  - type: t\n    command: [" PENSTOCK_SOURCE_DIR "/README.md]\n"),
+              HasSubstr("make it executable (chmod +x)"));
+}
+
+TEST(DaemonOptionsTest, PluginsHaveToLoadAndToBeSome) {
+  EXPECT_THAT(CheckOf("  - plugin: /no/such.so\n"), HasSubstr("handlers[0]: cannot load the plug-in /no/such.so"));
+  EXPECT_THAT(CheckOf("  - plugin: " PENSTOCK_SOURCE_DIR "/README.md\n"), HasSubstr("cannot load the plug-in"));
+  EXPECT_THAT(CheckOf("  - plugin: libm.so.6\n"), HasSubstr("is no plug-in: it defines no penstock_plugin_init"));
+  EXPECT_EQ(CheckOf("  - plugin: " LAMBDA_PLUGIN "\n"), "");
+}
+
 TEST(DaemonOptionsTest, MistakesNameTheirLine) {
   struct Case {
     const char* yaml;

@@ -2,9 +2,11 @@
 #define PENSTOCK_TESTS_UNIT_WORKER_REPORT_FAKE_HOST_H_
 
 // A host of plug-ins for tests: loads a shared library through the C ABI as the worker daemon does, runs tasks with its
-// handlers and records what they tell. Libraries stay loaded, as plug-ins do.
+// handlers and records what they tell. Libraries stay loaded, as plug-ins do. It is one of version 0.1: its structs end
+// where those of 0.1 ended, so that plug-ins are seen to bear that.
 
 #include <dlfcn.h>
+#include <stddef.h>
 
 #include <functional>
 #include <map>
@@ -61,7 +63,7 @@ class FakeHost {
       return;
     }
     penstock_host host = {};
-    host.struct_size = sizeof(host);
+    host.struct_size = offsetof(penstock_host, register_batch_handler);
     host.abi_version = abi_version;
     host.context = reinterpret_cast<penstock_host_context*>(this);
     host.host_version = PENSTOCK_TEXT("test");
@@ -99,7 +101,7 @@ class FakeHost {
     std::vector<penstock_header> headers;
     for (const auto& [key, value] : task.headers) headers.push_back({Text(key), Text(value)});
     penstock_task view = {};
-    view.struct_size = sizeof(view);
+    view.struct_size = offsetof(penstock_task, checkpoint);
     view.attempt = task.attempt;
     view.max_attempts = task.max_attempts;
     view.header_count = static_cast<uint32_t>(headers.size());
@@ -119,7 +121,7 @@ class FakeHost {
   // The functions by which a handler tells `record`.
   static penstock_run RunFunctions(FakeRun* record) {
     penstock_run run = {};
-    run.struct_size = sizeof(run);
+    run.struct_size = offsetof(penstock_run, save_checkpoint);
     run.context = reinterpret_cast<penstock_run_context*>(record);
     run.progress = [](penstock_run_context* context, double percent, penstock_text text) {
       const std::lock_guard<std::mutex> lock(Record(context)->mu);

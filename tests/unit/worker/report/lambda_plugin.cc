@@ -3,6 +3,7 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "worker/plugin_cpp.h"
 
@@ -36,6 +37,35 @@ void Register(Registry& registry) {
   registry.Handle("retry_after",
                   [](Task&) { return Outcome::RetryAfter(std::chrono::milliseconds(1500), "busy", "try later"); });
   registry.Handle("snooze", [](Task&) { return Outcome::Snooze(std::chrono::minutes(1)); });
+  registry.Handle("enqueue", [](Task& task) {
+    const auto said = [](bool yes) { return std::string(yes ? "yes" : "no"); };
+    std::string told = said(task.Enqueue("next", "step.two", task.payload(), R"({"delay": "30s"})"));
+    told += " " + said(task.Enqueue("next", "no blanks", ""));
+    told += " " + said(task.Enqueue("next", "step.two", "", R"({"priorty": 3})"));
+    return Outcome::Done(told, "text/plain");
+  });
+  registry.Handle("resume", [](Task& task) {
+    task.SaveCheckpoint(std::string(task.checkpoint()) + " " + std::string(task.key()) + "+");
+    return Outcome::RetryAfter(std::chrono::seconds(30), "429", "slow down", penstock::plugin::Cool::kKey);
+  });
+  if (registry.options_json() == R"({"batch":true})" || registry.knows_batches()) {
+    const penstock::plugin::BatchOptions three = {3, std::chrono::seconds(10)};
+    registry.HandleBatch(
+        "batch",
+        [](const std::vector<Task*>& tasks) {
+          std::vector<Outcome> outcomes;
+          for (const Task* task : tasks) {
+            outcomes.push_back(task->payload() == "2" ? Outcome::Reject("number", "two")
+                                                      : Outcome::Done(std::string(task->payload()) + " of " +
+                                                                      std::to_string(tasks.size())));
+          }
+          return outcomes;
+        },
+        three);
+    registry.HandleBatch(
+        "batch_throw", [](const std::vector<Task*>&) -> std::vector<Outcome> { throw LedgerError("page missing"); },
+        three);
+  }
   registry.Handle("reject", [](Task&) { return Outcome::Reject("format", "unreadable"); });
   registry.Handle("throw", [](Task&) -> Outcome { throw LedgerError("page missing"); });
   registry.Handle("throw_number", [](Task&) -> Outcome { throw 7; });

@@ -95,6 +95,20 @@ TEST(PluginCppTest, EveryOutcomeReachesTheHost) {
   EXPECT_EQ(story("reject"), "reject|0.000000|format|unreadable");
 }
 
+TEST(PluginCppTest, WhatAnOlderHostDoesNotKnowIsToldToThePlugin) {
+  const FakeHost host = LoadLambdas();
+  FakeTask task;
+  task.type = "enqueue";
+  FakeRun run;
+  host.Run(task, &run);
+  EXPECT_EQ(run.text, "no no no");
+  task.type = "resume";
+  FakeRun resume;
+  host.Run(task, &resume);
+  EXPECT_EQ(resume.outcome, "retry_after") << "without what it cools";
+  EXPECT_THAT(LoadLambdas(R"({"batch":true})").error(), HasSubstr("knows no batch handlers"));
+}
+
 TEST(PluginCppTest, ExceptionsBecomeARetryWithTheirType) {
   const FakeHost host = LoadLambdas();
   FakeTask task;
