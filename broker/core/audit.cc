@@ -67,6 +67,7 @@ class Audit {
     CheckExpiry();
     CheckSchedules();
     CheckThrottles();
+    CheckBulkJobs();
     CompareCounters();
     TakeCensus();
     return std::move(report_);
@@ -664,6 +665,13 @@ class Audit {
         Problem(fmt::format("throttle {} has the number {}, which is not a throttle's", key.substr(2), record->id()));
       }
       ++report_.throttles;
+    });
+  }
+
+  void CheckBulkJobs() {
+    Each(Family::kMeta, 'b', [&](std::string_view key, std::string_view value) {
+      Need(OpenRecord<records::BulkJobRecord>(key, value).status(), "bulk job " + std::string(key.substr(2)));
+      ++report_.bulk_jobs;
     });
   }
 

@@ -45,6 +45,7 @@ struct AuditReport {
   uint64_t history_records = 0;
   uint64_t schedules = 0;
   uint64_t throttles = 0;
+  uint64_t bulk_jobs = 0;
 };
 
 // Rebuilds the state of a partition as a start would, decodes every record, counts everything anew and compares it with

@@ -82,6 +82,7 @@ struct BrokerCore::Parts {
   void Subscribe(const SubscribeCommand& command);
   // Answers what was asked for in this step, just before the dispatcher would do as it is said.
   void Explain();
+  void Put(const PutBulkJobCommand& command);
   // Stores what the batch collected: history, expiry lists, the delta and `applied`.
   CoreBatch Seal();
 
@@ -219,7 +220,7 @@ void BrokerCore::Parts::Apply(Command& command) {
                  [&](DeleteTaskCommand& gone) { context.ReplyTo(gone.ticket, absl::UnimplementedError("")); },
                  [&](ExplainTaskCommand& explain) { explains.push_back(explain); },
                  [&](SubscribeCommand& subscribe) { Subscribe(subscribe); },
-                 [&](PutBulkJobCommand& put) { context.ReplyTo(put.ticket, absl::UnimplementedError("")); },
+                 [&](PutBulkJobCommand& put) { Put(put); },
                  [&](ListLanesCommand& list) { queries.Answer(list); },
                  [&](ListRunningCommand& list) { queries.Answer(list); },
                  [&](QueueCommand& queue) { queue_admin.Apply(queue); },
@@ -314,6 +315,17 @@ void BrokerCore::Parts::Explain() {
   dispatcher.Prepare();
   for (const ExplainTaskCommand& explain : explains) explainer.Answer(explain);
   explains.clear();
+}
+
+void BrokerCore::Parts::Put(const PutBulkJobCommand& command) {
+  const std::string key = context.keys.BulkJob(command.id);
+  if (command.record.empty()) {
+    context.commit.Delete(Family::kMeta, key);
+  } else {
+    context.PutBody(Family::kMeta, key, command.record);
+  }
+  context.effects.needs_sync = true;
+  context.ReplyTo(command.ticket, absl::OkStatus());
 }
 
 CoreBatch BrokerCore::Parts::Seal() {

@@ -291,6 +291,9 @@ struct ListLanesCommand {
   LaneId from_lane;    // lanes with this number or higher
   BlockId from_block;  // of from_lane: blocks with this number or higher
   uint32_t max_runs = 256;
+  // Only lanes that may hold tasks of this FIFO key, or group: its NameHash; 0: all.
+  uint64_t key = 0;
+  uint64_t group = 0;
 };
 
 struct ListRunningCommand {

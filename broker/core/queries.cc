@@ -3,9 +3,16 @@
 #include <algorithm>
 
 #include "broker/core/state_codec.h"
+#include "common/status.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
+namespace {
+
+// Lanes that one list looks at, so that it stops nobody; it goes on from there with its next command.
+constexpr uint32_t kLanesLookedAt = 4'096;
+
+}  // namespace
 
 TaskSnapshot Queries::RunningSnapshot(const Lease& lease) {
   TaskSnapshot snapshot;
@@ -60,6 +67,30 @@ TaskSnapshot Queries::Snapshot(TaskId task) {
   return snapshot;
 }
 
+absl::StatusOr<std::vector<FreshRun>> Queries::LoadSegment(const Lane& lane, uint64_t segment) {
+  const std::string key = context_.keys.Segment(lane.id, segment);
+  ASSIGN_OR_RETURN(const std::string value, context_.commit.Get(Family::kIndex, key));
+  ASSIGN_OR_RETURN(const std::string_view body, OpenValue(key, value));
+  return DecodeRuns(body, lane.key.fifo);
+}
+
+uint64_t Queries::SegmentOf(const Lane& lane, BlockId block) {
+  uint64_t begin = lane.runs.segment_begin();
+  if (block.empty()) return begin;
+  // The runs of a lane are in the order of their blocks: the last segment that begins at or before the block.
+  uint64_t end = lane.runs.segment_end();
+  while (begin + 1 < end) {
+    const uint64_t middle = begin + (end - begin) / 2;
+    const auto runs = LoadSegment(lane, middle);
+    if (!runs.ok() || runs->empty() || block < runs->front().block) {
+      end = middle;
+    } else {
+      begin = middle;
+    }
+  }
+  return begin;
+}
+
 void Queries::Answer(const ListLanesCommand& command) {
   const QueueState* queue = context_.state.FindQueue(command.queue);
   if (queue == nullptr) {
@@ -69,14 +100,28 @@ void Queries::Answer(const ListLanesCommand& command) {
   LanesReply reply;
   reply.queue = queue->id;
   uint32_t runs_left = command.max_runs;
-  for (auto it = queue->lanes.lower_bound(command.from_lane); it != queue->lanes.end(); ++it) {
+  uint32_t lanes_left = kLanesLookedAt;
+  LaneId from_lane = command.from_lane;
+  if (command.key != 0) {
+    // A key has one lane.
+    const Lane* lane = context_.state.FindLane(LaneKey::Fifo(queue->id, command.key));
+    if (lane == nullptr || lane->id < from_lane) {
+      context_.ReplyTo(command.ticket, std::move(reply));
+      return;
+    }
+    from_lane = lane->id;
+  }
+  for (auto it = queue->lanes.lower_bound(from_lane); it != queue->lanes.end(); ++it) {
     Lane* lane = context_.state.FindLane(*it);
-    if (!lane->has_waiting()) continue;
-    if (runs_left == 0) {
+    if (command.key != 0 && lane->id != from_lane) break;
+    if (runs_left == 0 || lanes_left-- == 0) {
       reply.more = true;
       reply.next_lane = lane->id;
       break;
     }
+    if (!lane->has_waiting()) continue;
+    // The tasks of a FIFO key may be of several groups.
+    if (command.group != 0 && !lane->key.fifo && lane->group != command.group) continue;
     LaneView view;
     view.lane = lane->id;
     view.type = context_.state.TypeName(lane->key.type);
@@ -114,13 +159,8 @@ void Queries::Answer(const ListLanesCommand& command) {
       auto add_if_room = [&](const FreshRun& run) { room = room && add(run); };
       lane->runs.VisitFirst(add_if_room);
       // The middle of a very long lane is in the store.
-      for (uint64_t segment = lane->runs.segment_begin(); room && segment < lane->runs.segment_end(); ++segment) {
-        const std::string key = context_.keys.Segment(lane->id, segment);
-        auto value = context_.commit.Get(Family::kIndex, key);
-        if (!value.ok()) break;
-        auto body = OpenValue(key, *value);
-        if (!body.ok()) break;
-        auto runs = DecodeRuns(*body, lane->key.fifo);
+      for (uint64_t segment = SegmentOf(*lane, from); room && segment < lane->runs.segment_end(); ++segment) {
+        auto runs = LoadSegment(*lane, segment);
         if (!runs.ok()) break;
         for (size_t i = 0; room && i < runs->size(); ++i) room = add((*runs)[i]);
       }

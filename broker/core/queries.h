@@ -1,6 +1,10 @@
 #ifndef PENSTOCK_BROKER_CORE_QUERIES_H_
 #define PENSTOCK_BROKER_CORE_QUERIES_H_
 
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
 #include "broker/core/core_context.h"
 #include "broker/core/dispatcher.h"
 #include "broker/core/explainer.h"
@@ -29,6 +33,9 @@ class Queries {
 
  private:
   TaskSnapshot RunningSnapshot(const Lease& lease);
+  absl::StatusOr<std::vector<FreshRun>> LoadSegment(const Lane& lane, uint64_t segment);
+  // The first of the lane's segments that may hold runs of this block or later ones.
+  uint64_t SegmentOf(const Lane& lane, BlockId block);
 
   CoreContext& context_;
   Lifecycle& lifecycle_;

@@ -106,6 +106,7 @@ class Rebuilder {
     RETURN_IF_ERROR(SaveKeys());
     RETURN_IF_ERROR(SaveSchedules());
     RETURN_IF_ERROR(SaveThrottles());
+    RETURN_IF_ERROR(SaveBulkJobs());
     RETURN_IF_ERROR(FindLost());
     RETURN_IF_ERROR(SaveHistoryAddresses());
     RETURN_IF_ERROR(SaveLists());
@@ -756,6 +757,12 @@ class Rebuilder {
   // Their buckets are full again: what started before is not known.
   absl::Status SaveThrottles() {
     return EachOf(Family::kMeta, 'l',
+                  [&](std::string_view key, std::string_view value) { return PutRaw(Family::kMeta, key, value); });
+  }
+
+  // Those that ran go on: what they look at next is found by its place, which is still where it was.
+  absl::Status SaveBulkJobs() {
+    return EachOf(Family::kMeta, 'b',
                   [&](std::string_view key, std::string_view value) { return PutRaw(Family::kMeta, key, value); });
   }
 

@@ -13,6 +13,7 @@
 #include "broker/storage/labels.h"
 #include "broker/storage/records.h"
 #include "broker/storage/task_block.h"
+#include "common/name_hash.h"
 #include "fmt/format.h"
 #include "penstock/v1/task.pb.h"
 
@@ -516,6 +517,16 @@ bool Script::Build(const Words& words, std::vector<Command>* commands) {
     command.max_runs = static_cast<uint32_t>(ParseNumber(named("max", "256")));
     command.from_lane = LaneId(static_cast<uint32_t>(ParseNumber(named("from_lane", "0"))));
     command.from_block = BlockId(ParseNumber(named("from_block", "0")));
+    if (words.named.contains("key")) command.key = NameHash(named("key"));
+    if (words.named.contains("group")) command.group = NameHash(named("group"));
+    commands->emplace_back(std::move(command));
+  } else if (name == "bulk-job") {
+    PutBulkJobCommand command;
+    command.ticket = NewTicket("bulk-job");
+    command.id = words.plain.at(0);
+    records::BulkJobRecord record;
+    record.set_job(named("job", ""));
+    command.record = record.SerializeAsString();
     commands->emplace_back(std::move(command));
   } else if (name == "drain-worker") {
     commands->emplace_back(DrainWorkerCommand{NewTicket("drain-worker"), words.plain.at(0)});
@@ -1034,6 +1045,7 @@ std::string Script::TellStore() {
   count(Family::kMeta, [](std::string_view key) -> std::string {
     if (key.size() < 2) return "";
     if (key[1] == 'd') return "schedules";
+    if (key[1] == 'b') return "bulk_jobs";
     return key[1] == 's' && key.size() == 10 ? "sessions" : "";
   });
   std::string out;

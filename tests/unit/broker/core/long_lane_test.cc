@@ -113,6 +113,29 @@ TEST_F(LongLaneTest, SurvivesCrashesAtEveryStageWithMoreComingIn) {
   ExpectInOrder();
 }
 
+TEST_F(LongLaneTest, AListGoesOnAtAnyBlock) {
+  Enqueue(1'400);
+  ASSERT_GE(Segments(), 2);
+  std::vector<BlockId> listed;
+  ListLanesCommand list;
+  list.queue = "q";
+  list.max_runs = 37;
+  while (true) {
+    list.ticket = driver_.NewTicket();
+    Effects effects = driver_.Step(Command(list));
+    const LanesReply& reply = std::get<LanesReply>(effects.replies.at(0).value);
+    for (const LaneView& lane : reply.lanes) {
+      for (const LaneRun& run : lane.runs) listed.push_back(run.block);
+    }
+    if (!reply.more) break;
+    list.from_lane = reply.next_lane;
+    list.from_block = reply.next_block;
+  }
+  std::vector<BlockId> all;
+  for (TaskId task : enqueued_) all.emplace_back(task.block());
+  EXPECT_EQ(listed, all);
+}
+
 TEST_F(LongLaneTest, PurgedAsAWholeItLeavesNothing) {
   Connect();
   Enqueue(1'200);
