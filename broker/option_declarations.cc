@@ -215,6 +215,8 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
         "Each takes about 200 bytes, for each subscriber that is slow.");
   count("reads", &limits.reads, 1, 1'000'000, "Reads (get, list) that wait for a thread.",
         "Reaching it means that the disk is too slow for the questions asked.");
+  count("bulk_jobs", &limits.bulk_jobs, 1, 100, "Bulk jobs that run at a time.",
+        "Each has 256 commands under way, and reads for its next ones.");
   count("connections", &limits.connections, 16, 1'000'000,
         "gRPC connections at a time; what comes beyond them is closed at once.",
         "At most three quarters of the files that the process may open (LimitNOFILE) are taken by them.");

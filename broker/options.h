@@ -97,6 +97,7 @@ struct BrokerOptions {
     uint32_t watchers = 100'000;
     uint32_t subscription_events = 10'000;
     uint32_t reads = 1'000;
+    uint32_t bulk_jobs = 16;  // that run at a time
     uint32_t connections = 10'000;
   } limits;
 

@@ -114,6 +114,7 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   rpc.limits.name = options.limits.name;
   rpc.limits.key = options.limits.key;
   rpc.reads_waiting = options.limits.reads;
+  rpc.bulk.running_max = options.limits.bulk_jobs;
   rpc.limits.lease_max = ToMicros(options.sessions.lease_max);
   rpc.limit_infos = ListLimits(options);
   rpc.version = kVersion;
@@ -317,6 +318,7 @@ absl::Status Server::Parts::Start() {
   LookAtDisk();
   RETURN_IF_ERROR(StartEngine());
   RpcEdge::Options rpc_options = MakeRpcOptions(options);
+  rpc_options.bulk.runs = paused.ok();
   if (data_dir != nullptr && !options.backup.dir.empty() && paused.ok()) {
     backups = std::make_unique<BackupKeeper>(MakeBackupOptions(options, *data_dir));
     backups->SetStore(store);
@@ -502,6 +504,7 @@ void Server::Parts::Housekeep() {
     }
     started = SystemClock().Read().elapsed;
     if (absl::Status status = StartAgain(); status.ok()) {
+      rpc->EnterEngine();
       LookAtDisk();  // enqueues may be taken again
       TellHealth();
     } else if (absl::IsResourceExhausted(status)) {
@@ -689,6 +692,7 @@ int Server::http_port() const { return parts_->http ? parts_->http->port() : 0; 
 
 void Server::LookAtClock() {
   if (std::shared_ptr<Engine> engine = parts_->slot.Get()) engine->LookAtClock();
+  parts_->rpc->LookAtClock();
 }
 
 void Server::ScrubNow() {

@@ -8,13 +8,14 @@
 namespace penstock::broker {
 namespace {
 
-constexpr size_t kTokenBytes = 1 + 3 * 8;
+constexpr size_t kTokenBytes = 1 + 4 * 8;
 
 }  // namespace
 
 std::string PageToken::ToString() const {
   std::string bytes(1, static_cast<char>(phase));
   for (uint64_t number : place) PutBig64(&bytes, number);
+  PutBig64(&bytes, filter);
   return absl::BytesToHexString(bytes);
 }
 
@@ -28,6 +29,7 @@ absl::StatusOr<PageToken> PageToken::Parse(std::string_view text) {
   Decoder decoder(bytes);
   token.phase = decoder.Byte();
   for (uint64_t& number : token.place) number = decoder.Big64();
+  token.filter = decoder.Big64();
   if (!decoder.ok()) return BadField(FieldPath("page_token"), "is not the next_page_token of a page before");
   return token;
 }

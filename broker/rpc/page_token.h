@@ -15,6 +15,7 @@ namespace penstock::broker {
 struct PageToken {
   uint8_t phase = 0;
   std::array<uint64_t, 3> place{};  // what the phase makes of it
+  uint64_t filter = 0;              // of what the list shows (TaskFilter::hash); 0: it always shows all
 
   std::string ToString() const;
   // The empty text is the first page. InvalidArgument names page_token.

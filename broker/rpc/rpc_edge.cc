@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "broker/rpc/admin_service.h"
+#include "broker/rpc/bulk_jobs.h"
+#include "broker/rpc/bulk_service.h"
 #include "broker/rpc/open_calls.h"
 #include "broker/rpc/read_pool.h"
 #include "broker/rpc/rpc_context.h"
@@ -27,7 +29,9 @@ struct RpcEdge::Parts {
         worker_service(context),
         admin_service(context, status, rates, facts, std::move(options.limit_infos), options.backups),
         schedule_service(context),
-        throttle_service(context) {}
+        throttle_service(context),
+        bulk_jobs(context, options.bulk),
+        bulk_service(context, bulk_jobs) {}
 
   OpenCalls calls;
   ReadPool reads;
@@ -39,6 +43,8 @@ struct RpcEdge::Parts {
   AdminService admin_service;
   ScheduleService schedule_service;
   ThrottleService throttle_service;
+  BulkJobs bulk_jobs;
+  BulkService bulk_service;
   std::unique_ptr<GrpcServer> server;
 };
 
@@ -46,13 +52,15 @@ absl::StatusOr<std::unique_ptr<RpcEdge>> RpcEdge::Start(Options options, Command
                                                         const BrokerFacts& facts, const Clock& clock) {
   const GrpcServerOptions server_options = options.server;
   auto parts = std::make_unique<Parts>(std::move(options), door, tickets, facts, clock);
-  const std::vector<grpc::Service*> services = {&parts->task_service, &parts->worker_service, &parts->admin_service,
-                                                &parts->schedule_service, &parts->throttle_service};
+  parts->bulk_jobs.EnterEngine();
+  const std::vector<grpc::Service*> services = {&parts->task_service,     &parts->worker_service,
+                                                &parts->admin_service,    &parts->schedule_service,
+                                                &parts->throttle_service, &parts->bulk_service};
   ASSIGN_OR_RETURN(parts->server,
                    GrpcServer::Start(server_options, services,
                                      {v1::TaskService::service_full_name(), v1::WorkerService::service_full_name(),
                                       v1::AdminService::service_full_name(), v1::ScheduleService::service_full_name(),
-                                      v1::ThrottleService::service_full_name()}));
+                                      v1::ThrottleService::service_full_name(), v1::BulkService::service_full_name()}));
   return std::unique_ptr<RpcEdge>(new RpcEdge(std::move(parts)));
 }
 
@@ -78,12 +86,18 @@ void RpcEdge::SampleRates() {
 
 void RpcEdge::LeaveEngine() {
   parts_->calls.StopOpen();
+  parts_->bulk_jobs.LeaveEngine();
   parts_->reads.AwaitIdle();
 }
+
+void RpcEdge::EnterEngine() { parts_->bulk_jobs.EnterEngine(); }
+
+void RpcEdge::LookAtClock() { parts_->bulk_jobs.LookAtClock(); }
 
 void RpcEdge::Stop(absl::Duration grace) {
   parts_->server->SetServing(false);
   parts_->calls.StopAll();
+  parts_->bulk_jobs.Stop();
   parts_->server->Stop(grace);
   parts_->reads.Stop();
 }

@@ -11,6 +11,7 @@
 #include "broker/rpc/api_limits.h"
 #include "broker/rpc/backup_door.h"
 #include "broker/rpc/broker_facts.h"
+#include "broker/rpc/bulk_jobs.h"
 #include "broker/rpc/grpc_server.h"
 #include "broker/rpc/rate_meter.h"
 #include "broker/rpc/status_feed.h"
@@ -19,7 +20,7 @@
 
 namespace penstock::broker {
 
-// The gRPC edge as a whole: the three services, what they share, and the server that listens. Owned by the broker's
+// The gRPC edge as a whole: the services, what they share, and the server that listens. Owned by the broker's
 // server. Stop it before the engine stops, so that calls get their answers; destroy it after the engine has stopped,
 // which answers what no call waits for any more (a sample of the rates, the end of a session).
 class RpcEdge {
@@ -32,6 +33,7 @@ class RpcEdge {
     std::string version;
     uint8_t partition = 0;
     BackupDoor* backups = nullptr;  // outlives the edge; null: this broker makes no backups
+    BulkJobs::Options bulk;
   };
 
   // All references outlive the edge. Errors as GrpcServer::Start.
@@ -54,6 +56,10 @@ class RpcEdge {
   // (streams, waits) with UNAVAILABLE, so that their clients connect again, and returns when nothing reads from its
   // store any more. Not from a thread of the edge or the engine.
   void LeaveEngine();
+  // A new engine runs behind the door: bulk jobs go on. (Start does so by itself for the first.)
+  void EnterEngine();
+  // The clock was moved by hand.
+  void LookAtClock();
 
   // Ends streams and waits with UNAVAILABLE, takes no more calls, and waits for the answers of those under way, at most
   // for `grace`. Safe twice.

@@ -288,6 +288,20 @@ absl::Status TaskReader::FillAttempts(TaskId task, v1::Task* out) {
   return Annotate(broken, "task " + task.ToString());
 }
 
+absl::StatusOr<std::optional<records::AttemptRecord>> TaskReader::LastAttempt(TaskId task) const {
+  std::optional<records::AttemptRecord> last;
+  absl::Status broken;
+  RETURN_IF_ERROR(store_->ScanBackward(Family::kTasks, keys_.Attempt(task, 0), keys_.Attempt(task, UINT32_MAX),
+                                       [&](std::string_view key, std::string_view value) {
+                                         auto record = OpenRecord<records::AttemptRecord>(key, value);
+                                         broken = record.status();
+                                         if (record.ok()) last = *std::move(record);
+                                         return false;
+                                       }));
+  RETURN_IF_ERROR(Annotate(broken, "task " + task.ToString()));
+  return last;
+}
+
 absl::Status TaskReader::ReadLog(TaskId task, uint64_t after_position, v1::ListTaskLogLinesResponse* out) {
   uint64_t position = 0;
   absl::Status broken;

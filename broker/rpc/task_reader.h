@@ -41,6 +41,9 @@ class TaskReader {
   // A finished task out of a history record, `bucket` being the record's.
   absl::Status ReadFinished(const FinishedTask& finished, uint32_t bucket, const TaskParts& parts, v1::Task* out);
 
+  // The last of its attempts that have ended; none: none has.
+  absl::StatusOr<std::optional<records::AttemptRecord>> LastAttempt(TaskId task) const;
+
   // Log lines after a position. A task without any has none.
   absl::Status ReadLog(TaskId task, uint64_t after_position, v1::ListTaskLogLinesResponse* out);
 

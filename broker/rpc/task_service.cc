@@ -96,7 +96,7 @@ grpc::ServerUnaryReactor* TaskService::GetTask(grpc::CallbackServerContext* call
 grpc::ServerUnaryReactor* TaskService::ListTasks(grpc::CallbackServerContext* call, const v1::ListTasksRequest* request,
                                                  v1::ListTasksResponse* response) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  ListTasksCall::Start(context_, *request, response, reactor);
+  StartListTasks(context_, *request, response, reactor);
   return reactor;
 }
 
