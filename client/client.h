@@ -12,12 +12,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/bulk.h"
 #include "client/client_options.h"
 #include "client/explanation.h"
 #include "client/schedules.h"
 #include "client/subscription.h"
 #include "client/task.h"
 #include "client/task_change.h"
+#include "client/task_filter.h"
 #include "client/throttles.h"
 #include "common/task_id.h"
 #include "google/protobuf/message_lite.h"
@@ -51,8 +53,8 @@ using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 // threads, and they bring the answers of every client in the process. So inside a callback
 //   - EnqueueAsync, EnqueueManyAsync, WaitAsync and those that return a future never wait for room: they go over
 //     in_flight_bytes instead. (But do not wait for the future there.)
-//   - the calls that block (Enqueue, EnqueueMany, Wait, WaitTask, GetTask, CancelTask, RetryTask, UpdateTask, ...) do
-//   nothing and answer
+//   - the calls that block (Enqueue, EnqueueMany, Wait, WaitTask, GetTask, ListTasks, CancelTask, RetryTask, UpdateTask,
+//   ...) do nothing and answer
 //     FailedPrecondition.
 //   - the client must not be destroyed.
 // The callbacks of Watch and Subscribe have threads of their own and may call anything.
@@ -130,6 +132,15 @@ class Client {
   // Deletes a task that waits, is dead or is cancelled, with all that is kept of it; one that waits never starts.
   // FailedPrecondition: it runs or is completed. NotFound; also of a repetition, if the first one had been heard.
   virtual absl::Status DeleteTask(TaskId id) = 0;
+
+  // A page of the tasks that fit, of all states in turn; a page may be short, even empty, and not the last. Tasks that
+  // change their state between two pages may be missed or come twice. NotFound: no such queue. InvalidArgument: also
+  // when `page_token` is that of another filter.
+  virtual absl::StatusOr<TaskPage> ListTasks(const TaskFilter& filter, int page_size = 100,
+                                             const std::string& page_token = "") = 0;
+
+  // Cancels, retries or deletes all tasks that a filter names, see client/bulk.h. Lives as long as the client.
+  virtual BulkClient& Bulk() = 0;
 
   // Tasks made by the clock, see client/schedules.h. Lives as long as the client.
   virtual ScheduleClient& Schedules() = 0;

@@ -239,6 +239,69 @@ std::shared_ptr<void> FakeClient::Watch(TaskId id, WatchCallback changed) {
   return nullptr;
 }
 
+absl::StatusOr<std::vector<TaskId>> FakeClient::Find(const TaskFilter& filter) const {
+  if (filter.created_from || filter.created_before || !filter.error.empty() || !filter.where.empty()) {
+    return absl::UnimplementedError(
+        "a FakeClient knows queue, states, type, tag, key and group of a filter; penstock::test_broker knows all");
+  }
+  const auto is_or_any = [](const std::string& wanted, const std::string& value) {
+    return wanted.empty() || wanted == value;
+  };
+  MutexLock lock(mu_);
+  std::vector<TaskId> found;
+  for (const EnqueuedTask& enqueued : enqueued_) {
+    const auto info = tasks_.find(enqueued.id);
+    if (info == tasks_.end()) continue;  // deleted
+    const TaskState state = info->second.state;
+    const EnqueueOptions& options = enqueued.task.options;
+    // As of the broker's: these have lost what they were made of.
+    const bool has_lost = state == TaskState::kCompleted || state == TaskState::kCancelled;
+    if (has_lost && !(filter.tag.empty() && filter.key.empty() && filter.group.empty())) continue;
+    const bool of_state =
+        filter.states.empty() || std::find(filter.states.begin(), filter.states.end(), state) != filter.states.end();
+    const bool tagged =
+        filter.tag.empty() || std::find(options.tags.begin(), options.tags.end(), filter.tag) != options.tags.end();
+    if (enqueued.task.queue == filter.queue && of_state && tagged && is_or_any(filter.type, enqueued.task.type) &&
+        is_or_any(filter.key, options.key) && is_or_any(filter.group, options.group)) {
+      found.push_back(enqueued.id);
+    }
+  }
+  return found;
+}
+
+absl::StatusOr<TaskPage> FakeClient::ListTasks(const TaskFilter& filter, int page_size, const std::string& page_token) {
+  RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
+  ASSIGN_OR_RETURN(const std::vector<TaskId> found, Find(filter));
+  TaskPage page;
+  MutexLock lock(mu_);
+  for (TaskId id : found) {
+    if (!page_token.empty() && id.ToString() <= page_token) continue;
+    if (static_cast<int>(page.tasks.size()) == page_size) {
+      page.next_page_token = page.tasks.back().id.ToString();
+      break;
+    }
+    ASSIGN_OR_RETURN(TaskInfo info, FindLocked(id));
+    info.payload.clear();
+    info.result.clear();
+    info.attempts.clear();
+    page.tasks.push_back(std::move(info));
+  }
+  return page;
+}
+
+absl::Status FakeClient::ChangeForBulk(const BulkJobSpec& spec, TaskId id) {
+  switch (spec.action) {
+    case BulkAction::kCancel:
+      return CancelTask(id, spec.reason).status();
+    case BulkAction::kRetry:
+      return RetryTask(id);
+    case BulkAction::kDelete:
+      break;
+  }
+  MutexLock lock(mu_);
+  return tasks_.erase(id) > 0 ? absl::OkStatus() : absl::NotFoundError("there is no task " + id.ToString());
+}
+
 absl::StatusOr<bool> FakeClient::CancelTask(TaskId id, const std::string&) {
   RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
   {

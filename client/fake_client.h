@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "client/fake_bulk.h"
 #include "client/fake_schedules.h"
 #include "client/fake_throttles.h"
 #include "common/mutex.h"
@@ -59,6 +60,10 @@ class FakeClient : public Client {
   absl::StatusOr<ChangedTask> UpdateTask(TaskId id, const TaskChange& change) override;
   // Enqueued() does not have it any more. Who waits for it is told NotFound.
   absl::Status DeleteTask(TaskId id) override;
+  // In the order of their enqueue. Knows queue, states, type, tag, key and group of a filter; Unimplemented with more.
+  absl::StatusOr<TaskPage> ListTasks(const TaskFilter& filter, int page_size = 100,
+                                     const std::string& page_token = "") override;
+  BulkClient& Bulk() override { return bulk_; }
   ScheduleClient& Schedules() override { return schedules_; }
   ThrottleClient& Throttles() override { return throttles_; }
 
@@ -72,10 +77,14 @@ class FakeClient : public Client {
     SubscribeOptions options;
     SubscribeCallback told;
   };
+  absl::StatusOr<std::vector<TaskId>> Find(const TaskFilter& filter) const;
+  absl::Status ChangeForBulk(const BulkJobSpec& spec, TaskId id);
   // Tells those who wait for the task, which has just ended.
   void TellWaiters(TaskId id);
 
   FakeThrottles throttles_;
+  FakeBulk bulk_{[this](const TaskFilter& filter) { return Find(filter); },
+                 [this](const BulkJobSpec& spec, TaskId id) { return ChangeForBulk(spec, id); }};
   FakeSchedules schedules_{[this](NewTask task) -> absl::StatusOr<TaskId> {
     MutexLock lock(mu_);
     absl::StatusOr<EnqueueResult> result = AddLocked(std::move(task));

@@ -11,6 +11,7 @@
 #include "client/callback_scope.h"
 #include "client/client.h"
 #include "client/enqueue_stream.h"
+#include "client/grpc_bulk.h"
 #include "client/grpc_schedules.h"
 #include "client/grpc_subscriber.h"
 #include "client/grpc_throttles.h"
@@ -164,6 +165,20 @@ class GrpcClient : public Client {
     return Call([&](grpc::ClientContext* context) { return stub_->DeleteTask(context, request, &response); });
   }
 
+  absl::StatusOr<TaskPage> ListTasks(const TaskFilter& filter, int page_size, const std::string& page_token) override {
+    v1::ListTasksRequest request;
+    FillTaskFilter(filter, request.mutable_filter());
+    request.set_page_size(page_size);
+    request.set_page_token(page_token);
+    v1::ListTasksResponse response;
+    RETURN_IF_ERROR(Call([&](grpc::ClientContext* context) { return stub_->ListTasks(context, request, &response); }));
+    TaskPage page;
+    for (v1::Task& task : *response.mutable_tasks()) page.tasks.push_back(ToTaskInfo(std::move(task)));
+    page.next_page_token = response.next_page_token();
+    return page;
+  }
+
+  BulkClient& Bulk() override { return bulk_; }
   ScheduleClient& Schedules() override { return schedules_; }
   ThrottleClient& Throttles() override { return throttles_; }
 
@@ -222,6 +237,7 @@ class GrpcClient : public Client {
         schedules_(channel,
                    [this](GrpcSchedules::IfAway if_away, const GrpcSchedules::Rpc& rpc) { return Call(rpc, if_away); }),
         throttles_(channel, [this](const GrpcThrottles::Rpc& rpc) { return Call(rpc); }),
+        bulk_(channel, [this](const GrpcBulk::Rpc& rpc) { return Call(rpc); }),
         waits_(options, channel, connect),
         stream_(options, channel) {}
 
@@ -250,6 +266,7 @@ class GrpcClient : public Client {
   const std::shared_ptr<v1::TaskService::Stub> stub_;
   GrpcSchedules schedules_;
   GrpcThrottles throttles_;
+  GrpcBulk bulk_;
   WaitCalls waits_;
   EnqueueStream stream_;
 };

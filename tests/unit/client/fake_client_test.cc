@@ -104,6 +104,49 @@ TEST(FakeClientTest, ThrottlesAreRememberedAndHoldNothingBack) {
   EXPECT_TRUE(absl::IsNotFound(client.Throttles().Get("api").status()));
 }
 
+TEST(FakeClientTest, ListsAndBulkJobsKnowSimpleFilters) {
+  FakeClient client;
+  const TaskId red = client.Enqueue("mail", "a", "", {.tags = {"red"}}).value();
+  const TaskId keyed = client.Enqueue("mail", "a", "", {.key = "k", .group = "g"}).value();
+  const TaskId other = client.Enqueue("mail", "b", "").value();
+  (void)client.Enqueue("reports", "a", "").value();
+  const auto ids = [&](const TaskFilter& filter) {
+    std::vector<TaskId> found;
+    for (std::string token;;) {
+      const auto page = client.ListTasks(filter, 1, token);
+      EXPECT_TRUE(page.ok()) << page.status();
+      for (const TaskInfo& task : page->tasks) found.push_back(task.id);
+      token = page->next_page_token;
+      if (token.empty()) return found;
+    }
+  };
+  EXPECT_EQ(ids({.queue = "mail"}), (std::vector<TaskId>{red, keyed, other}));
+  EXPECT_EQ(ids({.queue = "mail", .tag = "red"}), std::vector<TaskId>{red});
+  EXPECT_EQ(ids({.queue = "mail", .key = "k", .group = "g"}), std::vector<TaskId>{keyed});
+  EXPECT_TRUE(absl::IsUnimplemented(client.ListTasks({.queue = "mail", .where = "payload.a"}).status()));
+
+  BulkJobSpec spec;
+  spec.filter = {.queue = "mail", .type = "a"};
+  spec.dry_run = true;
+  EXPECT_EQ(client.Bulk().Start(spec)->matched, 2);
+  spec.dry_run = false;
+  const auto job = client.Bulk().Start(spec, "once");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->changed, 2);
+  EXPECT_EQ(client.GetTask(red)->state, TaskState::kCancelled);
+  EXPECT_EQ(client.GetTask(other)->state, TaskState::kAvailable);
+  EXPECT_EQ(client.Bulk().Start(spec, "once")->id, job->id);
+  EXPECT_EQ(client.Bulk().Wait(job->id, absl::ZeroDuration())->state, BulkJobState::kDone);
+  EXPECT_EQ(client.Bulk().List()->size(), 2);
+  EXPECT_TRUE(absl::IsFailedPrecondition(client.Bulk().Stop(job->id).status()));
+  spec.action = BulkAction::kDelete;
+  spec.filter.states = {TaskState::kCancelled};
+  EXPECT_EQ(client.Bulk().Start(spec)->changed, 2);
+  EXPECT_TRUE(absl::IsNotFound(client.GetTask(red).status()));
+  spec.filter.states = {TaskState::kCompleted};
+  EXPECT_TRUE(absl::IsFailedPrecondition(client.Bulk().Start(spec).status()));
+}
+
 TEST(FakeClientTest, SchedulesAreRememberedAndRunWhenTheTestSays) {
   FakeClient client;
   NewSchedule schedule;
