@@ -69,6 +69,7 @@ void AddCommands(CLI::App& root, Action* action) {
   AddExplainCommand(root, action);
   AddQueueCommands(root, action);
   AddDeadCommands(root, action);
+  AddBulkCommands(root, action);
   AddScheduleCommands(root, action);
   AddThrottleCommands(root, action);
   AddKeyCommands(root, action);

@@ -57,6 +57,45 @@ CLI::Option* AddTime(CLI::App& app, const std::string& name, std::optional<absl:
   });
 }
 
+CLI::Option* AddMoment(CLI::App& app, const std::string& name, std::optional<Moment>* out, const std::string& help) {
+  return AddParsed<Moment>(app, name, out, "TIME", help, [](const std::string& text) -> absl::StatusOr<Moment> {
+    Moment moment;
+    absl::Time time;
+    std::string error;
+    if (absl::ParseTime(absl::RFC3339_full, text, &time, &error)) {
+      moment.time = time;
+      return moment;
+    }
+    const auto ago = ParseDuration(text);
+    if (!ago.ok()) {
+      return absl::InvalidArgumentError(
+          fmt::format("'{}' is neither a time nor how long ago; write for instance 2026-11-22T15:04:05Z or 2h", text));
+    }
+    moment.ago = *ago;
+    return moment;
+  });
+}
+
+CLI::Option* AddRate(CLI::App& app, const std::string& name, std::optional<Rate>* out, const std::string& help) {
+  static constexpr uint32_t kTasksMax = 1'000'000;
+  return AddParsed<Rate>(app, name, out, "TASKS/PERIOD", help, [](const std::string& text) -> absl::StatusOr<Rate> {
+    const absl::Status wrong = absl::InvalidArgumentError(
+        fmt::format("'{}' is not TASKS/PERIOD, for instance 100/s; at most {} in 1ms to 24h", text, kTasksMax));
+    const size_t slash = text.find('/');
+    if (slash == std::string::npos || slash + 1 == text.size()) return wrong;
+    Rate rate;
+    if (!absl::SimpleAtoi(text.substr(0, slash), &rate.tasks) || rate.tasks == 0 || rate.tasks > kTasksMax) {
+      return wrong;
+    }
+    std::string period = text.substr(slash + 1);
+    if (period[0] < '0' || period[0] > '9') period = "1" + period;
+    const auto duration = ParseDuration(period);
+    if (!duration.ok() || *duration < absl::Milliseconds(1) || *duration > absl::Hours(24)) return wrong;
+    rate.period = *duration;
+    return rate;
+  });
+}
+
 CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<int>* out, int min, int max,
                        const std::string& help) {
   return AddParsed<int>(app, name, out, "NUMBER", help, [min, max](const std::string& text) -> absl::StatusOr<int> {

@@ -4,6 +4,7 @@
 // Options of CLI11 with values as ours are: durations, times, numbers with bounds, words to choose from. What an option
 // takes is its type name, which help shows and completion uses: "a|b|c", QUEUE and FILE are completed.
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,19 @@ CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<a
                          const std::string& help, absl::Duration min = absl::ZeroDuration());
 // "2026-11-22T15:04:05Z".
 CLI::Option* AddTime(CLI::App& app, const std::string& name, std::optional<absl::Time>* out, const std::string& help);
+// A moment in the past: a time as above, or how long ago it was.
+struct Moment {
+  std::optional<absl::Time> time;
+  absl::Duration ago;
+  absl::Time At(absl::Time now) const { return time.value_or(now - ago); }
+};
+CLI::Option* AddMoment(CLI::App& app, const std::string& name, std::optional<Moment>* out, const std::string& help);
+// "100/s", "5/10m": 1 to 1,000,000 tasks in 1 ms to 24 h.
+struct Rate {
+  uint32_t tasks = 0;
+  absl::Duration period;
+};
+CLI::Option* AddRate(CLI::App& app, const std::string& name, std::optional<Rate>* out, const std::string& help);
 // A whole number from `min` to `max`.
 CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<int>* out, int min, int max,
                        const std::string& help);

@@ -22,6 +22,7 @@ void AddExplainCommand(CLI::App& root, Action* action);
 void AddKeyCommands(CLI::App& root, Action* action);
 void AddWorkerCommands(CLI::App& root, Action* action);
 void AddDeadCommands(CLI::App& root, Action* action);
+void AddBulkCommands(CLI::App& root, Action* action);
 void AddScheduleCommands(CLI::App& root, Action* action);
 void AddThrottleCommands(CLI::App& root, Action* action);
 void AddEnqueueCommand(CLI::App& root, Action* action);

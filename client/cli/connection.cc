@@ -100,6 +100,7 @@ Connection::Connection(const ClientOptions& options, std::shared_ptr<grpc::Chann
     : options_(options),
       channel_(std::move(channel)),
       admin_(v1::AdminService::NewStub(channel_)),
+      bulk_(v1::BulkService::NewStub(channel_)),
       schedules_(v1::ScheduleService::NewStub(channel_)),
       throttles_(v1::ThrottleService::NewStub(channel_)),
       tasks_(v1::TaskService::NewStub(channel_)) {}

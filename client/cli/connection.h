@@ -11,6 +11,7 @@
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
+#include "penstock/v1/bulk_service.grpc.pb.h"
 #include "penstock/v1/schedule_service.grpc.pb.h"
 #include "penstock/v1/task_service.grpc.pb.h"
 #include "penstock/v1/throttle_service.grpc.pb.h"
@@ -18,6 +19,7 @@
 namespace penstock::cli {
 
 using AdminStub = v1::AdminService::Stub;
+using BulkStub = v1::BulkService::Stub;
 using ScheduleStub = v1::ScheduleService::Stub;
 using ThrottleStub = v1::ThrottleService::Stub;
 using TaskStub = v1::TaskService::Stub;
@@ -63,6 +65,7 @@ class Connection {
   Connection(const ClientOptions& options, std::shared_ptr<grpc::Channel> channel);
 
   AdminStub& stub(AdminStub*) { return *admin_; }
+  BulkStub& stub(BulkStub*) { return *bulk_; }
   ScheduleStub& stub(ScheduleStub*) { return *schedules_; }
   ThrottleStub& stub(ThrottleStub*) { return *throttles_; }
   TaskStub& stub(TaskStub*) { return *tasks_; }
@@ -71,6 +74,7 @@ class Connection {
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<AdminStub> admin_;
+  const std::unique_ptr<BulkStub> bulk_;
   const std::unique_ptr<ScheduleStub> schedules_;
   const std::unique_ptr<ThrottleStub> throttles_;
   const std::unique_ptr<TaskStub> tasks_;

@@ -2,10 +2,12 @@
 
 #include "CLI/CLI.hpp"
 #include "client/cli/arguments.h"
+#include "client/cli/bulk_run.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/output.h"
+#include "client/cli/task_filter_options.h"
 #include "client/cli/task_lists.h"
 #include "client/cli/task_view.h"
 #include "common/status.h"
@@ -38,22 +40,21 @@ absl::StatusOr<int> ShowDead(CommandContext& context, const std::vector<std::str
 // Which dead tasks of a queue.
 struct Choice {
   std::vector<std::string> ids;
-  std::string queue;
-  std::string type;
+  TaskFilterOptions filter;
+  std::optional<Rate> rate;
   bool all = false;
   std::optional<int> limit;
   bool yes = false;
 };
 
 void AddChoiceOptions(CLI::App& command, Choice* out) {
-  AddText(command, "-q,--queue", &out->queue, "QUEUE", "Of this queue, oldest first");
-  AddText(command, "--type", &out->type, "TYPE", "Only tasks of this type");
+  AddTaskFilterOptions(command, &out->filter);
   command.add_flag("--all", out->all, "All of them");
   AddNumber(command, "--limit", &out->limit, 1, 1'000'000'000, "At most this many");
 }
 
 absl::Status CheckQueueChoice(const Choice& choice) {
-  if (choice.queue.empty()) return absl::InvalidArgumentError("say which tasks: --queue QUEUE");
+  if (choice.filter.queue.empty()) return absl::InvalidArgumentError("say which tasks: --queue QUEUE");
   if (choice.all == choice.limit.has_value()) return absl::InvalidArgumentError("say how many: --all or --limit N");
   return absl::OkStatus();
 }
@@ -89,16 +90,32 @@ absl::StatusOr<Done> Repeat(const Choice& choice, uint64_t dead,
 template <class Request>
 Request MakeRequest(const Choice& choice, int limit) {
   Request request;
-  request.set_queue(choice.queue);
-  request.set_type(choice.type);
+  request.set_queue(choice.filter.queue);
+  request.set_type(choice.filter.type);
   request.set_limit(limit);
   return request;
 }
 
+// More than a queue and a type, or a rate, is a job for the broker.
+bool NeedsJob(const Choice& choice) { return IsDetailed(choice.filter) || choice.rate; }
+
+v1::BulkJobSpec MakeJob(CommandContext& context, const Choice& choice, v1::BulkAction action) {
+  v1::BulkJobSpec spec;
+  spec.set_action(action);
+  *spec.mutable_filter() = MakeFilter(choice.filter, choice.filter.queue, context.Now());
+  spec.mutable_filter()->add_states(v1::TASK_STATE_DEAD);
+  if (choice.rate) spec.set_rate(choice.rate->tasks / absl::ToDoubleSeconds(choice.rate->period));
+  spec.set_limit(static_cast<uint64_t>(choice.limit.value_or(0)));
+  return spec;
+}
+
 absl::StatusOr<int> RedriveQueue(CommandContext& context, const Choice& choice) {
   RETURN_IF_ERROR(CheckQueueChoice(choice));
+  if (NeedsJob(choice)) {
+    return RunBulkJob(context, MakeJob(context, choice, v1::BULK_ACTION_RETRY), /*detach=*/false);
+  }
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
-  ASSIGN_OR_RETURN(const uint64_t dead, CountDead(*broker, choice.queue));
+  ASSIGN_OR_RETURN(const uint64_t dead, CountDead(*broker, choice.filter.queue));
   ASSIGN_OR_RETURN(const Done done, Repeat(choice, dead, [&](int limit) -> absl::StatusOr<Done> {
                      ASSIGN_OR_RETURN(const auto response,
                                       broker->Call(&AdminStub::RedriveDeadTasks,
@@ -109,8 +126,8 @@ absl::StatusOr<int> RedriveQueue(CommandContext& context, const Choice& choice) 
   sum.set_redriven(done.tasks);
   sum.set_remaining(done.remaining);
   sum.set_exhausted(done.exhausted);
-  RETURN_IF_ERROR(PrintMessage(context, sum, choice.queue, [&] {
-    return fmt::format("queue {}: {} redriven, {} left\n", choice.queue, CountOf(done.tasks, "dead task"),
+  RETURN_IF_ERROR(PrintMessage(context, sum, choice.filter.queue, [&] {
+    return fmt::format("queue {}: {} redriven, {} left\n", choice.filter.queue, CountOf(done.tasks, "dead task"),
                        FormatCount(done.remaining));
   }));
   return kExitOk;
@@ -135,7 +152,8 @@ absl::StatusOr<int> RedriveTasks(CommandContext& context, const std::vector<std:
 
 absl::StatusOr<int> Redrive(CommandContext& context, const Choice& choice) {
   if (choice.ids.empty()) return RedriveQueue(context, choice);
-  if (!choice.queue.empty() || !choice.type.empty() || choice.all || choice.limit) {
+  if (!choice.filter.queue.empty() || !choice.filter.type.empty() || IsDetailed(choice.filter) || choice.rate ||
+      choice.all || choice.limit) {
     return absl::InvalidArgumentError("say task ids, or --queue with what goes with it, not both");
   }
   return RedriveTasks(context, choice.ids);
@@ -144,14 +162,17 @@ absl::StatusOr<int> Redrive(CommandContext& context, const Choice& choice) {
 absl::StatusOr<int> PurgeDead(CommandContext& context, const Choice& choice) {
   RETURN_IF_ERROR(CheckQueueChoice(choice));
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
-  ASSIGN_OR_RETURN(const uint64_t dead, CountDead(*broker, choice.queue));
+  ASSIGN_OR_RETURN(const uint64_t dead, CountDead(*broker, choice.filter.queue));
   const std::string which =
       choice.limit ? fmt::format("at most {} of ", FormatCount(static_cast<uint64_t>(*choice.limit))) : "";
-  const std::string what = choice.type.empty() ? "" : fmt::format(", those of type {}", choice.type);
+  std::string what = choice.filter.type.empty() ? "" : fmt::format(", those of type {}", choice.filter.type);
+  const v1::BulkJobSpec job = MakeJob(context, choice, v1::BULK_ACTION_DELETE);
+  if (NeedsJob(choice)) what = fmt::format(", those that are {}", Describe(job.filter()));
   RETURN_IF_ERROR(context.Confirm(
       choice.yes,
-      fmt::format("This deletes {}{} of queue {}{}.", which, CountOf(dead, "dead task"), choice.queue, what),
-      choice.queue));
+      fmt::format("This deletes {}{} of queue {}{}.", which, CountOf(dead, "dead task"), choice.filter.queue, what),
+      choice.filter.queue));
+  if (NeedsJob(choice)) return RunBulkJob(context, job, /*detach=*/false);
   ASSIGN_OR_RETURN(const Done done, Repeat(choice, dead, [&](int limit) -> absl::StatusOr<Done> {
                      ASSIGN_OR_RETURN(const auto response,
                                       broker->Call(&AdminStub::PurgeDeadTasks,
@@ -162,8 +183,8 @@ absl::StatusOr<int> PurgeDead(CommandContext& context, const Choice& choice) {
   sum.set_purged(done.tasks);
   sum.set_remaining(done.remaining);
   sum.set_exhausted(done.exhausted);
-  RETURN_IF_ERROR(PrintMessage(context, sum, choice.queue, [&] {
-    return fmt::format("queue {}: {} deleted, {} left\n", choice.queue, CountOf(done.tasks, "dead task"),
+  RETURN_IF_ERROR(PrintMessage(context, sum, choice.filter.queue, [&] {
+    return fmt::format("queue {}: {} deleted, {} left\n", choice.filter.queue, CountOf(done.tasks, "dead task"),
                        FormatCount(done.remaining));
   }));
   return kExitOk;
@@ -178,13 +199,14 @@ void AddDeadCommands(CLI::App& root, Action* action) {
                                "penstock dead redrive --queue mail --all");
   group.require_subcommand(1);
 
-  auto filter = std::make_shared<TaskFilter>();
-  filter->state = v1::TASK_STATE_DEAD;
+  auto listed = std::make_shared<TaskListOptions>();
+  listed->filter.states = {v1::TASK_STATE_DEAD};
   CLI::App& list = AddCommand(group, "list", "Dead tasks of a queue, or of all",
                               "penstock dead list\npenstock dead list --queue mail --type mail.send");
-  AddTaskFilterOptions(list, filter.get());
-  list.callback([filter, action] {
-    *action = [filter](CommandContext& context) { return ListTasks(context, *filter, "dead tasks"); };
+  AddTaskFilterOptions(list, &listed->filter);
+  AddPageOptions(list, &listed->page);
+  list.callback([listed, action] {
+    *action = [listed](CommandContext& context) { return ListTasks(context, *listed, "dead tasks"); };
   });
 
   auto ids = std::make_shared<std::vector<std::string>>();
@@ -197,9 +219,11 @@ void AddDeadCommands(CLI::App& root, Action* action) {
   CLI::App& redrive = AddCommand(group, "redrive", "Makes dead tasks available again, their attempts counted from 0",
                                  "penstock dead redrive 0000000004000\n"
                                  "penstock dead redrive --queue mail --limit 1        try one first\n"
-                                 "penstock dead redrive --queue mail --type mail.send --all");
+                                 "penstock dead redrive --queue mail --type mail.send --all\n"
+                                 "penstock dead redrive --queue mail --error timeout --all --rate 100/s");
   redrive.add_option("TASK", redriven->ids, "Ids, instead of --queue")->type_name("TASK");
   AddChoiceOptions(redrive, redriven.get());
+  AddRate(redrive, "--rate", &redriven->rate, "So many in a time, for instance 100/s, by a job of the broker");
   redrive.callback(
       [redriven, action] { *action = [redriven](CommandContext& context) { return Redrive(context, *redriven); }; });
 

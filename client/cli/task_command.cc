@@ -265,23 +265,20 @@ std::shared_ptr<BytesOptions> AddBytesOptions(CLI::App& command) {
 }
 
 void AddListCommand(CLI::App& group, Action* action) {
-  auto filter = std::make_shared<TaskFilter>();
+  auto options = std::make_shared<TaskListOptions>();
   CLI::App& list =
       AddCommand(group, "list", "Tasks of a queue, or of all",
                  "penstock task list --queue mail --state running\n"
+                 "penstock task list --queue mail --state dead,retryable --error timeout --created-after 2h\n"
+                 "penstock task list --queue mail --where 'payload.customer == 42 && payload.plan != \"free\"'\n"
                  "penstock task list --queue mail --state retryable --limit 0 -o name | xargs penstock task retry");
-  AddChoice<v1::TaskState>(list, "--state", &filter->state,
-                           {{"scheduled", v1::TASK_STATE_SCHEDULED},
-                            {"available", v1::TASK_STATE_AVAILABLE},
-                            {"running", v1::TASK_STATE_RUNNING},
-                            {"retryable", v1::TASK_STATE_RETRYABLE},
-                            {"completed", v1::TASK_STATE_COMPLETED},
-                            {"cancelled", v1::TASK_STATE_CANCELLED},
-                            {"dead", v1::TASK_STATE_DEAD}},
-                           "Only tasks in this state");
-  AddTaskFilterOptions(list, filter.get());
-  list.callback([filter, action] {
-    *action = [filter](CommandContext& context) { return ListTasks(context, *filter, "tasks"); };
+  AddStateOption(list, &options->filter,
+                 {v1::TASK_STATE_SCHEDULED, v1::TASK_STATE_AVAILABLE, v1::TASK_STATE_RUNNING, v1::TASK_STATE_RETRYABLE,
+                  v1::TASK_STATE_COMPLETED, v1::TASK_STATE_CANCELLED, v1::TASK_STATE_DEAD});
+  AddTaskFilterOptions(list, &options->filter);
+  AddPageOptions(list, &options->page);
+  list.callback([options, action] {
+    *action = [options](CommandContext& context) { return ListTasks(context, *options, "tasks"); };
   });
 }
 

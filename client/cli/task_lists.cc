@@ -1,5 +1,6 @@
 #include "client/cli/task_lists.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "client/cli/connection.h"
@@ -28,7 +29,7 @@ bool MayHave(const v1::QueueStats& stats, v1::TaskState state) {
 }
 
 // The queues to look into.
-absl::StatusOr<std::vector<std::string>> QueuesOf(Connection& broker, const TaskFilter& filter) {
+absl::StatusOr<std::vector<std::string>> QueuesOf(Connection& broker, const TaskFilterOptions& filter) {
   std::vector<std::string> queues;
   if (!filter.queue.empty()) return std::vector<std::string>{filter.queue};
   const auto done = WalkPages<v1::ListQueuesResponse>(
@@ -41,7 +42,10 @@ absl::StatusOr<std::vector<std::string>> QueuesOf(Connection& broker, const Task
       },
       [&](const v1::ListQueuesResponse& response) {
         for (const v1::Queue& queue : response.queues()) {
-          if (MayHave(queue.stats(), filter.state)) queues.push_back(queue.name());
+          const bool may_have =
+              filter.states.empty() || std::any_of(filter.states.begin(), filter.states.end(),
+                                                   [&](v1::TaskState state) { return MayHave(queue.stats(), state); });
+          if (may_have) queues.push_back(queue.name());
         }
         return response.queues_size();
       });
@@ -51,25 +55,20 @@ absl::StatusOr<std::vector<std::string>> QueuesOf(Connection& broker, const Task
 
 }  // namespace
 
-void AddTaskFilterOptions(CLI::App& command, TaskFilter* out) {
-  AddText(command, "-q,--queue", &out->queue, "QUEUE", "Only tasks of this queue");
-  AddText(command, "--type", &out->type, "TYPE", "Only tasks of this type");
-  AddText(command, "--tag", &out->tag, "TAG", "Only tasks with this tag (finished ones have lost theirs)");
-  AddPageOptions(command, &out->page);
-}
-
-absl::StatusOr<int> ListTasks(CommandContext& context, const TaskFilter& filter, const std::string& things) {
-  if (filter.queue.empty() && !filter.page.page_token.empty()) {
+absl::StatusOr<int> ListTasks(CommandContext& context, const TaskListOptions& options, const std::string& things) {
+  const TaskFilterOptions& filter = options.filter;
+  if (filter.queue.empty() && !options.page.page_token.empty()) {
     return absl::InvalidArgumentError("--page-token: a token is a queue's, so --queue is needed with it");
   }
   ASSIGN_OR_RETURN(Connection * broker, context.Broker());
   ASSIGN_OR_RETURN(const std::vector<std::string> queues, QueuesOf(*broker, filter));
   ListPrinter list(context, things, TaskColumns());
+  const absl::Time now = context.Now();  // the same for all pages
   std::string token;
   int listed = 0;
   bool more = false;
   for (const std::string& queue : queues) {
-    PageOptions page = filter.page;
+    PageOptions page = options.page;
     if (page.limit > 0 && (page.limit -= listed) == 0) {
       more = true;
       break;
@@ -78,11 +77,7 @@ absl::StatusOr<int> ListTasks(CommandContext& context, const TaskFilter& filter,
                                 page,
                                 [&](int size, const std::string& from) {
                                   v1::ListTasksRequest request;
-                                  v1::TaskFilter& wanted = *request.mutable_filter();
-                                  wanted.set_queue(queue);
-                                  if (filter.state != v1::TASK_STATE_UNSPECIFIED) wanted.add_states(filter.state);
-                                  wanted.set_type(filter.type);
-                                  wanted.set_tag(filter.tag);
+                                  *request.mutable_filter() = MakeFilter(filter, queue, now);
                                   request.set_page_size(size);
                                   request.set_page_token(from);
                                   return broker->Call(&TaskStub::ListTasks, request);

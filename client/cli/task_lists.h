@@ -4,25 +4,18 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/cli/arguments.h"
 #include "client/cli/context.h"
-#include "penstock/v1/task.pb.h"
+#include "client/cli/task_filter_options.h"
 
 namespace penstock::cli {
 
-struct TaskFilter {
-  std::string queue;  // empty: all queues
-  v1::TaskState state = v1::TASK_STATE_UNSPECIFIED;
-  std::string type;
-  std::string tag;
+struct TaskListOptions {
+  TaskFilterOptions filter;  // without a queue: all queues
   PageOptions page;
 };
 
-// Options that both `task list` and `dead list` have.
-void AddTaskFilterOptions(CLI::App& command, TaskFilter* out);
-
 // Prints the tasks that match. `things`: what there is none of, if so.
-absl::StatusOr<int> ListTasks(CommandContext& context, const TaskFilter& filter, const std::string& things);
+absl::StatusOr<int> ListTasks(CommandContext& context, const TaskListOptions& options, const std::string& things);
 
 }  // namespace penstock::cli
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/numbers.h"
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection.h"
@@ -15,7 +14,6 @@
 #include "client/cli/throttle_view.h"
 #include "client/proto_time.h"
 #include "common/status.h"
-#include "common/units.h"
 #include "fmt/format.h"
 
 namespace penstock::cli {
@@ -32,28 +30,12 @@ struct ThrottleOptions {
   bool all_types = false;
   v1::ThrottlePer per = v1::THROTTLE_PER_UNSPECIFIED;
   std::optional<int> max_running;
-  std::string rate;
+  std::optional<Rate> rate;
   bool no_rate = false;
   std::optional<int> burst;
   std::string note;
   bool note_given = false;
 };
-
-// "100/s", "5/10m".
-std::optional<v1::ThrottleRate> ParseRate(const std::string& text) {
-  const size_t slash = text.find('/');
-  if (slash == std::string::npos || slash + 1 == text.size()) return std::nullopt;
-  uint32_t tasks = 0;
-  if (!absl::SimpleAtoi(text.substr(0, slash), &tasks) || tasks == 0 || tasks > kUnitsMax) return std::nullopt;
-  std::string period = text.substr(slash + 1);
-  if (period[0] < '0' || period[0] > '9') period = "1" + period;
-  const auto duration = ParseDuration(period);
-  if (!duration.ok() || *duration < absl::Milliseconds(1) || *duration > absl::Hours(24)) return std::nullopt;
-  v1::ThrottleRate rate;
-  rate.set_tasks(tasks);
-  SetProto(*duration, rate.mutable_period());
-  return rate;
-}
 
 void AddThrottleOptions(CLI::App& command, ThrottleOptions* out) {
   AddTexts(command, "--queue", &out->queues, "QUEUE", "Count tasks of this queue; may be repeated [all queues]");
@@ -65,20 +47,16 @@ void AddThrottleOptions(CLI::App& command, ThrottleOptions* out) {
                               {"group", v1::THROTTLE_PER_GROUP},
                               {"key", v1::THROTTLE_PER_KEY}},
                              "What is counted apart, each with a meter of its own; default: all together");
-  AddText(command, "--rate", &out->rate, "TASKS/PERIOD", "So many start in a time, for instance 100/s or 5/10m")
-      ->check([](const std::string& text) {
-        return ParseRate(text)
-                   ? std::string()
-                   : "'" + text + "' is not TASKS/PERIOD, for instance 100/s; at most 1000000 in 1ms to 24h";
-      });
+  AddRate(command, "--rate", &out->rate, "So many start in a time, for instance 100/s or 5/10m");
   AddNumber(command, "--burst", &out->burst, 1, kUnitsMax, "So many start at once after a rest [as many as --rate]");
   AddText(command, "--note", &out->note, "TEXT", "For people");
 }
 
 absl::StatusOr<v1::ThrottleRate> RateOf(const ThrottleOptions& options) {
   v1::ThrottleRate rate;
-  if (options.rate.empty()) return absl::InvalidArgumentError("--burst goes with --rate");
-  rate = *ParseRate(options.rate);  // checked when it was read
+  if (!options.rate) return absl::InvalidArgumentError("--burst goes with --rate");
+  rate.set_tasks(options.rate->tasks);
+  SetProto(options.rate->period, rate.mutable_period());
   rate.set_burst(static_cast<uint32_t>(options.burst.value_or(0)));
   return rate;
 }
@@ -95,7 +73,7 @@ absl::StatusOr<int> CreateThrottle(CommandContext& context, const ThrottleOption
   throttle->mutable_types()->Assign(options.types.begin(), options.types.end());
   throttle->set_per(options.per);
   throttle->set_max_running(static_cast<uint32_t>(options.max_running.value_or(0)));
-  if (!options.rate.empty() || options.burst) {
+  if (options.rate || options.burst) {
     ASSIGN_OR_RETURN(*throttle->mutable_rate(), RateOf(options));
   }
   throttle->set_note(options.note);
@@ -115,9 +93,9 @@ absl::StatusOr<int> UpdateThrottle(CommandContext& context, const ThrottleOption
   request.set_per(options.per);
   if (options.max_running) request.set_max_running(static_cast<uint32_t>(*options.max_running));
   if (options.no_rate) {
-    if (!options.rate.empty() || options.burst) return absl::InvalidArgumentError("say --rate or --no-rate, not both");
+    if (options.rate || options.burst) return absl::InvalidArgumentError("say --rate or --no-rate, not both");
     request.mutable_rate();
-  } else if (!options.rate.empty() || options.burst) {
+  } else if (options.rate || options.burst) {
     ASSIGN_OR_RETURN(*request.mutable_rate(), RateOf(options));
   }
   if (options.note_given) request.set_note(options.note);

@@ -7,6 +7,7 @@
 #include "common/task_id.h"
 #include "grpcpp/server_builder.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
+#include "penstock/v1/bulk_service.grpc.pb.h"
 #include "penstock/v1/task_service.grpc.pb.h"
 
 namespace penstock::testing {
@@ -248,7 +249,8 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
     for (const v1::Task& task : broker_.tasks) {
       const v1::TaskFilter& filter = request->filter();
       if (task.spec().queue() != filter.queue()) continue;
-      if (filter.states_size() > 0 && task.state() != filter.states(0)) continue;
+      const auto& states = filter.states();
+      if (!states.empty() && std::find(states.begin(), states.end(), task.state()) == states.end()) continue;
       found.push_back(task);
       found.back().clear_attempts();
       found.back().clear_result();
@@ -320,11 +322,63 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
   FakeBroker& broker_;
 };
 
-FakeBroker::FakeBroker() : admin_(std::make_unique<Admin>(*this)), task_service_(std::make_unique<Tasks>(*this)) {
+class FakeBroker::Bulk : public v1::BulkService::Service {
+ public:
+  explicit Bulk(FakeBroker& broker) : broker_(broker) {}
+
+  // The last of the jobs, as it was when it began.
+  grpc::Status StartBulkJob(grpc::ServerContext*, const v1::StartBulkJobRequest* request,
+                            v1::StartBulkJobResponse* response) override {
+    // Ids of requests are random.
+    v1::StartBulkJobRequest told = *request;
+    told.clear_request_id();
+    if (absl::Status refused = broker_.OnCall("StartBulkJob", told); !refused.ok()) return ToGrpc(refused);
+    *response->mutable_job()->mutable_spec() = request->spec();
+    response->mutable_job()->set_job_id(broker_.bulk_jobs.back().job_id());
+    response->mutable_job()->set_state(v1::BULK_JOB_STATE_RUNNING);
+    return grpc::Status::OK;
+  }
+  grpc::Status GetBulkJob(grpc::ServerContext*, const v1::GetBulkJobRequest* request,
+                          v1::GetBulkJobResponse* response) override {
+    RETURN_IF_FAILED(GetBulkJob);
+    return Find(request->job_id(), response->mutable_job());
+  }
+  grpc::Status ListBulkJobs(grpc::ServerContext*, const v1::ListBulkJobsRequest* request,
+                            v1::ListBulkJobsResponse* response) override {
+    RETURN_IF_FAILED(ListBulkJobs);
+    for (auto job = broker_.bulk_jobs.rbegin(); job != broker_.bulk_jobs.rend(); ++job) *response->add_jobs() = *job;
+    return grpc::Status::OK;
+  }
+  grpc::Status StopBulkJob(grpc::ServerContext*, const v1::StopBulkJobRequest* request,
+                           v1::StopBulkJobResponse* response) override {
+    RETURN_IF_FAILED(StopBulkJob);
+    const grpc::Status found = Find(request->job_id(), response->mutable_job());
+    response->mutable_job()->set_state(v1::BULK_JOB_STATE_STOPPED);
+    return found;
+  }
+
+ private:
+  grpc::Status Find(const std::string& id, v1::BulkJob* out) const {
+    for (const v1::BulkJob& job : broker_.bulk_jobs) {
+      if (job.job_id() != id) continue;
+      *out = job;
+      return grpc::Status::OK;
+    }
+    return ToGrpc(absl::NotFoundError("there is no bulk job " + id));
+  }
+
+  FakeBroker& broker_;
+};
+
+FakeBroker::FakeBroker()
+    : admin_(std::make_unique<Admin>(*this)),
+      task_service_(std::make_unique<Tasks>(*this)),
+      bulk_(std::make_unique<Bulk>(*this)) {
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(admin_.get());
   builder.RegisterService(task_service_.get());
+  builder.RegisterService(bulk_.get());
   server_ = builder.BuildAndStart();
 }
 

@@ -345,6 +345,121 @@ TEST_F(CommandsTest, DeadTasksArePurgedAfterYes) {
   EXPECT_EQ(ran.out, "queue reports: 1 dead task deleted, 1 left\n");
 }
 
+TEST_F(CommandsTest, TaskListsTakeWholeFilters) {
+  EXPECT_EQ(Run({"task",
+                 "list",
+                 "--queue",
+                 "mail",
+                 "--state",
+                 "scheduled,dead",
+                 "--state",
+                 "running",
+                 "--type",
+                 "t",
+                 "--tag",
+                 "red",
+                 "--key",
+                 "k",
+                 "--group",
+                 "g",
+                 "--created-after",
+                 "2h",
+                 "--created-before",
+                 "2027-01-15T07:30:00Z",
+                 "--error",
+                 "no answer",
+                 "--where",
+                 "payload.a == 1",
+                 "-o",
+                 "name"})
+                .code,
+            0);
+  EXPECT_THAT(Calls(),
+              Contains("ListTasks filter { queue: \"mail\" states: TASK_STATE_SCHEDULED states: TASK_STATE_DEAD "
+                       "states: TASK_STATE_RUNNING type: \"t\" tag: \"red\" key: \"k\" group: \"g\" "
+                       "created_from { seconds: 1799992800 } created_before { seconds: 1799998200 } "
+                       "error: \"no answer\" where: \"payload.a == 1\" } page_size: 100"));
+  EXPECT_THAT(Run({"task", "list", "--state", "scheduled,ded"}).err,
+              HasSubstr("'ded' is none of scheduled|available|"));
+  EXPECT_THAT(Run({"task", "list", "--created-after", "soon"}).err, HasSubstr("neither a time nor how long ago"));
+}
+
+TEST_F(CommandsTest, BulkJobsAreStartedAwaitedAndReported) {
+  v1::BulkJob& job = broker.bulk_jobs.emplace_back();
+  job.set_job_id("b1");
+  job.set_state(v1::BULK_JOB_STATE_DONE);
+  job.mutable_spec()->set_action(v1::BULK_ACTION_CANCEL);
+  job.set_seen(1'000);
+  job.set_matched(335);
+  job.set_changed(333);
+  job.set_skipped(2);
+  EXPECT_EQ(Run({"bulk", "cancel", "--queue", "mail"}).code, 2) << "nobody said --yes";
+  const Ran ran = Run({"bulk", "cancel", "--queue", "mail", "--where", "payload.a == 1", "--rate", "30/m", "--limit",
+                       "500", "--reason", "left", "--yes"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.err, "This cancels at most 500 tasks of queue mail: where payload.a == 1.\n");
+  EXPECT_EQ(ran.out, "b1 done: 333 cancelled, 2 skipped; 335 tasks fitted, 1,000 seen\n");
+  EXPECT_THAT(Calls(), ElementsAre("StartBulkJob spec { action: BULK_ACTION_CANCEL filter { queue: \"mail\" where: "
+                                   "\"payload.a == 1\" } rate: 0.5 limit: 500 reason: \"left\" }",
+                                   "GetBulkJob job_id: \"b1\""));
+  const Ran detached = Run({"bulk", "retry", "--queue", "mail", "--state", "dead", "--detach"});
+  EXPECT_EQ(detached.code, 0);
+  EXPECT_EQ(detached.out, "b1 started; penstock bulk get b1 shows how far it is\n");
+  EXPECT_EQ(Run({"bulk", "retry", "--queue", "mail", "--detach", "--wait"}).code, 2);
+  EXPECT_EQ(Run({"bulk", "delete"}).code, 2) << "a queue is required";
+  job.mutable_spec()->set_dry_run(true);
+  EXPECT_EQ(Run({"bulk", "delete", "--queue", "mail", "--dry-run"}).out, "b1 done: 335 tasks fitted, 1,000 seen\n");
+  job.set_state(v1::BULK_JOB_STATE_FAILED);
+  job.set_error("there is no queue mail");
+  const Ran failed = Run({"bulk", "wait", "b1"});
+  EXPECT_EQ(failed.code, 1);
+  EXPECT_EQ(failed.err, "penstock: bulk job b1 failed: there is no queue mail\n");
+}
+
+TEST_F(CommandsTest, BulkJobsAreListedShownAndStopped) {
+  v1::BulkJob& first = broker.bulk_jobs.emplace_back();
+  first.set_job_id("b00063f4e1a2b3c");
+  first.set_state(v1::BULK_JOB_STATE_DONE);
+  first.mutable_spec()->set_action(v1::BULK_ACTION_RETRY);
+  first.mutable_spec()->set_rate(100);
+  first.mutable_spec()->mutable_filter()->set_queue("mail");
+  first.mutable_spec()->mutable_filter()->add_states(v1::TASK_STATE_DEAD);
+  first.mutable_spec()->mutable_filter()->set_error("timeout");
+  first.mutable_create_time()->set_seconds(1'800'000'000 - 3'600);
+  first.mutable_end_time()->set_seconds(1'800'000'000 - 60);
+  first.set_seen(12'000);
+  first.set_matched(1'200);
+  first.set_changed(1'199);
+  first.set_skipped(1);
+  v1::BulkJob second = first;
+  second.set_job_id("b00063f4e1a2b3d");
+  second.set_state(v1::BULK_JOB_STATE_RUNNING);
+  second.mutable_spec()->set_dry_run(true);
+  second.clear_end_time();
+  broker.bulk_jobs.push_back(second);
+  ExpectGolden("bulk_list.txt", Run({"bulk", "list"}).out);
+  ExpectGolden("bulk_get.txt", Run({"bulk", "get", "b00063f4e1a2b3c"}).out);
+  EXPECT_EQ(Run({"bulk", "list", "-o", "name"}).out, "b00063f4e1a2b3d\nb00063f4e1a2b3c\n");
+  EXPECT_EQ(Run({"bulk", "stop", "b00063f4e1a2b3c"}).out,
+            "b00063f4e1a2b3c stopped: 1,199 retried, 1 skipped; 1,200 tasks fitted, 12,000 seen\n");
+  EXPECT_EQ(Run({"bulk", "get", "b0"}).code, 3);
+}
+
+TEST_F(CommandsTest, DeadTasksByFilterOrAtARateAreABulkJob) {
+  v1::BulkJob& job = broker.bulk_jobs.emplace_back();
+  job.set_job_id("b1");
+  job.set_state(v1::BULK_JOB_STATE_DONE);
+  job.mutable_spec()->set_action(v1::BULK_ACTION_RETRY);
+  EXPECT_EQ(Run({"dead", "redrive", "--queue", "reports", "--all", "--rate", "10/s"}).code, 0);
+  EXPECT_THAT(Calls(), Contains("StartBulkJob spec { action: BULK_ACTION_RETRY filter { queue: \"reports\" states: "
+                                "TASK_STATE_DEAD } rate: 10 }"));
+  const Ran purged = Run({"dead", "purge", "--queue", "reports", "--error", "gone", "--limit", "3", "--yes"});
+  EXPECT_EQ(purged.code, 0) << purged.err;
+  EXPECT_THAT(purged.err, HasSubstr("those that are dead, with error gone"));
+  EXPECT_THAT(Calls(), Contains("StartBulkJob spec { action: BULK_ACTION_DELETE filter { queue: \"reports\" states: "
+                                "TASK_STATE_DEAD error: \"gone\" } limit: 3 }"));
+}
+
 TEST_F(CommandsTest, WaitExitsAsTheTasksEnded) {
   EXPECT_EQ(Run({"task", "wait", kCompleted}).code, 0);
   const Ran dead = Run({"task", "wait", kDead});
