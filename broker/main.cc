@@ -81,9 +81,10 @@ int main(int argc, char** argv) {
   const absl::Status failure = (*server)->Wait();
   (*server)->Stop();
   if (!failure.ok()) {
-    penstock::LogFor("server").critical("the storage failed: {}; restart the broker",
-                                        penstock::ToStd(failure.message()));
-    return penstock::broker::kExitStorage;
+    const bool damaged = absl::IsDataLoss(failure);
+    penstock::LogFor("server").critical("the storage failed: {}{}", penstock::ToStd(failure.message()),
+                                        damaged ? "" : "; restart the broker");
+    return damaged ? penstock::broker::ExitCodeOf(failure) : penstock::broker::kExitStorage;
   }
   return 0;
 }

@@ -7,6 +7,7 @@
 #include "broker/offline/restore.h"
 #include "broker/offline/verify.h"
 #include "broker/server.h"
+#include "broker/storage/storage_files.h"
 #include "common/logging.h"
 #include "common/status.h"
 #include "fmt/format.h"
@@ -37,7 +38,9 @@ void Print(const OfflineFlags& flags, const Report& report, std::ostream& out) {
 }
 
 absl::StatusOr<int> Verify(const OfflineFlags& flags, const BrokerOptions& options, std::ostream& out) {
-  ASSIGN_OR_RETURN(const VerifyReport report, VerifyDataDir(options.data_dir, CoreOptions()));
+  const absl::StatusOr<VerifyReport> verified = VerifyDataDir(options.data_dir, CoreOptions());
+  if (!verified.ok()) return WithDamageAdvice(verified.status());
+  const VerifyReport& report = *verified;
   Print(flags, report, out);
   return report.damaged() ? kExitDamaged : 0;
 }

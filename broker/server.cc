@@ -20,6 +20,7 @@
 #include "broker/storage/data_dir.h"
 #include "broker/storage/read_only_store.h"
 #include "broker/storage/rocksdb_store.h"
+#include "broker/storage/storage_files.h"
 #include "common/logging.h"
 #include "common/status.h"
 #include "common/status_details.h"
@@ -666,8 +667,8 @@ Server::~Server() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const BrokerOptions& options) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(options)));
-  RETURN_IF_ERROR(server->parts_->OpenStore());
-  RETURN_IF_ERROR(server->parts_->Start());
+  RETURN_IF_ERROR(WithDamageAdvice(server->parts_->OpenStore()));
+  RETURN_IF_ERROR(WithDamageAdvice(server->parts_->Start()));
   return server;
 }
 
@@ -726,6 +727,7 @@ int ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
     case absl::StatusCode::kPermissionDenied:
       return 78;
     default:

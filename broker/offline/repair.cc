@@ -134,7 +134,7 @@ absl::Status Repair(const std::string& from_db, DataDir& folder, const CoreOptio
 }  // namespace
 
 absl::StatusOr<RepairReport> RepairDataDir(const std::string& from, const std::string& to, const CoreOptions& options) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<DataDir> source, DataDir::OpenReadOnly(from));
+  ASSIGN_OR_RETURN(const std::unique_ptr<DataDir> source, DataDir::OpenReadOnly(from, /*damaged_too=*/true));
   std::error_code error;
   const bool existed = std::filesystem::exists(to, error);
   ASSIGN_OR_RETURN(std::unique_ptr<DataDir> folder, DataDir::CreateNew(to, source->instance()));

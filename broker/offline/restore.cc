@@ -37,6 +37,13 @@ absl::StatusOr<std::vector<BackupSummary>> Candidates(const BackupRepository& re
   }
   backups = repository.List();
   std::reverse(backups.begin(), backups.end());
+  // RocksDB passes over them in silence: the newest that it knows would be older than the newest that there is.
+  for (const uint32_t damaged : repository.Damaged()) {
+    if (request.until || (!backups.empty() && damaged < backups.front().id)) continue;
+    return absl::DataLossError(fmt::format("{}; the newest that can be read is {}: restore that with --backup",
+                                           std::string(repository.Get(damaged).status().message()),
+                                           backups.empty() ? "none" : fmt::format("backup {}", backups.front().id)));
+  }
   if (backups.empty()) return absl::NotFoundError(fmt::format("{} has no backups", repository.path()));
   if (request.until) {
     std::erase_if(backups, [&](const BackupSummary& backup) {

@@ -42,6 +42,13 @@ TaskReader::TaskReader(std::unique_ptr<StoreReader> store, uint8_t partition, Ti
     : store_(std::move(store)), keys_(partition), now_(now) {}
 
 absl::Status TaskReader::Read(const TaskSnapshot& snapshot, const TaskParts& parts, v1::Task* out) {
+  const absl::Status read = ReadParts(snapshot, parts, out);
+  const std::string id = snapshot.task.ToString();
+  if (!absl::IsDataLoss(read) || read.message().find(id) != absl::string_view::npos) return read;
+  return Annotate(read, "task " + id);
+}
+
+absl::Status TaskReader::ReadParts(const TaskSnapshot& snapshot, const TaskParts& parts, v1::Task* out) {
   using Place = TaskSnapshot::Place;
   const TaskId task = snapshot.task;
   if (task.partition() != keys_.partition() || snapshot.place == Place::kGone) return NoSuchTask(task);

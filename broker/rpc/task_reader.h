@@ -55,6 +55,7 @@ class TaskReader {
   Time now() const { return now_; }
 
  private:
+  absl::Status ReadParts(const TaskSnapshot& snapshot, const TaskParts& parts, v1::Task* out);
   // False: there is no record.
   absl::StatusOr<bool> FillFromRecord(TaskId task, const TaskParts& parts, v1::Task* out);
   absl::StatusOr<bool> FillFromBlock(TaskId task, const TaskParts& parts, v1::Task* out);

@@ -245,7 +245,18 @@ std::vector<BackupSummary> BackupRepository::List() const {
   return backups;
 }
 
+std::vector<uint32_t> BackupRepository::Damaged() const {
+  std::vector<rocksdb::BackupID> ids;
+  engine_->GetCorruptedBackups(&ids);
+  return {ids.begin(), ids.end()};
+}
+
 absl::StatusOr<BackupSummary> BackupRepository::Get(uint32_t id) const {
+  const std::vector<uint32_t> unreadable = Damaged();
+  if (std::find(unreadable.begin(), unreadable.end(), id) != unreadable.end()) {
+    return absl::DataLossError(
+        fmt::format("backup {} in {} is damaged: its list of files, rocksdb/meta/{}, cannot be read", id, path_, id));
+  }
   rocksdb::BackupInfo info;
   if (!engine_->GetBackupInfo(id, &info).ok()) return NoSuchBackup(id, path_);
   return ToSummary(info);

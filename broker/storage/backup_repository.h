@@ -64,6 +64,8 @@ class BackupRepository {
 
   // In the order of their ids, which is that of their making.
   std::vector<BackupSummary> List() const;
+  // Backups whose list of files cannot be read: they are not in List.
+  std::vector<uint32_t> Damaged() const;
   // NotFound.
   absl::StatusOr<BackupSummary> Get(uint32_t id) const;
 

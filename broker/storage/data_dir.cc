@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -41,6 +40,8 @@ absl::Status ErrnoError(int error, std::string_view what) {
     case ENAMETOOLONG:
     case ELOOP:
       return absl::InvalidArgumentError(text);
+    case EIO:
+      return absl::InternalError(text);
     case ENOSPC:
     case EDQUOT:
       return absl::ResourceExhaustedError(fmt::format("{}; free some space and start again", text));
@@ -164,7 +165,7 @@ absl::StatusOr<Format> ParseFormat(const std::string& text, const std::string& f
     if (number == nullptr && key != "instance") result.other_lines += line + "\n";
   }
   if (result.format == 0 || result.min_reader == 0 || result.instance.empty()) {
-    return absl::DataLossError(fmt::format("{} is damaged: restore it from a backup", file));
+    return absl::DataLossError(fmt::format("{} is damaged. {}", file, kDamageAdvice));
   }
   return result;
 }
@@ -187,7 +188,7 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& given_
   return dir;
 }
 
-absl::StatusOr<std::unique_ptr<DataDir>> DataDir::OpenReadOnly(const std::string& given_path) {
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::OpenReadOnly(const std::string& given_path, bool damaged_too) {
   const std::string path = WithoutSlash(given_path);
   if (access(Join(path, kFormatFile).c_str(), F_OK) != 0) {
     if (errno != ENOENT && errno != ENOTDIR) return ErrnoError(errno, fmt::format("cannot read data folder {}", path));
@@ -196,7 +197,8 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::OpenReadOnly(const std::string
   }
   ASSIGN_OR_RETURN(const int lock_fd, LockShared(path));
   std::unique_ptr<DataDir> dir(new DataDir(path, lock_fd));
-  RETURN_IF_ERROR(dir->ReadFormat());
+  const absl::Status read = dir->ReadFormat();
+  if (!read.ok() && !(damaged_too && absl::IsDataLoss(read))) return read;
   return dir;
 }
 
@@ -224,11 +226,8 @@ DataDir::~DataDir() {
 
 absl::Status DataDir::ReadFormat() {
   const std::string file = Join(path_, kFormatFile);
-  std::ifstream in(file);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in) return absl::PermissionDeniedError(fmt::format("cannot read {}", file));
-  ASSIGN_OR_RETURN(Format found, ParseFormat(text.str(), file));
+  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(file));
+  ASSIGN_OR_RETURN(Format found, ParseFormat(text, file));
   if (found.min_reader > kFormat) {
     return absl::FailedPreconditionError(
         fmt::format("a newer Penstock wrote {}: it takes one that reads storage format {}, this one reads format {}",
@@ -242,7 +241,8 @@ absl::Status DataDir::ReadFormat() {
 }
 
 absl::Status DataDir::ReadOrWriteFormat() {
-  if (access(Join(path_, kFormatFile).c_str(), F_OK) == 0) {
+  ASSIGN_OR_RETURN(const bool exists, FileExists(Join(path_, kFormatFile)));
+  if (exists) {
     RETURN_IF_ERROR(ReadFormat());
     // From the first write on an older broker would misread the folder.
     return min_reader_ < kFormat ? WriteFormat() : absl::OkStatus();

@@ -28,8 +28,9 @@ class DataDir {
   static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::string& path);
 
   // For looking into the folder of a stopped broker: changes nothing in it, and keeps brokers out meanwhile. Several
-  // may look at the same time. Errors as Open; FailedPrecondition if there is no data folder.
-  static absl::StatusOr<std::unique_ptr<DataDir>> OpenReadOnly(const std::string& path);
+  // may look at the same time. Errors as Open; FailedPrecondition if there is no data folder. `damaged_too`: FORMAT may
+  // be damaged; then the folder has no instance, and format 0.
+  static absl::StatusOr<std::unique_ptr<DataDir>> OpenReadOnly(const std::string& path, bool damaged_too = false);
 
   // Makes a new folder for data that come from elsewhere. FORMAT, which makes it a data folder, is written by
   // FinishNew: what was cut short before is no data folder, and no broker takes it. `instance` empty: a new one.

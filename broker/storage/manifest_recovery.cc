@@ -55,17 +55,18 @@ std::optional<SyncedManifest> ReadSynced(const std::string& db_path, const std::
 // The name in CURRENT; empty if there is no such file.
 absl::StatusOr<std::string> CurrentManifest(const std::string& db_path) {
   const std::string file = db_path + "/CURRENT";
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) return std::string();
+  ASSIGN_OR_RETURN(const bool exists, FileExists(file));
+  if (!exists) return std::string();
   ASSIGN_OR_RETURN(std::string name, ReadWholeFile(file));
   uint64_t number = 0;
   const bool sound =
       !name.empty() && name.back() == '\n' && name.rfind(kManifestHead, 0) == 0 &&
       absl::SimpleAtoi(name.substr(kManifestHead.size(), name.size() - kManifestHead.size() - 1), &number);
-  if (!sound) return absl::DataLossError(fmt::format("{} is damaged: restore a backup", file));
+  if (!sound) return absl::DataLossError(fmt::format("{} is damaged. {}", file, kDamageAdvice));
   name.pop_back();
-  if (!std::filesystem::exists(db_path + "/" + name, error)) {
-    return absl::DataLossError(fmt::format("{} names the file {}, which is not there: restore a backup", file, name));
+  ASSIGN_OR_RETURN(const bool named_exists, FileExists(db_path + "/" + name));
+  if (!named_exists) {
+    return absl::DataLossError(fmt::format("{} names the file {}, which is not there. {}", file, name, kDamageAdvice));
   }
   return name;
 }
@@ -112,10 +113,8 @@ absl::StatusOr<ManifestVerdict> JudgeManifest(const std::string& db_path, rocksd
   verdict.bytes = content.size();
   verdict.intact_bytes = IntactLogBytes(content);
   if (!verdict.torn() || MayBeCut(db_path, env, verdict.manifest, verdict.intact_bytes, logs)) return verdict;
-  return absl::DataLossError(
-      fmt::format("{} is damaged at byte {}, where it had been on disk. Nothing was changed. Restore a backup, or save "
-                  "what can be read with `penstock-broker --repair --to NEW_FOLDER`",
-                  path, verdict.intact_bytes));
+  return absl::DataLossError(fmt::format("{} is damaged at byte {}, where it had been on disk. {}", path,
+                                         verdict.intact_bytes, kDamageAdvice));
 }
 
 absl::Status NoteSyncedManifest(const std::string& db_path, rocksdb::Env* env, rocksdb::DB* db) {

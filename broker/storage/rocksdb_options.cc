@@ -1,7 +1,9 @@
 #include "broker/storage/rocksdb_options.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdarg>
+#include <cstring>
 
 #include "fmt/format.h"
 #include "rocksdb/cache.h"
@@ -195,6 +197,11 @@ absl::Status ToStatus(const rocksdb::Status& status) {
   if (status.ok()) return absl::OkStatus();
   const std::string text = status.ToString();
   if (status.IsNotFound()) return absl::NotFoundError("no such key");
+  // RocksDB knows of a quota as of any other error, and calls a file that it cannot look at a damaged one.
+  const auto says = [&](int error) { return text.find(std::strerror(error)) != std::string::npos; };
+  if (status.IsIOError() && says(EDQUOT))
+    return absl::ResourceExhaustedError(fmt::format("the disk is full: {}", text));
+  if (status.IsCorruption() && says(EIO)) return absl::UnavailableError(text);
   if (status.IsCorruption()) return absl::DataLossError(fmt::format("stored data is damaged: {}", text));
   if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kSpaceLimit) {
     return absl::ResourceExhaustedError(fmt::format("the disk is full: {}", text));

@@ -9,6 +9,7 @@
 #include "broker/storage/rocksdb_diary.h"
 #include "broker/storage/rocksdb_options.h"
 #include "broker/storage/rocksdb_watch.h"
+#include "broker/storage/storage_files.h"
 #include "broker/storage/wal_recovery.h"
 #include "broker/storage/wal_scan.h"
 #include "common/logging.h"
@@ -124,7 +125,7 @@ RocksDbStore::~RocksDbStore() {
     while (snapshots_ > 0) snapshot_released_.Wait(mu_);
   }
   // A last record that says that all before it is on disk: so that damage to the last commit, too, is recognised.
-  if (written_ && watch_->health().ok()) Write(CommitBatch(), /*sync=*/true).IgnoreError();
+  if (written_ && watch_->fatal().ok() && watch_->health().ok()) Write(CommitBatch(), /*sync=*/true).IgnoreError();
   for (auto* family : families_) db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();
   const rocksdb::Status closed = db_->Close();
   if (!closed.ok()) LogFor("store").warn("close failed error=\"{}\"", closed.ToString());
@@ -234,7 +235,7 @@ absl::Status OpenError(const rocksdb::Status& status, const std::string& path) {
   switch (error.code()) {
     case absl::StatusCode::kDataLoss:
       return absl::DataLossError(
-          fmt::format("the database in {} is damaged: restore a backup ({})", path, status.ToString()));
+          fmt::format("the database in {} is damaged ({}). {}", path, status.ToString(), kDamageAdvice));
     case absl::StatusCode::kResourceExhausted:
       return Annotate(error, fmt::format("no space to open the database in {}: free some and start again", path));
     case absl::StatusCode::kInvalidArgument:
@@ -268,8 +269,8 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const RocksDbStoreOption
   db_options.listeners.push_back(watch);
   db_options.info_log = std::make_shared<RocksDbDiary>(options.path, kDiaryBytes);
   // Only where there is none: a database that has lost a file must not be taken for a new one.
-  std::error_code error;
-  db_options.create_if_missing = !std::filesystem::exists(options.path + "/CURRENT", error);
+  ASSIGN_OR_RETURN(const bool exists, FileExists(options.path + "/CURRENT"));
+  db_options.create_if_missing = !exists;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status =
@@ -283,9 +284,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const RocksDbStoreOption
   const uint64_t recovered = db->GetLatestSequenceNumber();
   if (recovered < std::max(report->synced_sequence, report->last_sequence)) {
     store.reset();
-    return absl::DataLossError(
-        fmt::format("the database in {} has recovered up to {} only, its log reaches {}: restore a backup",
-                    options.path, recovered, std::max(report->synced_sequence, report->last_sequence)));
+    return absl::DataLossError(fmt::format("the database in {} has recovered up to {} only, its log reaches {}. {}",
+                                           options.path, recovered,
+                                           std::max(report->synced_sequence, report->last_sequence), kDamageAdvice));
   }
   LogFor("store").info("opened path={} wal_files={} wal_bytes={} step={}", options.path, report->wal_files,
                        report->wal_bytes, report->step);

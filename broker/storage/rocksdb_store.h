@@ -4,10 +4,11 @@
 // The store on disk: RocksDB 7.8, one column family a Family. No RocksDB header is needed to use it.
 //
 // Threads: commits from one thread, reads and GetHealth from any. Errors of commits: ResourceExhausted when the disk is
-// full, Unavailable for the others. After either every commit fails so, and the store has to be destroyed and opened
-// anew, which succeeds once there is space. What failed may still be found then. A read through the store itself that
-// the operating system fails (not one that finds damage, nor one of a snapshot) ends commits, too: whoever decides what
-// is committed must not take "cannot be read just now" for "is not there".
+// full, DataLoss when RocksDB has met damage (a compaction, mostly), Unavailable for the others. After either every
+// commit fails so, and the store has to be destroyed and opened anew, which succeeds once there is space. What failed
+// may still be found then. A read through the store itself that the operating system fails (not one that finds damage,
+// nor one of a snapshot) ends commits, too: whoever decides what is committed must not take "cannot be read just now"
+// for "is not there".
 //
 // Destroying the store waits for its snapshots to be released.
 

@@ -1,6 +1,7 @@
 #include "broker/storage/rocksdb_watch.h"
 
 #include "broker/storage/rocksdb_options.h"
+#include "broker/storage/storage_files.h"
 #include "common/logging.h"
 #include "common/text.h"
 #include "fmt/format.h"
@@ -14,7 +15,8 @@ absl::Status RocksDbWatch::fatal() const {
 
 absl::Status RocksDbWatch::health() const {
   MutexLock lock(mu_);
-  return fatal_.ok() ? disk_full_ : fatal_;
+  // Full for good, as RocksDB sees it, is mended by the next commit, which fails: enqueues must be let through to it.
+  return fatal_.ok() || absl::IsResourceExhausted(fatal_) ? disk_full_ : fatal_;
 }
 
 absl::Status RocksDbWatch::CommitFailed(const absl::Status& status) {
@@ -30,8 +32,12 @@ absl::Status RocksDbWatch::CommitFailed(const absl::Status& status) {
 absl::Status RocksDbWatch::Condemn(const absl::Status& status) {
   MutexLock lock(mu_);
   if (fatal_.ok()) {
-    const std::string text = fmt::format("the store failed and must be opened anew: {}", ToStd(status.message()));
-    fatal_ = absl::UnavailableError(text);
+    // Damage that a compaction meets is there after a restart, too.
+    const bool damaged = absl::IsDataLoss(status);
+    const std::string text =
+        fmt::format("the store {}: {}", damaged ? "is damaged and cannot go on" : "failed and must be opened anew",
+                    ToStd(status.message()));
+    fatal_ = damaged ? WithDamageAdvice(absl::DataLossError(text)) : absl::UnavailableError(text);
     LogFor("store").error("{}", text);
   }
   return fatal_;
@@ -56,7 +62,11 @@ void RocksDbWatch::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rock
   LogFor("store").error("background error reason={} severity={} error=\"{}\"", static_cast<int>(reason),
                         static_cast<int>(error->severity()), ToStd(status.message()));
   // Below "fatal" RocksDB retries by itself. If that does not help, commits fail and say so.
-  if (error->severity() >= rocksdb::Status::Severity::kFatalError) {
+  if (error->severity() >= rocksdb::Status::Severity::kFatalError && absl::IsResourceExhausted(status)) {
+    // A quota, of which RocksDB does not know that it may pass.
+    MutexLock lock(mu_);
+    if (fatal_.ok()) fatal_ = status;
+  } else if (error->severity() >= rocksdb::Status::Severity::kFatalError) {
     Condemn(status).IgnoreError();
   } else if (absl::IsResourceExhausted(status)) {
     MutexLock lock(mu_);

@@ -1,6 +1,7 @@
 #include "broker/storage/storage_files.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,7 @@ absl::Status Errno(std::string_view what, const std::string& path) {
   const int error = errno;
   const std::string text = fmt::format("cannot {} {}: {}", what, path, std::strerror(error));
   if (error == ENOSPC || error == EDQUOT) return absl::ResourceExhaustedError(text);
+  if (error == EIO) return absl::InternalError(text);
   return absl::UnavailableError(text);
 }
 
@@ -32,6 +34,19 @@ absl::Status SyncPath(const std::string& path, int flags) {
 }
 
 }  // namespace
+
+absl::Status WithDamageAdvice(const absl::Status& status) {
+  const std::string text(status.message());
+  if (!absl::IsDataLoss(status) || text.find("--repair") != std::string::npos) return status;
+  return absl::DataLossError(fmt::format("{}. {}", text, kDamageAdvice));
+}
+
+absl::StatusOr<bool> FileExists(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  return Errno("look at", path);
+}
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path) { return ReadFileStart(path, UINT64_MAX); }
 

@@ -2,10 +2,11 @@
 #define PENSTOCK_BROKER_STORAGE_STORAGE_FILES_H_
 
 // Files of a database's folder, read and changed by ourselves before or after RocksDB does. Errors: ResourceExhausted
-// if the disk is full, Unavailable for the others.
+// if the disk is full, Internal if the device fails (EIO), Unavailable for the others.
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,6 +16,17 @@ class Env;
 }
 
 namespace penstock::broker {
+
+// What whoever meets damage is told to do about it.
+inline constexpr std::string_view kDamageAdvice =
+    "Nothing was changed. Restore a backup, or save what can be read with `penstock-broker --repair --to NEW_FOLDER`; "
+    "see \"A damaged folder\" in docs/operations.md";
+
+// Adds it to a DataLoss that does not have it yet; everything else stays as it is.
+absl::Status WithDamageAdvice(const absl::Status& status);
+
+// An error is none of both: who takes "cannot be looked at" for "is not there" makes a new database over an old one.
+absl::StatusOr<bool> FileExists(const std::string& path);
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 // Its first `bytes_max`.

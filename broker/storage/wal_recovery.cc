@@ -77,15 +77,19 @@ absl::Status CutTail(const WalVerdict& verdict, const std::string& folder) {
 
 // RocksDB takes a folder without CURRENT for a new database and would delete what lies there.
 absl::Status CheckCurrent(const std::string& folder) {
+  ASSIGN_OR_RETURN(const bool exists, FileExists(folder + "/CURRENT"));
+  if (exists) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const bool any, FileExists(folder));
+  if (!any) return absl::OkStatus();
   std::error_code error;
-  if (std::filesystem::exists(folder + "/CURRENT", error)) return absl::OkStatus();
   for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const auto extension = it->path().extension();
     if (extension == ".sst" || extension == ".log") {
       return absl::DataLossError(
-          fmt::format("{} holds data, but its file CURRENT is missing: restore a backup", folder));
+          fmt::format("{} holds data, but its file CURRENT is missing. {}", folder, kDamageAdvice));
     }
   }
+  if (error) return absl::InternalError(fmt::format("cannot list folder {}: {}", folder, error.message()));
   return absl::OkStatus();
 }
 
@@ -138,11 +142,9 @@ absl::Status RecoverWal(const std::string& db_path, rocksdb::Env* env, OpenRepor
     case WalVerdict::State::kWhole:
       return absl::OkStatus();
     case WalVerdict::State::kRotten:
-      return absl::DataLossError(
-          fmt::format("the write-ahead log is damaged: {}. Commits that were on disk and confirmed cannot be read{}. "
-                      "Nothing was changed. Restore a backup, or save what can be read with `penstock-broker --repair "
-                      "--to NEW_FOLDER`; see \"A damaged folder\" in docs/operations.md",
-                      verdict.place, DescribeReadableCommits(db_path, env, manifest)));
+      return absl::DataLossError(fmt::format(
+          "the write-ahead log is damaged: {}. Commits that were on disk and confirmed cannot be read{}. {}",
+          verdict.place, DescribeReadableCommits(db_path, env, manifest), kDamageAdvice));
     case WalVerdict::State::kTorn:
       report->step = 3;
       return CutTail(verdict, db_path);
