@@ -10,13 +10,23 @@
 #include "broker/storage/task_block.h"
 #include "common/coding.h"
 #include "fmt/format.h"
-#include "penstock/v1/task.pb.h"
 #include "tests/support/recount.h"
 
 namespace penstock::broker {
-namespace {
+std::string DescribeFates(Fates fates) {
+  static constexpr std::pair<Fate, const char*> kNames[] = {{kAbsent, "absent"},
+                                                            {kUnfinished, "unfinished"},
+                                                            {kCompleted, "completed"},
+                                                            {kCancelled, "cancelled"},
+                                                            {kDead, "dead"}};
+  std::string text;
+  for (const auto& [fate, name] : kNames) {
+    if ((fates & fate) != 0) text += (text.empty() ? "" : " or ") + std::string(name);
+  }
+  return text;
+}
 
-Fates FateOf(v1::TaskState state) {
+Fates Ledger::FateOf(v1::TaskState state) {
   switch (state) {
     case v1::TASK_STATE_COMPLETED:
       return kCompleted;
@@ -29,8 +39,7 @@ Fates FateOf(v1::TaskState state) {
   }
 }
 
-// What may have become of it without anybody's doing: its worker was lost, with its last attempt, or after a cancel.
-Fates Allowed(const KnownTask& task) {
+Fates Ledger::Allowed(const KnownTask& task) {
   Fates fates = task.fates;
   if ((fates & kUnfinished) == 0) return fates;
   if (task.may_be_leased) fates |= kDead;
@@ -38,23 +47,20 @@ Fates Allowed(const KnownTask& task) {
   return fates;
 }
 
-std::string Name(const KnownTask& task) {
+std::string Ledger::Describe(const KnownTask& task) {
   return fmt::format("task {} ({}, queue {})", task.serial, task.id.empty() ? "no id" : task.id.ToString(), task.queue);
 }
 
-}  // namespace
-
-std::string DescribeFates(Fates fates) {
-  static constexpr std::pair<Fate, const char*> kNames[] = {{kAbsent, "absent"},
-                                                            {kUnfinished, "unfinished"},
-                                                            {kCompleted, "completed"},
-                                                            {kCancelled, "cancelled"},
-                                                            {kDead, "dead"}};
-  std::string text;
-  for (const auto& [fate, name] : kNames) {
-    if ((fates & fate) != 0) text += (text.empty() ? "" : " or ") + std::string(name);
+void Ledger::Found(KnownTask& task, Fates found) {
+  if (found == kAbsent && !task.id.empty() && (task.fates & kUnfinished) != 0) {
+    ++undone_;
+    task.id = TaskId();
   }
-  return text;
+  if (task.fates != kAbsent) task.answered = true;
+  task.fates = found;
+  task.story += fmt::format(" [{}]", DescribeFates(found));
+  if (task.forgets && found != kUnfinished) task.fates |= kAbsent;
+  task.undo.clear();
 }
 
 std::string Ledger::Payload(uint64_t serial, std::string_view filler) { return fmt::format("{}:{}", serial, filler); }
@@ -95,12 +101,12 @@ void Ledger::Told(KnownTask& task, Fates exactly, uint64_t syncs, std::string_vi
 
 std::string Ledger::ToldId(KnownTask& task, TaskId id) {
   if (!task.id.empty() && task.id != id) {
-    return fmt::format("{} is now said to be {}\n", Name(task), id.ToString());
+    return fmt::format("{} is now said to be {}\n", Describe(task), id.ToString());
   }
   // Also of a task whose enqueue a power cut has undone: an id is never used twice.
   auto [known, added] = serial_of_.emplace(id, task.serial);
   if (!added && known->second != task.serial) {
-    return fmt::format("{} has the id {} of task {}\n", Name(task), id.ToString(), known->second);
+    return fmt::format("{} has the id {} of task {}\n", Describe(task), id.ToString(), known->second);
   }
   task.id = id;
   return "";
@@ -142,7 +148,7 @@ std::string Ledger::FindStored(const StoreReader& store) {
         problems += fmt::format("{} is stored and was never sent\n", id.ToString());
         continue;
       }
-      if (!stored_.insert(task->serial).second) problems += Name(*task) + " is stored twice\n";
+      if (!stored_.insert(task->serial).second) problems += Describe(*task) + " is stored twice\n";
       problems += ToldId(*task, id);
     }
   };
@@ -208,28 +214,21 @@ std::string Ledger::Check(const CoreOptions& options, const Store& store, Time n
       v1::Task read;
       const absl::Status status = reader.Read(snapshot->second, {.payload = true, .result = true}, &read);
       if (!status.ok() && !absl::IsNotFound(status)) {
-        problems += fmt::format("{}: {}\n", Name(task), status.ToString());
+        problems += fmt::format("{}: {}\n", Describe(task), status.ToString());
         continue;
       }
       if (status.ok()) found = FateOf(read.state());
-      if (found == kCompleted && read.result() != ResultOf(serial)) problems += Name(task) + " has another's result\n";
+      if (found == kCompleted && read.result() != ResultOf(serial))
+        problems += Describe(task) + " has another's result\n";
       if (found == kUnfinished && read.spec().SerializeAsString() != task.spec) {
-        problems += Name(task) + " has another's spec\n";
+        problems += Describe(task) + " has another's spec\n";
       }
     }
     if ((found & Allowed(task)) == 0) {
-      problems += fmt::format("{} should be {} and is {}; its story:{}\n", Name(task), DescribeFates(Allowed(task)),
+      problems += fmt::format("{} should be {} and is {}; its story:{}\n", Describe(task), DescribeFates(Allowed(task)),
                               DescribeFates(found), task.story);
     }
-    if (found == kAbsent && !task.id.empty() && (task.fates & kUnfinished) != 0) {
-      ++undone_;
-      task.id = TaskId();
-    }
-    if (task.fates != kAbsent) task.answered = true;
-    task.fates = found;
-    task.story += fmt::format(" [{}]", DescribeFates(found));
-    if (task.forgets && found != kUnfinished) task.fates |= kAbsent;
-    task.undo.clear();
+    Found(task, found);
   }
   return problems;
 }

@@ -11,6 +11,7 @@
 #include "broker/core/core_types.h"
 #include "broker/core/options.h"
 #include "broker/storage/store.h"
+#include "penstock/v1/task.pb.h"
 
 namespace penstock::broker {
 
@@ -66,6 +67,13 @@ class Ledger {
   // The client was told the task's id. Returns what is wrong with that.
   std::string ToldId(KnownTask& task, TaskId id);
 
+  // What may have become of it by now, also without anybody's doing: its worker was lost, with its last attempt, or
+  // after a cancel.
+  static Fates Allowed(const KnownTask& task);
+  // A client looked and this is what it is.
+  void Found(KnownTask& task, Fates found);
+  static std::string Describe(const KnownTask& task);
+
   // The power failed after this many syncs: what was said of relaxed queues since the last may be undone.
   void PowerCut(uint64_t syncs);
 
@@ -77,6 +85,7 @@ class Ledger {
   // Answers about relaxed queues that were undone by power cuts so far.
   uint64_t undone() const { return undone_; }
 
+  static Fates FateOf(v1::TaskState state);
   static std::string ResultOf(uint64_t serial) { return "result of " + std::to_string(serial); }
   static std::string Payload(uint64_t serial, std::string_view filler);
   // 0: not one of ours.

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "absl/time/clock.h"
+
 namespace penstock::testing {
 
 Process::Process(std::vector<std::string> command) {
@@ -53,7 +55,8 @@ void Process::Read() {
   }
 }
 
-std::string Process::WaitForLine(const std::string& text) {
+std::string Process::WaitForLine(const std::string& text, absl::Duration at_most) {
+  const absl::Time limit = absl::Now() + at_most;
   MutexLock lock(mu_);
   while (true) {
     const size_t at = output_.find(text);
@@ -65,8 +68,19 @@ std::string Process::WaitForLine(const std::string& text) {
       }
     }
     if (ended_) return "";
-    changed_.Wait(mu_);
+    if (limit == absl::InfiniteFuture()) {
+      changed_.Wait(mu_);
+    } else if (!changed_.WaitFor(mu_, limit - absl::Now()) && absl::Now() >= limit) {
+      return "";
+    }
   }
+}
+
+bool Process::WaitUntilClosed(absl::Duration at_most) {
+  const absl::Time limit = absl::Now() + at_most;
+  MutexLock lock(mu_);
+  while (!ended_ && absl::Now() < limit) changed_.WaitFor(mu_, limit - absl::Now());
+  return ended_;
 }
 
 void Process::Signal(int signal_number) { kill(pid_, signal_number); }

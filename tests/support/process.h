@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "common/mutex.h"
 
 namespace penstock::testing {
@@ -17,8 +18,10 @@ class Process {
   explicit Process(std::vector<std::string> command);
   ~Process();
 
-  // Waits until a line contains `text` and returns it; empty when the program ended without.
-  std::string WaitForLine(const std::string& text);
+  // Waits until a line contains `text` and returns it; empty when the program ended, or the time was over, without.
+  std::string WaitForLine(const std::string& text, absl::Duration at_most = absl::InfiniteDuration());
+  // Waits until its output is closed, which is mostly its end. False: it is still open after that time.
+  bool WaitUntilClosed(absl::Duration at_most);
   // Whether its output is still open.
   bool running() const;
   void Signal(int signal_number);
