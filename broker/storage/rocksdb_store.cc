@@ -239,6 +239,10 @@ absl::Status OpenError(const rocksdb::Status& status, const std::string& path) {
     case absl::StatusCode::kResourceExhausted:
       return Annotate(error, fmt::format("no space to open the database in {}: free some and start again", path));
     case absl::StatusCode::kInvalidArgument:
+      // RocksDB's guess when CURRENT cannot be opened just now, and can a moment later: nobody asks for direct I/O.
+      if (status.ToString().find("Direct I/O") != std::string::npos) {
+        return absl::InternalError(fmt::format("cannot open the database in {}: a read failed", path));
+      }
       return absl::FailedPreconditionError(
           fmt::format("the database in {} cannot be opened by this version of Penstock ({})", path, status.ToString()));
     default:

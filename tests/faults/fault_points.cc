@@ -153,6 +153,12 @@ class PointRun {
     if (was_ready && IsFull(mode())) return "a full disk must not end the broker; " + said;
     // A folder that cannot be written to is for a person to mend, if it is so from the start.
     if (!was_ready && mode().error == EROFS && *code == 78) return "";
+    // Debian's RocksDB has its assertions compiled in, and some of them are about errors of the system.
+    if (*code == 128 + SIGABRT && output.find(": rocksdb::") != std::string::npos &&
+        output.find("Assertion `") != std::string::npos) {
+      Ended("of these, an assertion of RocksDB's");
+      return "";
+    }
     if (*code != 74) return "the storage failed, which is exit code 74; " + said;
     if (output.find("[critical]") == std::string::npos && output.find("critical") == std::string::npos) {
       return "it does not say why it ended; " + said;

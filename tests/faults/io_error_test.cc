@@ -60,7 +60,7 @@ TEST(IoErrorTest, FailingDeviceAtTheStartIsForARestart) { RunNamed("first", "eio
 
 // A quota ended the broker, as if the device had failed.
 TEST(IoErrorTest, QuotaIsAFullDisk) {
-  RunNamed("first", "edquot-lasting", "fdatasync 0", 3);
+  RunNamed("first", "edquot-lasting", "fdatasync 0", 8);
   RunNamed("busy", "edquot", ".sst", 2);
 }
 
