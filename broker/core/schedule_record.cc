@@ -63,9 +63,9 @@ ScheduledTask ReadTask(const records::ScheduleRecord::Task& record) {
 
 }  // namespace
 
-records::ScheduleRecord ToRecord(const ScheduleView& schedule) {
+records::ScheduleRecord ToRecord(const ScheduleView& schedule, const std::string& newer) {
   const ScheduleDefinition& definition = *schedule.definition;
-  records::ScheduleRecord record;
+  auto record = StartFrom<records::ScheduleRecord>(newer);
   record.set_cron(definition.times.cron);
   record.set_time_zone(definition.times.time_zone);
   record.set_interval(definition.times.interval);
@@ -82,8 +82,8 @@ records::ScheduleRecord ToRecord(const ScheduleView& schedule) {
   return record;
 }
 
-records::ScheduleProgressRecord ToProgressRecord(const ScheduleView& schedule) {
-  records::ScheduleProgressRecord record;
+records::ScheduleProgressRecord ToProgressRecord(const ScheduleView& schedule, const std::string& newer) {
+  auto record = StartFrom<records::ScheduleProgressRecord>(newer);
   record.set_paused(schedule.paused);
   if (schedule.next != kNever) record.set_next_time(schedule.next);
   record.set_last_tick(schedule.last_tick);

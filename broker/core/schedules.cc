@@ -57,6 +57,7 @@ absl::Status Schedules::Restore(const StoreReader& store) {
         auto schedule = std::make_unique<Schedule>();
         schedule->view.name = key.substr(2);
         ReadRecord(*record, &schedule->view);
+        schedule->newer_record = IfNewer(*record);
         bytes_ += schedule->view.definition->task.bytes();
         std::string name = schedule->view.name;
         schedules_.emplace(std::move(name), std::move(schedule));
@@ -69,6 +70,7 @@ absl::Status Schedules::Restore(const StoreReader& store) {
     ASSIGN_OR_RETURN(const auto progress,
                      GetRecord<records::ScheduleProgressRecord>(store, Family::kMeta, keys.ScheduleProgress(name)));
     ReadRecord(progress, &view);
+    schedule->newer_progress = IfNewer(progress);
     auto ticks = Ticks::Make(ToTickSpec(view.definition->times, view.anchor));
     if (ticks.ok()) {
       schedule->ticks = *std::move(ticks);
@@ -338,11 +340,13 @@ void Schedules::SetNext(Schedule* schedule, Time next) {
 }
 
 void Schedules::PutDefinition(const Schedule& schedule) {
-  context_.Put(Family::kMeta, context_.keys.Schedule(schedule.view.name), ToRecord(schedule.view));
+  context_.Put(Family::kMeta, context_.keys.Schedule(schedule.view.name),
+               ToRecord(schedule.view, schedule.newer_record));
 }
 
 void Schedules::PutProgress(const Schedule& schedule) {
-  context_.Put(Family::kMeta, context_.keys.ScheduleProgress(schedule.view.name), ToProgressRecord(schedule.view));
+  context_.Put(Family::kMeta, context_.keys.ScheduleProgress(schedule.view.name),
+               ToProgressRecord(schedule.view, schedule.newer_progress));
 }
 
 }  // namespace penstock::broker

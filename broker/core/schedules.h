@@ -50,6 +50,9 @@ class Schedules {
     // Absent: its time zone is not known here any more. Then it waits, its next tick as stored.
     std::optional<Ticks> ticks;
     bool changed = false;  // its progress, in this batch
+    // What a later version stored of it; see IfNewer (storage/records.h).
+    std::string newer_record;
+    std::string newer_progress;
   };
 
   absl::Status Change(const ScheduleCommand& command, ScheduleReply* reply);

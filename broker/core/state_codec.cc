@@ -153,6 +153,12 @@ std::vector<uint64_t> GetBits(Decoder& decoder) {
   return words;
 }
 
+// None at all, or a bit for each slot and none beyond.
+bool BitsFit(const std::vector<uint64_t>& words, uint64_t slots) {
+  if (words.empty()) return true;
+  return words.size() == (slots + 63) / 64 && (slots % 64 == 0 || words.back() >> slots % 64 == 0);
+}
+
 // Task ids as differences to the one before: neighbours cost one byte.
 class TaskDifferences {
  public:
@@ -563,6 +569,7 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
         const LaneId id(static_cast<uint32_t>(decoder.Varint()));
         uint64_t group = 0;
         const LaneKey key = GetLaneKey(decoder, &group);
+        if (state->FindLane(id) != nullptr) return absl::DataLossError("a checkpoint names a lane twice");
         Lane* lane = state->RestoreLane(id, key, group);
         const uint64_t segment_begin = decoder.Varint();
         const uint64_t segment_end = decoder.Varint();
@@ -576,10 +583,14 @@ absl::Status ApplyDelta(std::string_view body, uint64_t sequence, SegmentReader 
         const BlockId id(decoder.Varint());
         const uint64_t total = decoder.Varint();
         if (total > TaskId::kSlotsMax) return absl::DataLossError("a checkpoint names a block with too many slots");
+        if (state->FindBlock(id) != nullptr) return absl::DataLossError("a checkpoint names a block twice");
         BlockState* block = state->TouchBlock(id, static_cast<uint32_t>(total));
         block->compacted = decoder.Byte() != 0;
         block->finished = GetBits(decoder);
         block->gone = GetBits(decoder);
+        if (!BitsFit(block->finished, total) || !BitsFit(block->gone, total)) {
+          return absl::DataLossError("a checkpoint's block has bits of slots that it does not have");
+        }
         for (uint64_t word : block->finished) block->alive -= static_cast<uint32_t>(__builtin_popcountll(word));
         ASSIGN_OR_RETURN(block->finishes, DecodeAddresses(decoder.Bytes()));
         break;

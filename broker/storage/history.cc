@@ -20,8 +20,8 @@ class EntryDecoder {
   const FinishedTask& Next() {
     task_.task = TaskId(task_.task.value() + static_cast<uint64_t>(decoder_.Signed()));
     task_.token = FencingToken(task_.token.value() + static_cast<uint64_t>(decoder_.Signed()));
-    task_.create_time += decoder_.Signed();
-    task_.start_time += decoder_.Signed();
+    Add(decoder_.Signed(), &task_.create_time);
+    Add(decoder_.Signed(), &task_.start_time);
     const uint8_t flags = decoder_.Byte();
     if ((flags & kAsBefore) == 0) {
       task_.queue = QueueId(static_cast<uint32_t>(decoder_.Varint()));
@@ -36,6 +36,11 @@ class EntryDecoder {
   uint64_t worker() const { return worker_; }
 
  private:
+  // Of what is broken it may overflow, and wraps around.
+  static void Add(int64_t difference, Time* time) {
+    *time = static_cast<Time>(static_cast<uint64_t>(*time) + static_cast<uint64_t>(difference));
+  }
+
   Decoder& decoder_;
   FinishedTask task_;
   uint64_t worker_ = 0;

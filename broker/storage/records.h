@@ -6,12 +6,14 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "broker/storage/envelope.h"
 #include "broker/storage/store.h"
 #include "common/status.h"
+#include "google/protobuf/message.h"
 #include "penstock/internal/v1/records.pb.h"
 
 namespace penstock::broker {
@@ -34,13 +36,27 @@ absl::StatusOr<Record> OpenRecord(std::string_view key, std::string_view value) 
   return record;
 }
 
-// For records that are kept in another form in memory: the record as it was stored, if it has fields, here or in a
-// message within it, that this version does not know; otherwise nothing. Whoever writes it again starts from there.
+// Takes away all fields that this version knows, but for messages with fields in them that it does not know.
+inline void KeepOnlyUnknownFields(google::protobuf::Message* message) {
+  const google::protobuf::Reflection* reflection = message->GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection->ListFields(*message, &fields);
+  for (const google::protobuf::FieldDescriptor* field : fields) {
+    const bool is_part = !field->is_repeated() && field->message_type() != nullptr;
+    if (is_part) KeepOnlyUnknownFields(reflection->MutableMessage(message, field));
+    if (!is_part || reflection->GetMessage(*message, field).ByteSizeLong() == 0) {
+      reflection->ClearField(message, field);
+    }
+  }
+}
+
+// For records that are kept in another form in memory: what of the stored record, here or in a message within it, this
+// version does not know; mostly nothing. Whoever writes it again starts from there. Elements of lists are written anew.
 template <class Record>
 std::string IfNewer(const Record& record) {
-  Record known = record;
-  known.DiscardUnknownFields();
-  return known.ByteSizeLong() == record.ByteSizeLong() ? std::string() : record.SerializeAsString();
+  Record newer = record;
+  KeepOnlyUnknownFields(&newer);
+  return newer.SerializeAsString();
 }
 template <class Record>
 Record StartFrom(const std::string& stored) {

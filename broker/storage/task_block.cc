@@ -26,6 +26,14 @@ enum Flag : uint64_t {
 
 enum EntryFlag : uint8_t { kPriority = 0x0f, kNamed = 0x10, kFifo = 0x20 };
 
+// Differences of times: of what is broken they may overflow, and wrap around.
+Time Plus(Time time, int64_t difference) {
+  return static_cast<Time>(static_cast<uint64_t>(time) + static_cast<uint64_t>(difference));
+}
+int64_t Minus(Time time, Time other) {
+  return static_cast<int64_t>(static_cast<uint64_t>(time) - static_cast<uint64_t>(other));
+}
+
 void PutDouble(std::string* out, double value) { PutBig64(out, std::bit_cast<uint64_t>(value)); }
 
 void EncodeHeader(BlockId id, Time create_time, const std::vector<TaskBlock::Entry>& entries, uint32_t slot_count,
@@ -59,8 +67,8 @@ void EncodeSlot(uint32_t entry, const SlotExtras& extras, Time create_time, bool
   if (extras.retry_policy && extras.retry_policy->backoff != Backoff::kExponential) flags |= kBackoff;
   PutVarint(out, entry);
   PutVarint(out, flags);
-  if (flags & kRunAt) PutSigned(out, extras.run_at - create_time);
-  if (flags & kExpireAt) PutSigned(out, extras.expire_at - create_time);
+  if (flags & kRunAt) PutSigned(out, Minus(extras.run_at, create_time));
+  if (flags & kExpireAt) PutSigned(out, Minus(extras.expire_at, create_time));
   if (flags & kRunTimeout) PutVarint(out, static_cast<uint64_t>(extras.run_timeout));
   if (flags & kRetryPolicy) {
     const RetryPolicy& policy = *extras.retry_policy;
@@ -118,8 +126,8 @@ absl::StatusOr<std::shared_ptr<const TaskBlock>> TaskBlock::Parse(std::string bo
     slot.dropped = (flags & kDropped) != 0;
     if ((flags & ~uint64_t{kDropped}) != 0) {
       SlotExtras extras;
-      if (flags & kRunAt) extras.run_at = block->create_time_ + decoder.Signed();
-      if (flags & kExpireAt) extras.expire_at = block->create_time_ + decoder.Signed();
+      if (flags & kRunAt) extras.run_at = Plus(block->create_time_, decoder.Signed());
+      if (flags & kExpireAt) extras.expire_at = Plus(block->create_time_, decoder.Signed());
       if (flags & kRunTimeout) extras.run_timeout = static_cast<Span>(decoder.Varint());
       if (flags & kRetryPolicy) {
         RetryPolicy policy;

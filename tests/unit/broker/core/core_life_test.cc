@@ -505,5 +505,25 @@ TEST_F(CoreLifeTest, HalfDeadBlockIsCompacted) {
   EXPECT_EQ(delivered_[0].spec, spec);
 }
 
+TEST_F(CoreLifeTest, ADamagedUniqueKeyIsNotGivenAwayAgain) {
+  NewTask task = Plain();
+  task.unique_key = "key";
+  const TaskId first = Enqueue(task).at(0).task;
+  const std::string key = Keys(0).Unique(QueueId(1), "key");
+  std::string stored = driver_.store().Get(Family::kIndex, key).value();
+  stored.back() = static_cast<char>(stored.back() ^ 1);
+  CommitBatch damage;
+  damage.Put(Family::kIndex, key, stored);
+  ASSERT_TRUE(driver_.store().Commit(damage, true).ok());
+  driver_.Crash();
+  EnqueueCommand command;
+  command.ticket = driver_.NewTicket();
+  command.tasks = {task};
+  const Effects effects = driver_.Step(Command(command));
+  EXPECT_EQ(effects.replies.at(0).status.code(), absl::StatusCode::kDataLoss) << first.ToString();
+  EXPECT_THAT(std::string(effects.replies.at(0).status.message()),
+              ::testing::HasSubstr("the unique key key of queue q"));
+}
+
 }  // namespace
 }  // namespace penstock::broker

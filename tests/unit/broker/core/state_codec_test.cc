@@ -234,5 +234,32 @@ TEST(StateCodecTest, RunsComeBack) {
   EXPECT_EQ(decoded_typed->front().priority(), 9);
 }
 
+// Checksums keep such records away; should one come all the same, it must not be written behind the end of anything.
+TEST(StateCodecTest, WhatDoesNotFitIsDataLoss) {
+  auto apply = [](const std::string& sections) {
+    CoreState state(0);
+    Changer::AddQueues(&state);
+    return ApplyDelta(
+        std::string("\1\1\1\1\1") + sections, 7,
+        [](LaneId, uint64_t, bool) -> absl::StatusOr<std::vector<FreshRun>> { return absl::DataLossError("none"); },
+        &state);
+  };
+  // Block 1 with 200 slots, with as many finished bits as said, none gone, no finishes.
+  auto block = [](size_t words, const std::string& last) {
+    std::string section = "\x0d\x01\xc8\x01" + std::string(1, '\0') + static_cast<char>(words);
+    section += std::string((words - 1) * 8, '\0') + last;
+    return section + std::string(2, '\0');
+  };
+  const std::string none(8, '\0');
+  EXPECT_TRUE(apply(block(4, none)).ok());
+  EXPECT_TRUE(absl::IsDataLoss(apply(block(1, none))));
+  EXPECT_TRUE(absl::IsDataLoss(apply(block(5, none))));
+  EXPECT_TRUE(absl::IsDataLoss(apply(block(4, "\x80" + std::string(7, '\0')))));  // slot 255
+  EXPECT_TRUE(absl::IsDataLoss(apply(block(4, none) + block(4, none))));
+  const std::string lane = "\x0c\1\1\1\5" + std::string(11, '\0');
+  EXPECT_TRUE(apply(lane).ok());
+  EXPECT_TRUE(absl::IsDataLoss(apply(lane + lane)));
+}
+
 }  // namespace
 }  // namespace penstock::broker
