@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "tests/support/project_paths.h"
 
 namespace penstock::broker {
 
@@ -42,7 +43,7 @@ void LoseUnsynced(const FaultPlan& plan, const std::string& folder, uint64_t see
 }
 
 const std::string& FaultyBroker::BinaryDir() {
-  static const std::string folder = PENSTOCK_BINARY_DIR;
+  static const std::string folder = BuildPath("");
   return folder;
 }
 

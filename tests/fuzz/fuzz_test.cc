@@ -17,6 +17,7 @@
 
 // One function for each target: FUZZ_TARGETS(X) is X(api) X(cron) ...
 #include "tests/fuzz/fuzz_targets.h"
+#include "tests/support/project_paths.h"
 #define DECLARE(name) extern "C" int Fuzz_##name(const uint8_t* data, size_t size);
 FUZZ_TARGETS(DECLARE)
 #undef DECLARE
@@ -33,7 +34,7 @@ struct Target {
 
 std::vector<std::string> CorpusOf(const std::string& name) {
   std::vector<std::filesystem::path> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(PENSTOCK_SOURCE_DIR "/tests/fuzz/corpus/" + name)) {
+  for (const auto& entry : std::filesystem::directory_iterator(SourcePath("tests/fuzz/corpus/" + name))) {
     paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());

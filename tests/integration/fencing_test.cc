@@ -13,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/process.h"
+#include "tests/support/project_paths.h"
 #include "tests/support/tcp_relay.h"
 #include "tests/support/temp_folder.h"
 #include "worker/examples/fenced_ledger.h"
@@ -27,7 +28,7 @@ using testing::TcpRelay;
 using testing::TempFolder;
 
 constexpr absl::Duration kLong = absl::Minutes(3);
-const std::string kBin = std::string(PENSTOCK_BINARY_DIR) + "/bin/";
+const std::string kBin = BuildPath("bin/");
 
 class FencingTest : public ::testing::Test {
  protected:

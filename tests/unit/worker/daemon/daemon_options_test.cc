@@ -99,13 +99,13 @@ TEST(DaemonOptionsTest, ProgramsHaveToBeThereAndExecutable) {
   EXPECT_THAT(CheckOf("  - type: t\n    command: [./sh]\n    directory: /etc\n"), HasSubstr("cannot run /etc/./sh"));
   EXPECT_THAT(CheckOf("  - type: t\n    command: [sh]\n    directory: /no/such\n"),
               HasSubstr("directory: /no/such is no folder"));
-  EXPECT_THAT(CheckOf("  - type: t\n    command: [" PENSTOCK_SOURCE_DIR "/README.md]\n"),
+  EXPECT_THAT(CheckOf("  - type: t\n    command: [" + SourcePath("README.md") + "]\n"),
               HasSubstr("make it executable (chmod +x)"));
 }
 
 TEST(DaemonOptionsTest, PluginsHaveToLoadAndToBeSome) {
   EXPECT_THAT(CheckOf("  - plugin: /no/such.so\n"), HasSubstr("handlers[0]: cannot load the plug-in /no/such.so"));
-  EXPECT_THAT(CheckOf("  - plugin: " PENSTOCK_SOURCE_DIR "/README.md\n"), HasSubstr("cannot load the plug-in"));
+  EXPECT_THAT(CheckOf("  - plugin: " + SourcePath("README.md") + "\n"), HasSubstr("cannot load the plug-in"));
   EXPECT_THAT(CheckOf("  - plugin: libm.so.6\n"), HasSubstr("is no plug-in: it defines no penstock_plugin_init"));
   EXPECT_EQ(CheckOf("  - plugin: " LAMBDA_PLUGIN "\n"), "");
 }
