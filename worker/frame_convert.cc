@@ -146,9 +146,9 @@ void FillHello(const WorkerOptions& options, const std::vector<std::pair<std::st
   hello->set_host(HostName());
   hello->set_pid(getpid());
   hello->set_version(options.version.empty() ? fmt::format("penstock {}", kVersion) : options.version);
+  hello->set_late_acknowledgements(true);
   if (session_id.empty()) return;
   hello->set_session_id(session_id);
-  hello->set_late_acknowledgements(true);
   for (const WorkerCore::HeldTask& task : held_tasks) {
     auto* held = hello->add_held_tasks();
     held->set_task_id(task.task.ToString());

@@ -38,7 +38,19 @@ std::optional<Lifecycle::StoredTask> Deliverer::DueHolder(Lane* lane) {
   return stored;
 }
 
+void Deliverer::DropEmptyRuns(Lane* lane) {
+  if (lane->head == nullptr || !std::exchange(lane->head->left_out_of_turn, false)) return;
+  if (LoadFront(lane)) return;
+  // Nothing is left without a timer: all runs are over.
+  while (!lane->runs.empty()) {
+    LoadRuns(lane);
+    if (!lane->runs.has_front()) return;
+    context_.state.PopRun(lane);
+  }
+}
+
 std::optional<Deliverer::Head> Deliverer::HeadOf(Lane* lane) {
+  if (lane->key.fifo) DropEmptyRuns(lane);
   if (lane->hold != nullptr) {
     if (auto stored = DueHolder(lane)) return Head{stored->type, stored->priority, lane->hold->due};
     if (lane->hold != nullptr) return std::nullopt;

@@ -51,6 +51,9 @@ struct LaneHead {
   TimerPosition lowest;
   // Since when the oldest waiting task has been available; kNever when none is.
   Time since = kNever;
+  // Of a FIFO key's lane: a task left it out of turn, perhaps the last of the front run, which tells the next task's
+  // type.
+  bool left_out_of_turn = false;
 };
 
 }  // namespace penstock::broker

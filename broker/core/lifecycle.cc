@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "broker/core/lane_head.h"
 #include "broker/core/retry_policy.h"
 #include "common/status.h"
 #include "fmt/format.h"
@@ -618,6 +619,10 @@ absl::Status Lifecycle::LeaveLane(const StoredTask& task) {
   } else {
     context_.state.ChangeFresh(lane, -1);
     context_.state.Count(lane->queue, Counter::kAvailable, -1);
+    if (lane->key.fifo) {
+      if (lane->head == nullptr) lane->head = std::make_unique<LaneHead>();
+      lane->head->left_out_of_turn = true;
+    }
   }
   return absl::OkStatus();
 }
