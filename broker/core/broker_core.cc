@@ -217,7 +217,7 @@ void BrokerCore::Parts::Apply(Command& command) {
                  [&](CancelTaskCommand& cancel) { Cancel(cancel); },
                  [&](RetryTaskCommand& retry) { Retry(retry); },
                  [&](UpdateTaskCommand& update) { enqueuer.Update(update); },
-                 [&](DeleteTaskCommand& gone) { context.ReplyTo(gone.ticket, absl::UnimplementedError("")); },
+                 [&](DeleteTaskCommand& gone) { Delete(gone); },
                  [&](ExplainTaskCommand& explain) { explains.push_back(explain); },
                  [&](SubscribeCommand& subscribe) { Subscribe(subscribe); },
                  [&](PutBulkJobCommand& put) { Put(put); },

@@ -686,7 +686,7 @@ void Lifecycle::FinishPurged(TaskId task, const TaskBlock& block, BlockState* st
 
 void Lifecycle::Expire(const StoredTask& task, bool in_lane, DeadReason reason) {
   if (in_lane && !LeaveLane(task).ok()) return;
-  Die(task, DeadReason::kExpired);
+  Die(task, reason);
 }
 
 void Lifecycle::Drop(const StoredTask& task) { Die(task, DeadReason::kDropped); }

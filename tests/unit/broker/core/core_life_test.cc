@@ -1,5 +1,6 @@
 #include <string>
 
+#include "broker/storage/keys.h"
 #include "common/status_details.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -26,7 +26,6 @@ struct Task {
   std::string queue;
   std::string type;
   Labels labels;
-  bool has_key = false;
 };
 
 struct Worker {
@@ -151,10 +150,7 @@ class World {
       case 14:
         if (tasks_.empty()) return;
         if (Draw(2) == 0) {
-          // Not of a key: behind a cancelled head of another type its lane stands under that type until it is looked
-          // at.
-          const auto& task = Pick(tasks_);
-          if (!task.second.has_key) commands->emplace_back(CancelTaskCommand{driver_.NewTicket(), task.first, ""});
+          commands->emplace_back(CancelTaskCommand{driver_.NewTicket(), Pick(tasks_).first, ""});
         } else {
           commands->emplace_back(RetryTaskCommand{driver_.NewTicket(), Pick(tasks_).first});
         }
@@ -186,14 +182,13 @@ class World {
     enqueue.ticket = driver_.NewTicket();
     std::vector<Task>& made = enqueues_[enqueue.ticket];
     for (int n = Draw(3); n >= 0; --n) {
-      Task info{DrawnQueue(), fmt::format("t{}", Draw(3)), DrawnLabels(), false};
+      Task info{DrawnQueue(), fmt::format("t{}", Draw(3)), DrawnLabels()};
       NewTask task;
       task.queue = Keep(info.queue);
       task.type = Keep(info.type);
       task.labels = Keep(LabelText(info.labels));
       task.priority = static_cast<uint8_t>(4 + Draw(3));
-      info.has_key = Draw(3) == 0;
-      if (info.has_key) task.key = Keep(fmt::format("k{}", Draw(3)));
+      if (Draw(3) == 0) task.key = Keep(fmt::format("k{}", Draw(3)));
       if (Draw(4) == 0) task.group = Keep(fmt::format("g{}", Draw(2)));
       if (Draw(5) == 0) task.delay = Draw(20'000) * kMilli;
       if (Draw(3) == 0) task.cost = static_cast<uint16_t>(1 + Draw(4));
@@ -563,7 +558,12 @@ class World {
       if (reasons.empty()) return Serve(other);
       if (reasons.front().code == Code::kKeyHeld || reasons.front().code == Code::kKeyTurn)
         return ResolveKey(other, reasons.front());
-      return Resolve(other, reasons.front());
+      // Its worker last: getting it takes the worker of the task that is followed away again.
+      const auto first = std::find_if(reasons.begin(), reasons.end(), [](const WaitReason& each) {
+        return each.code != Code::kNoWorker && each.code != Code::kNoWorkerWithLabels &&
+               each.code != Code::kWorkersDraining && each.code != Code::kWorkersBusy;
+      });
+      return Resolve(other, first == reasons.end() ? reasons.front() : *first);
     }
     // It runs at a worker that this test gave up: cancelled, or with the server, which completes it.
     if (explain.state == State::kRunning) {

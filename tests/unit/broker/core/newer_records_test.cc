@@ -53,8 +53,12 @@ void ExpectKept(CoreDriver& driver, Family family, const std::string& key, const
   const auto record = Read<Record>(driver, family, key);
   EXPECT_NE(record.SerializeAsString(), before) << "not written again: " << record.GetTypeName();
   EXPECT_TRUE(HasUnknown(record)) << record.GetTypeName() << ": " << record.ShortDebugString();
-  if constexpr (requires { record.retry_policy(); }) EXPECT_TRUE(HasUnknown(record.retry_policy()));
-  if constexpr (requires { record.task(); }) EXPECT_TRUE(HasUnknown(record.task()));
+  if constexpr (requires { record.retry_policy(); }) {
+    EXPECT_TRUE(HasUnknown(record.retry_policy()));
+  }
+  if constexpr (requires { record.task(); }) {
+    EXPECT_TRUE(HasUnknown(record.task()));
+  }
 }
 
 template <class Record>

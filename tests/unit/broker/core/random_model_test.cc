@@ -201,8 +201,12 @@ class ModelWorld {
       for (size_t i = 0; i < enqueued->results.size(); ++i) {
         const TaskId task = enqueued->results[i].task;
         acknowledged_.insert(task);
-        if (enqueued->results[i].replaced) not_before_.erase(task);
-        queue_of_[task] = queues_of_[reply.ticket][i];
+        if (enqueued->results[i].replaced) {
+          not_before_.erase(task);
+          life_end_.erase(task);
+        }
+        // A duplicate may have been moved since, or be on its way to another queue.
+        if (request == 0 && !enqueued->results[i].duplicate) queue_of_[task] = queues_of_[reply.ticket][i];
         if (request == 0 && !enqueued->results[i].duplicate && life_ends_of_[reply.ticket][i] != kNever) {
           life_end_.emplace(task, life_ends_of_[reply.ticket][i]);
         }
@@ -533,8 +537,10 @@ class ModelWorld {
         changed.spec = kChanged;
         update.keep_start = Draw(2) == 0;
         if (!update.keep_start) changed.run_at = wall() + Draw(30) * kSecond;
-        // Until its answer comes, it may be earlier than before.
+        // Until its answer comes, it may be earlier than before, in another queue, and live for longer.
         not_before_.erase(task);
+        queue_of_.erase(task);
+        life_end_.erase(task);
         changes_[ticket] = task;
         return update;
       }
