@@ -235,6 +235,8 @@ inline Deliverer::Taken Deliverer::TakeFront(Lane* lane) {
     context_.state.PopRun(lane);
     lane->head->block = nullptr;
   }
+  // What is left of the front run, or the run behind it, may have left out of turn before.
+  if (lane->key.fifo) lane->head->left_out_of_turn = true;
   taken.task = TaskId(context_.state.partition(), run.block.value(), slot);
   taken.since = run.since;
   taken.entry = &taken.block->entries()[run.entry];

@@ -150,9 +150,8 @@ void Enqueuer::MeasureNeed(const std::vector<NewTask>& tasks, TaskId ending, boo
         // In its place, so it needs what it is larger; among several of one call, what it is.
         if (holder && !again) {
           const auto stored = lifecycle_.Load(*holder);
-          const uint64_t before = stored.ok() && stored->block != nullptr && need->queue->counts_bytes_of(*holder)
-                                      ? stored->spec().size()
-                                      : bytes;
+          if (!stored.ok() || !lifecycle_.MayBeReplaced(*stored)) continue;  // it stays as it is
+          const uint64_t before = need->queue->counts_bytes_of(*holder) ? stored->spec().size() : bytes;
           bytes -= std::min(bytes, before);
         }
         need->bytes += bytes;
@@ -229,7 +228,21 @@ absl::Status Enqueuer::Admit(const std::vector<NewTask>& tasks, TaskId ending) {
 }
 
 std::vector<EnqueueResult> Enqueuer::Add(const std::vector<NewTask>& tasks) {
-  if (!need_.empty()) MakeRoom();
+  if (std::any_of(need_.begin(), need_.end(), [](const Need& need) { return need.drop_tasks + need.drop_bytes > 0; })) {
+    const std::vector<Need> before = need_;
+    MakeRoom();
+    // What was given up may have had the unique key of one of these, which needs room of its own then.
+    MeasureNeed(tasks, TaskId(), /*exactly=*/true);
+    for (size_t i = 0; i < need_.size(); ++i) {
+      const QueueSettings& settings = need_[i].queue->settings;
+      if (before[i].drop_tasks + before[i].drop_bytes == 0) continue;
+      const uint64_t more_tasks =
+          settings.max_waiting == 0 ? 0 : need_[i].tasks - std::min(need_[i].tasks, before[i].tasks);
+      const uint64_t more_bytes =
+          settings.max_waiting_bytes == 0 ? 0 : need_[i].bytes - std::min(need_[i].bytes, before[i].bytes);
+      if (more_tasks + more_bytes > 0) dispatcher_->DropOldest(need_[i].queue, more_tasks, more_bytes);
+    }
+  }
   std::vector<EnqueueResult> results;
   results.reserve(tasks.size());
   for (const NewTask& task : tasks) results.push_back(Add(task));

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "absl/container/btree_map.h"
-#include "absl/container/flat_hash_set.h"
 
 namespace penstock::broker {
 namespace {
@@ -215,7 +214,7 @@ SpanEstimate Estimator::DrainedIn(const QueueState& queue) {
     longest_variance = waiting * sketch->variance();
   }
   Work work;
-  absl::flat_hash_set<const Subscription*> subscriptions;
+  absl::btree_map<uint32_t, const Subscription*> subscriptions;  // by id
   double interval = 0;
   double at_once = 0;
   const double scale = visited == 0 ? 0 : static_cast<double>(counters.available) / visited;
@@ -224,7 +223,7 @@ SpanEstimate Estimator::DrainedIn(const QueueState& queue) {
     const Dispatcher::WorkersFor workers = dispatcher_.FindWorkers(queue, type);
     if (sketch == nullptr || workers.fitting.slots == 0) return {};
     work.Add(*sketch, waiting * scale);
-    subscriptions.insert(workers.subscriptions.begin(), workers.subscriptions.end());
+    for (const Subscription* of : workers.subscriptions) subscriptions.emplace(of->id, of);
     const Meters::Pace pace = dispatcher_.meters().PaceOf({queue.id, context_.state.BaseType(type), 0, 0}, 1);
     interval = std::max(interval, pace.interval * waiting * scale);
     if (pace.at_once > 0)
@@ -233,7 +232,7 @@ SpanEstimate Estimator::DrainedIn(const QueueState& queue) {
   if (visited == 0 && counters.available > 0) return {};
   // Workers that take other queues, too, give each its part.
   double slots = 0;
-  for (const Subscription* subscription : subscriptions) {
+  for (const auto& [id, subscription] : subscriptions) {
     const Subscription::Workers& workers = subscription->workers;
     if (workers.waiting == 0) continue;
     slots += workers.slots * static_cast<double>(counters.available) / static_cast<double>(workers.waiting);

@@ -375,7 +375,8 @@ void Lifecycle::Release(Lease* lease, std::string_view worker, bool reported) {
   Time since = record.run_time();
   const auto stored = Load(lease->task);
   // It waits again where it stood: a scheduled task since it was due.
-  if (stored.ok() && stored->block != nullptr && !lease->exceptional) {
+  // (A record that was made while it ran says only when it was enqueued.)
+  if (stored.ok() && stored->block != nullptr && since == lease->create_time && record.revision() == 0) {
     since = std::max(since, stored->extras().run_at);
   }
   Return(lease, stored.ok() ? &*stored : nullptr, std::move(record), since, TimerKind::kReturned);
@@ -741,7 +742,11 @@ absl::Status Lifecycle::RunNow(TaskId task) {
   }
   RETURN_IF_ERROR(LeaveLane(stored));
   context_.Promise(*queue);
-  if (!stored.record) BeginLife(stored, &record);
+  // It becomes due by this: its life begins now.
+  if (!stored.record || (static_cast<State>(stored.record->state()) == State::kScheduled &&
+                         stored.record->run_time() > context_.now.wall)) {
+    BeginLife(stored, &record);
+  }
   Lane* lane = LaneFor(stored.lane, stored.group);
   const Time due = FreeDue(stored, *lane, context_.now.wall);
   record.set_state(static_cast<uint32_t>(State::kAvailable));

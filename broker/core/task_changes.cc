@@ -28,6 +28,7 @@ namespace {
 
 Time FirstDue(const Lifecycle::StoredTask& task, const records::TaskRecord& record) {
   if (record.life_end() != 0) return record.life_end() - task.extras().life_timeout;
+  if (record.redriven()) return record.run_time();  // its life began with its redrive, at the earliest
   return std::max(task.block != nullptr ? task.block->extras(task.id.slot()).run_at : 0, Time{record.create_time()});
 }
 
@@ -35,6 +36,13 @@ Time FirstDue(const Lifecycle::StoredTask& task, const records::TaskRecord& reco
 
 absl::Status Lifecycle::CheckKeyIsFree(const StoredTask& task, const QueueState& to) {
   if (task.block == nullptr || task.extras().unique_key.empty() || to.id == task.lane.queue) return absl::OkStatus();
+  const auto own = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex,
+                                                    context_.keys.Unique(task.lane.queue, task.extras().unique_key));
+  if (absl::IsNotFound(own.status())) return absl::OkStatus();  // it has given it up
+  RETURN_IF_ERROR(own.status());
+  if (own->task_id() != task.id.value() || (own->until() != 0 && own->until() <= context_.now.wall)) {
+    return absl::OkStatus();
+  }
   auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex,
                                                  context_.keys.Unique(to.id, task.extras().unique_key));
   if (absl::IsNotFound(record.status())) return absl::OkStatus();
@@ -52,6 +60,7 @@ void Lifecycle::MoveUniqueKey(const StoredTask& task, QueueId to) {
   const std::string before = context_.keys.Unique(task.lane.queue, extras.unique_key);
   auto record = GetRecord<records::UniqueRecord>(context_.commit, Family::kIndex, before);
   if (!record.ok() || record->task_id() != task.id.value()) return;  // it has given it up
+  if (record->until() != 0 && record->until() <= context_.now.wall) return;
   context_.commit.Delete(Family::kIndex, before);
   const std::string key = context_.keys.Unique(to, extras.unique_key);
   context_.Put(Family::kIndex, key, *record);
