@@ -235,6 +235,12 @@ def write_texts():
     for name, cron in {"steps": "*/5 * * * *", "names": "0 9-17/2 * JAN,MAR MON-FRI", "last": "0 0 L * *",
                        "seconds": "30 0 2 * * SUN", "daily": "@daily"}.items():
         write("cron", name, cron.encode())
+    payload = b'{"customer": 42, "plan": "free", "items": [{"sku": "x", "n": 1.5e3}], "gone": null, "ok": true}'
+    for name, where in {"and_or": 'payload.customer == 42 && (payload.plan != "free" || payload.items[0].sku == "x")',
+                        "in": 'payload.plan in ["free", "pro"]', "numbers": "payload.items[0].n >= 1500",
+                        "contains": 'payload.plan contains "re"', "not": "!(payload.ok == true)",
+                        "null": "payload.gone == null", "wrong": "payload.customer ="}.items():
+        write("where", name, where.encode() + b"\n" + payload)
     write("report_request", "files", b'{"title":"T","files":["/a.xml"],"suite":"s","output":"/tmp/r.html"}')
     write("report_request", "inline", b'{"inline":["<testsuite/>"],"output":"/tmp"}')
     write("report_request", "options", b'{"folders":["/srv/ci"]}')
