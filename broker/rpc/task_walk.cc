@@ -256,6 +256,7 @@ absl::StatusOr<bool> TaskWalk::VisitTimers(LaneId lane, Time from_due, TaskId fr
   struct Run {
     TimerKey key;
     uint32_t count = 0;
+    TimerKind kind = TimerKind::kScheduled;
   };
   std::vector<Run> runs;
   absl::Status broken;
@@ -265,10 +266,9 @@ absl::StatusOr<bool> TaskWalk::VisitTimers(LaneId lane, Time from_due, TaskId fr
   RETURN_IF_ERROR(reader_->store().Scan(Family::kIndex, keys.Timer(lane, from_due, first), keys.PastLane('T', lane),
                                         [&](std::string_view key, std::string_view value) {
                                           Run run{ParseTimerKey(key), 0};
-                                          TimerKind kind{};
                                           auto body = OpenValue(key, value);
                                           broken = body.status();
-                                          if (body.ok() && !DecodeTimer(*body, &run.count, &kind))
+                                          if (body.ok() && !DecodeTimer(*body, &run.count, &run.kind))
                                             broken = absl::DataLossError("a timer is broken");
                                           if (broken.ok()) runs.push_back(run);
                                           return broken.ok() && runs.size() < kCostMax;
@@ -281,6 +281,12 @@ absl::StatusOr<bool> TaskWalk::VisitTimers(LaneId lane, Time from_due, TaskId fr
       if (Full()) {
         MoveTo(kTimers, lane.value(), static_cast<uint64_t>(run.key.due), task.value());
         return false;
+      }
+      // A scheduled task that has a record has left the run of its block: it is met where it went.
+      if (run.kind == TimerKind::kScheduled &&
+          !absl::IsNotFound(reader_->store().Get(Family::kTasks, keys.TaskRecord(task)).status())) {
+        ++cost_;
+        continue;
       }
       RETURN_IF_ERROR(Visit(task));
     }

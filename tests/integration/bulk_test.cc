@@ -220,6 +220,20 @@ TEST_F(BulkTest, ListsFindOneKeyAmongMany) {
   EXPECT_EQ(List({.queue = "mail"}).size(), 6'000);
 }
 
+TEST_F(BulkTest, ListsShowATaskThatWasChangedWhileItWaitedOnce) {
+  const std::vector<TaskId> ids = Enqueue(4, {.delay = absl::Hours(1)});
+  TaskChange later;
+  later.delay = absl::Hours(2);
+  ASSERT_TRUE(client_->UpdateTask(ids[1], later).ok());
+  TaskChange now;
+  now.delay = absl::ZeroDuration();
+  ASSERT_TRUE(client_->UpdateTask(ids[2], now).ok());
+  ASSERT_TRUE(client_->RetryTask(ids[3]).ok());
+  EXPECT_EQ(Count(TaskState::kScheduled), 2u);
+  EXPECT_EQ(Count(TaskState::kAvailable), 2u);
+  EXPECT_EQ(List({.queue = "mail"}).size(), 4u);
+}
+
 TEST_F(BulkTest, AreSteeredByTheCommandLine) {
   Enqueue(30);
   Ran ran = Cli({"bulk", "cancel", "--queue", "mail", "--where", "payload.customer == 2", "--dry-run"});
