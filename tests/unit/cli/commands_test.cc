@@ -283,7 +283,8 @@ TEST_F(CommandsTest, AnUpdateKeepsTheRestOfTheRetryPolicy) {
       Calls(),
       Contains(
           "UpdateQueue queue { name: \"mail\" settings { retry_policy { max_attempts: 3 initial_backoff { seconds: 1 } "
-          "multiplier: 2 max_backoff { seconds: 3600 } jitter: 1 } } }"));
+          "multiplier: 2 max_backoff { seconds: 3600 } jitter: 1 } } } update_mask { paths: \"settings.retry_policy\" "
+          "}"));
   const Ran nothing = Run({"queue", "update", "mail"});
   EXPECT_EQ(nothing.code, 2);
   EXPECT_THAT(nothing.err, HasSubstr("nothing to change"));

@@ -11,7 +11,8 @@ namespace {
 TEST(JsonTest, HasEveryFieldUnderItsNameInTheApi) {
   v1::UniqueKey key;
   key.set_key("a\"b");
-  EXPECT_EQ(ToJson(key, false), R"({"key":"a\"b"})");
+  EXPECT_EQ(ToJson(key, false),
+            R"({"key":"a\"b","scope":"UNIQUE_SCOPE_UNSPECIFIED","conflict":"UNIQUE_CONFLICT_UNSPECIFIED"})");
   v1::LogLine line;
   line.mutable_time()->set_seconds(1'800'000'000);
   EXPECT_EQ(ToJson(line, true), "{\n  \"attempt\": 0,\n  \"text\": \"\",\n  \"time\": \"2027-01-15T08:00:00Z\"\n}\n");
@@ -34,7 +35,7 @@ TEST(YamlTest, QuotesWhatWouldNotBeText) {
             "  \"k: 1\": \"a\\nb\"\n"
             "tags:\n"
             "  - \"-x\"\n"
-            "key: \"\"\ngroup: \"\"\n"
+            "key: \"\"\ngroup: \"\"\nworker_labels: {}\n"
             "priority: 3\n");
 }
 
@@ -42,7 +43,7 @@ TEST(YamlTest, NumbersStayNumbersForReadersOfYaml11) {
   v1::RetryPolicy policy;
   policy.set_multiplier(1e-5);
   policy.set_jitter(2.5e-7);
-  EXPECT_EQ(ToYaml(policy), "max_attempts: 0\nmultiplier: 1.0e-05\njitter: 2.5e-07\n");
+  EXPECT_EQ(ToYaml(policy), "max_attempts: 0\nmultiplier: 1.0e-05\nbackoff: BACKOFF_UNSPECIFIED\njitter: 2.5e-07\n");
 }
 
 class PrintObjectTest : public ::testing::Test {
