@@ -111,7 +111,8 @@ void Workload::HearEnqueued(const Request& request, const Reply& reply, uint64_t
   if (!reply.status.ok() || enqueued == nullptr) return;  // unknown
   for (size_t i = 0; i < request.serials.size(); ++i) {
     KnownTask& task = *ledger_.Find(request.serials[i]);
-    const auto& [id, duplicate] = enqueued->results.at(i);
+    const TaskId id = enqueued->results.at(i).task;
+    const bool duplicate = enqueued->results.at(i).duplicate;
     const bool repeated = !task.id.empty();
     if (duplicate && !task.unique_key.empty() && (repeated ? task.id != id : true)) {
       // Another task holds the key, or did when this request was first heard.
