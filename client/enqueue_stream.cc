@@ -149,7 +149,9 @@ void EnqueueStream::Add(std::vector<v1::TaskSpec> tasks, absl::Time deadline, Do
       }
     }
     if (stopping_) refused = Gone();
-    if (refused.ok() && options_.when_unavailable == WhenUnavailable::kFailFast && !connected_ && failures_ > 0) {
+    // One call at a time tries whether the broker is back, after a pause; the others fail at once.
+    if (refused.ok() && options_.when_unavailable == WhenUnavailable::kFailFast && !connected_ && failures_ > 0 &&
+        (reactor_ != nullptr || absl::Now() < reconnect_at_)) {
       refused = absl::UnavailableError(
           fmt::format("no connection to the broker at {}: {}", options_.broker, std::string(last_error_.message())));
     }

@@ -11,6 +11,7 @@
 #include "client/task_spec.h"
 #include "common/keep_grpc.h"
 #include "common/status.h"
+#include "common/status_details.h"
 
 namespace penstock {
 namespace {
@@ -119,13 +120,15 @@ bool WaitCalls::IsOver(Waits::iterator wait, const absl::Status& status, absl::S
     Call(wait);
     return false;
   }
-  // The broker restarts, or the way to it is broken: ask again until the time is up.
-  const bool away = absl::IsUnavailable(status) || (absl::IsDeadlineExceeded(status) && now < wait->deadline);
+  // The broker restarts, the way to it is broken, or it says when to come back: ask again until the time is up.
+  const absl::Duration retry_after = RetryAfterOf(status).value_or(-absl::InfiniteDuration());
+  const bool away = absl::IsUnavailable(status) || (absl::IsDeadlineExceeded(status) && now < wait->deadline) ||
+                    retry_after >= absl::ZeroDuration();
   if (!away || options_.when_unavailable == WhenUnavailable::kFailFast) {
     *result = away ? Annotate(status, "broker at " + options_.broker) : status;
     return true;
   }
-  const absl::Time again_at = now + Backoff(options_, ++wait->failures);
+  const absl::Time again_at = now + std::max(retry_after, Backoff(options_, ++wait->failures));
   if (again_at >= wait->deadline) {
     *result = absl::DeadlineExceededError(status.message());
     return true;
