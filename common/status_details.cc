@@ -1,6 +1,7 @@
 #include "common/status_details.h"
 
 #include "common/text.h"
+#include "common/utf8.h"
 #include "fmt/format.h"
 #include "google/rpc/error_details.pb.h"
 
@@ -34,11 +35,14 @@ void SetLimit(absl::Status& status, std::string_view limit) {
 }  // namespace
 
 absl::Status InvalidField(std::string_view field, std::string_view problem) {
-  absl::Status status = absl::InvalidArgumentError(fmt::format("{}: {}", field, problem));
+  // It may quote what it is about, or a part of that.
+  std::string text(problem);
+  CleanUtf8(&text);
+  absl::Status status = absl::InvalidArgumentError(fmt::format("{}: {}", field, text));
   google::rpc::BadRequest detail;
   auto* violation = detail.add_field_violations();
   violation->set_field(std::string(field));
-  violation->set_description(std::string(problem));
+  violation->set_description(text);
   SetDetail(status, detail);
   return status;
 }
