@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -197,9 +198,15 @@ void SimWorker::Connect() {
     LoseOne(held_.begin()->first, false, "given_back");  // it has forgotten one
     world_.Cover(Point::kWorkerNotHeld);
   }
-  std::set<TaskId> listed;
+  // Once each, under the newest lease that it had.
+  std::map<TaskId, size_t> listed;
   auto list = [&](TaskId task, FencingToken token, bool started) {
-    if (listed.insert(task).second) open.held_tasks.push_back({task, token, started});
+    const auto [found, first] = listed.emplace(task, open.held_tasks.size());
+    if (first) {
+      open.held_tasks.push_back({task, token, started});
+    } else if (token > open.held_tasks[found->second].token) {
+      open.held_tasks[found->second] = {task, token, started};
+    }
   };
   for (const auto& [task, held] : held_) list(task, held.token, held.started && start_manner_ != 2);
   // Their reports are still to be acknowledged.
