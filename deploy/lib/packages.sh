@@ -17,12 +17,17 @@ build_packages=(
   libgtest-dev libgmock-dev python3 valgrind                      # tests
 )
 
+# To run all tests.
+# shellcheck disable=SC2034  # deploy/demo does not need them.
+test_packages=(
+  python3-grpcio python3-grpc-tools                               # the Python example
+)
+
 # For the rest of deploy/test.
 # shellcheck disable=SC2034  # deploy/demo does not need them.
 check_packages=(
   git                                                             # what changed
   clang llvm libclang-rt-14-dev clang-format clang-tidy shellcheck  # sanitizers (with names for what they find) and checks
-  python3-grpcio python3-grpc-tools                               # the Python example
 )
 
 # missing_packages NAME...: those that are not installed, one a line.
