@@ -47,6 +47,8 @@ function(penstock_test name)
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  # Half of the time in which a test file compiles goes to optimising assertions. What it tests is optimised.
+  target_compile_options(${name} PRIVATE -O0)
   target_link_libraries(${name} PRIVATE penstock_options ${ARG_DEPENDS} penstock_project_paths GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   foreach(label quick tsan)
