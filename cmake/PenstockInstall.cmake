@@ -130,4 +130,6 @@ foreach(document ${documentation})
     install(FILES ${document} DESTINATION ${PENSTOCK_DOC_DIR})
   endif()
 endforeach()
-install(FILES deploy/README.md DESTINATION ${PENSTOCK_DOC_DIR} RENAME operations.md)
+# Where they are in the sources, so that the documents' links lead somewhere.
+install(FILES deploy/README.md deploy/broker.yaml deploy/worker.yaml DESTINATION ${PENSTOCK_DOC_DIR}/deploy)
+install(FILES tests/checker/README.md DESTINATION ${PENSTOCK_DOC_DIR}/tests/checker)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install_consumer_test.sh CMAKE BUILD_FOLDER COMPILER: installs, builds tests/install/consumer against what was
-# installed, and lets its two programs meet at the installed broker.
+# install_consumer_test.sh CMAKE BUILD_FOLDER COMPILER: installs, follows the links of the installed documentation, builds
+# tests/install/consumer against what was installed, and lets its two programs meet at the installed broker.
 set -euo pipefail
 
 cmake=$1 build=$2 compiler=$3
@@ -25,6 +25,7 @@ clean_up() {
 trap clean_up EXIT
 
 "$cmake" --install "$build" --prefix "$prefix" >"$folder/install.log"
+"$here/doc_links.py" "$prefix/share/doc/penstock"
 "$cmake" -S "$here/consumer" -B "$folder/consumer" -G Ninja "-DCMAKE_PREFIX_PATH=$prefix" "-DCMAKE_CXX_COMPILER=$compiler" \
   -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_BUILD_TYPE=Debug >"$folder/configure.log" 2>&1
 "$cmake" --build "$folder/consumer" >"$folder/build.log" 2>&1
