@@ -1,6 +1,7 @@
 // Real daemons in processes of their own: what happens when they are killed.
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -57,6 +58,14 @@ class DaemonsTest : public ::testing::Test {
     EXPECT_FALSE(worker->WaitForLine("connected").empty()) << worker->output();
     return worker;
   }
+
+  // Handlers that read this pipe wait until LetGo.
+  std::string MakePipe(const std::string& name) {
+    const std::string path = folder_.path() + "/" + name;
+    EXPECT_EQ(mkfifo(path.c_str(), 0600), 0);
+    return path;
+  }
+  static void LetGo(const std::string& pipe) { std::ofstream writer(pipe); }
 
   TempFolder folder_;
   std::unique_ptr<Process> broker_;
@@ -170,6 +179,74 @@ TEST_F(DaemonsTest, TasksOfAKilledWorkerRunElsewhereAfterTheGrace) {
   auto task = client->GetTask(id);
   ASSERT_EQ(task->attempts.size(), 2u);
   EXPECT_EQ(task->attempts[0].outcome, "lost");
+}
+
+// The units have systemd start a worker again that ended by a signal (tests/install/units_test.py).
+TEST_F(DaemonsTest, PluginThatCrashesItsWorkerUsesUpItsOwnAttemptsAndOtherTasksRunAgain) {
+  StartBroker({"--sessions.grace", "1s"});
+  auto client = Connect();
+  const auto await_run = [&](TaskId id, size_t attempt) {
+    while (true) {
+      const TaskInfo task = client->GetTask(id).value();
+      if (task.state == TaskState::kRunning && task.attempts.size() == attempt) return;
+    }
+  };
+  const std::string held = MakePipe("held");
+  const std::string trigger = MakePipe("trigger");
+  const std::string handlers = "  - plugin: " CRASHING_PLUGIN "\n";
+  auto worker = StartWorker(handlers);
+  const TaskId hold = client->Enqueue("q", "hold", held).value();
+  await_run(hold, 1);
+  const TaskId crash = client->Enqueue("q", "crash", trigger, {.max_attempts = 2}).value();
+  await_run(crash, 1);
+  LetGo(trigger);
+  EXPECT_EQ(worker->Wait(), 128 + SIGSEGV) << worker->output();
+
+  worker = StartWorker(handlers);
+  EXPECT_EQ(client->Wait<std::string>(hold, kLong).value(), "2");
+  await_run(crash, 2);
+  LetGo(trigger);
+  EXPECT_EQ(worker->Wait(), 128 + SIGABRT) << worker->output();
+
+  const TaskInfo dead = client->WaitTask(crash, kLong).value();
+  EXPECT_EQ(dead.state, TaskState::kDead);
+  EXPECT_EQ(dead.dead_reason, "attempts used up");
+  ASSERT_EQ(dead.attempts.size(), 2u);
+  for (const TaskAttempt& attempt : dead.attempts) {
+    EXPECT_EQ(attempt.outcome, "lost");
+    EXPECT_EQ(attempt.error_type, "worker lost");
+    EXPECT_THAT(attempt.error_message, HasSubstr("worker's connection broke"));
+  }
+  const TaskInfo other = client->GetTask(hold).value();
+  ASSERT_EQ(other.attempts.size(), 2u);
+  EXPECT_EQ(other.attempts[0].outcome, "lost");
+  EXPECT_EQ(other.attempts[1].outcome, "completed");
+
+  worker = StartWorker(handlers);
+  const TaskId next = client->Enqueue("q", "hold", held).value();
+  await_run(next, 1);
+  LetGo(held);
+  EXPECT_EQ(client->Wait<std::string>(next, kLong).value(), "1");
+}
+
+TEST_F(DaemonsTest, CommandThatCrashesHarmsNoOtherTask) {
+  StartBroker();
+  auto client = Connect();
+  const std::string held = MakePipe("held");
+  auto worker = StartWorker(
+      "  - type: crash\n    command: [/bin/sh, -c, \"kill -SEGV $$\"]\n"
+      "  - type: hold\n    command: [/bin/sh, -c, \"cat " +
+      held + "; echo $PENSTOCK_ATTEMPT\"]\n");
+  const TaskId hold = client->Enqueue("q", "hold", "").value();
+  while (client->GetTask(hold)->state != TaskState::kRunning) std::this_thread::yield();
+  const TaskInfo crash =
+      client->WaitTask(client->Enqueue("q", "crash", "", {.max_attempts = 1}).value(), kLong).value();
+  EXPECT_EQ(crash.state, TaskState::kDead);
+  ASSERT_EQ(crash.attempts.size(), 1u);
+  EXPECT_EQ(crash.attempts[0].outcome, "failed");
+  EXPECT_EQ(crash.attempts[0].error_type, "signal SEGV");
+  LetGo(held);
+  EXPECT_EQ(client->Wait<std::string>(hold, kLong).value(), "1\n");
 }
 
 TEST_F(DaemonsTest, CommandOfAKilledWorkerEndsWithIt) {
