@@ -154,6 +154,22 @@ BackupMetrics ToMetrics(const BackupFigures& figures) {
   return metrics;
 }
 
+BulkMetrics ToMetrics(const BulkJobs::Figures& figures) {
+  BulkMetrics metrics;
+  metrics.running = figures.running;
+  metrics.ended = {{"done", figures.done}, {"stopped", figures.stopped}, {"failed", figures.failed}};
+  // All that there may be, so that a first one is a change from 0.
+  for (const auto& [action, word] :
+       {std::pair(v1::BULK_ACTION_CANCEL, "cancel"), std::pair(v1::BULK_ACTION_RETRY, "retry"),
+        std::pair(v1::BULK_ACTION_DELETE, "delete")}) {
+    const auto found = figures.tasks.find(action);
+    const BulkJobs::Figures::Tasks tasks = found == figures.tasks.end() ? BulkJobs::Figures::Tasks() : found->second;
+    metrics.tasks[{word, "changed"}] = tasks.changed;
+    metrics.tasks[{word, "skipped"}] = tasks.skipped;
+  }
+  return metrics;
+}
+
 ScrubMetrics ToMetrics(const ScrubFigures& figures) {
   ScrubMetrics metrics;
   if (figures.scrubs > 0) {
@@ -619,6 +635,7 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
   snapshot.enqueues_refused = figures.enqueues_refused;
   snapshot.rejects = slot.rejects();
   snapshot.process = ReadProcessUsage();
+  snapshot.bulk = ToMetrics(rpc->bulk_figures());
   if (backups != nullptr) snapshot.backup = ToMetrics(backups->figures());
   if (scrubber != nullptr) snapshot.scrub = ToMetrics(scrubber->figures());
   {
@@ -637,6 +654,8 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
   }
   if (reply == nullptr) return snapshot;
   snapshot.sessions = reply->workers.size();
+  for (const ThrottleLoad& throttle : reply->throttles) snapshot.throttles[throttle.name] = throttle.waiting;
+  snapshot.cooled_waiting = reply->cooled_waiting;
   const Time now = ToMicros(clock->Read().wall);
   for (const QueueView& queue : reply->queues) {
     QueueMetrics row;
@@ -654,6 +673,8 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
     if (queue.oldest_available != kNever) row.oldest_age = ToDuration(std::max<Span>(now - queue.oldest_available, 0));
     row.unhandled_types = queue.unhandled_types.size();
     row.attempts_lost = queue.times.attempts_lost;
+    row.refused = queue.times.refused;
+    row.dropped = queue.times.dropped;
     row.wait_seconds = ToHistogram(queue.times.wait);
     row.run_seconds = ToHistogram(queue.times.run);
     snapshot.queues.push_back(std::move(row));

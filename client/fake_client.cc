@@ -358,6 +358,15 @@ absl::StatusOr<ChangedTask> FakeClient::UpdateTask(TaskId id, const TaskChange& 
   if (change.expire_at) {
     options.expire_at = *change.expire_at == absl::InfiniteFuture() ? std::nullopt : change.expire_at;
   }
+  // Of the two, the one that is set takes the other's place, as in the broker.
+  if (options.expire_at && change.expire_at) options.start_within = absl::ZeroDuration();
+  if (change.start_within) {
+    options.start_within = *change.start_within;
+    if (options.start_within != absl::ZeroDuration()) options.expire_at = std::nullopt;
+  }
+  if (change.life_timeout) options.life_timeout = *change.life_timeout;
+  if (change.retry_policy) SetPolicy(*change.retry_policy, &options);
+  if (change.worker_labels) options.worker_labels = *change.worker_labels;
   if (change.run_timeout) options.run_timeout = *change.run_timeout;
   if (change.result_retention) options.result_retention = change.result_retention;
   if (change.group) options.group = *change.group;

@@ -61,18 +61,6 @@ std::string Words(std::string name, size_t prefix) {
   return name;
 }
 
-v1::Backoff ToProto(BackoffKind backoff) {
-  switch (backoff) {
-    case BackoffKind::kLinear:
-      return v1::BACKOFF_LINEAR;
-    case BackoffKind::kFixed:
-      return v1::BACKOFF_FIXED;
-    case BackoffKind::kExponential:
-      break;
-  }
-  return v1::BACKOFF_EXPONENTIAL;
-}
-
 bool HasPolicy(const EnqueueOptions& options) {
   return options.max_attempts != 0 || options.initial_backoff != absl::ZeroDuration() ||
          options.backoff_multiplier != 0 || options.max_backoff != absl::ZeroDuration() ||
@@ -110,6 +98,27 @@ absl::Status FillPolicy(const EnqueueOptions& options, v1::RetryPolicy* policy) 
 }
 
 }  // namespace
+
+v1::Backoff ToProto(BackoffKind backoff) {
+  switch (backoff) {
+    case BackoffKind::kLinear:
+      return v1::BACKOFF_LINEAR;
+    case BackoffKind::kFixed:
+      return v1::BACKOFF_FIXED;
+    case BackoffKind::kExponential:
+      break;
+  }
+  return v1::BACKOFF_EXPONENTIAL;
+}
+
+void SetPolicy(const TaskRetryPolicy& policy, EnqueueOptions* options) {
+  options->max_attempts = policy.max_attempts;
+  options->backoff = policy.backoff;
+  options->initial_backoff = policy.initial_backoff;
+  options->backoff_multiplier = policy.backoff_multiplier;
+  options->max_backoff = policy.max_backoff;
+  options->backoff_jitter = policy.backoff_jitter;
+}
 
 absl::Status FillTaskSpec(NewTask task, v1::TaskSpec* spec) {
   EnqueueOptions& options = task.options;
@@ -215,12 +224,17 @@ absl::Status FillUpdate(TaskId id, const TaskChange& change, v1::UpdateTaskReque
   options.run_at = change.run_at;
   options.delay = change.delay.value_or(absl::ZeroDuration());
   if (change.expire_at && *change.expire_at != absl::InfiniteFuture()) options.expire_at = change.expire_at;
+  options.start_within = change.start_within.value_or(absl::ZeroDuration());
+  options.life_timeout = change.life_timeout.value_or(absl::ZeroDuration());
+  if (change.retry_policy) SetPolicy(*change.retry_policy, &options);
+  options.worker_labels = change.worker_labels.value_or(std::map<std::string, std::string>());
   options.run_timeout = change.run_timeout.value_or(absl::ZeroDuration());
   options.result_retention = change.result_retention;
   options.group = change.group.value_or("");
   options.cost = change.cost.value_or(1);
   RETURN_IF_ERROR(FillTaskSpec(std::move(task), request->mutable_spec()));
   request->mutable_spec()->clear_type();
+  if (!change.queue) request->mutable_spec()->clear_queue();
   request->set_task_id(id.ToString());
   if (change.revision) request->set_revision(*change.revision);
   google::protobuf::FieldMask& mask = *request->mutable_update_mask();
@@ -233,10 +247,14 @@ absl::Status FillUpdate(TaskId id, const TaskChange& change, v1::UpdateTaskReque
   if (change.run_at) mask.add_paths("run_at");
   if (change.delay) mask.add_paths("delay");
   if (change.expire_at) mask.add_paths("expire_at");
+  if (change.start_within) mask.add_paths("start_within");
+  if (change.life_timeout) mask.add_paths("life_timeout");
+  if (change.retry_policy) mask.add_paths("retry_policy");
   if (change.run_timeout) mask.add_paths("run_timeout");
   if (change.result_retention) mask.add_paths("result_retention");
   if (change.group) mask.add_paths("group");
   if (change.cost) mask.add_paths("cost");
+  if (change.worker_labels) mask.add_paths("worker_labels");
   return mask.paths().empty() ? InvalidField("change", "names nothing to change") : absl::OkStatus();
 }
 
@@ -256,6 +274,9 @@ FinishedTask ToFinishedTask(const v1::TaskEvent& event) {
   }
   return task;
 }
+
+// The library has the contract's numbers in words of its own; a reason that the contract gets is one of these, too.
+static_assert(static_cast<int>(WaitReason::Code::kReclaim) == v1::WaitReason::Code_MAX);
 
 TaskExplanation ToExplanation(const v1::ExplainTaskResponse& response) {
   TaskExplanation explanation;

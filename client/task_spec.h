@@ -21,6 +21,10 @@ TaskInfo ToTaskInfo(v1::Task task);
 FinishedTask ToFinishedTask(const v1::TaskEvent& event);
 TaskExplanation ToExplanation(const v1::ExplainTaskResponse& response);
 
+v1::Backoff ToProto(BackoffKind backoff);
+// In place of the whole policy that `options` has.
+void SetPolicy(const TaskRetryPolicy& policy, EnqueueOptions* options);
+
 // InvalidArgument names the field.
 absl::Status FillUpdate(TaskId id, const TaskChange& change, v1::UpdateTaskRequest* request);
 ChangedTask ToChangedTask(const v1::UpdateTaskResponse& response);

@@ -209,6 +209,12 @@ struct WorkerView {
   std::map<std::string, std::string> labels;
 };
 
+// A throttle that exists, and how many of the queues, types, groups or keys that it counts apart it keeps waiting now.
+struct ThrottleLoad {
+  std::string name;
+  uint64_t waiting = 0;
+};
+
 struct StatusReply {
   std::vector<QueueView> queues;    // in the order of their names
   std::vector<WorkerView> workers;  // in the order of their numbers
@@ -216,6 +222,8 @@ struct StatusReply {
   uint64_t type_count = 0;
   uint64_t lane_count = 0;
   uint64_t running_count = 0;
+  std::vector<ThrottleLoad> throttles;  // in the order of their numbers
+  uint64_t cooled_waiting = 0;          // queues, types, groups and keys that are left alone, and have tasks that wait
 };
 
 struct QueueReply {

@@ -199,6 +199,7 @@ absl::Status Enqueuer::CheckRoom(const std::vector<NewTask>& tasks, TaskId endin
                                queue.name, queue.waiting_bytes, need.bytes, settings.max_waiting_bytes);
     if ((settings.max_waiting != 0 && need.tasks > settings.max_waiting) ||
         (settings.max_waiting_bytes != 0 && need.bytes > settings.max_waiting_bytes)) {
+      need.queue->times.refused += need.tasks;
       return LimitReached(limit, what + "; enqueue fewer at once, or raise the limit");
     }
     if (settings.drop_oldest) {
@@ -206,6 +207,7 @@ absl::Status Enqueuer::CheckRoom(const std::vector<NewTask>& tasks, TaskId endin
       need.drop_bytes = std::min(bytes_over, need.bytes + kDropBytesMax);
       if (dispatcher_->CanDrop(queue, need.drop_tasks, need.drop_bytes)) continue;
     }
+    need.queue->times.refused += need.tasks;
     return LimitReached(limit,
                         what + (settings.drop_oldest ? "; those that wait are scheduled or of FIFO keys, which "
                                                        "are not dropped: try later, or raise the limit"
@@ -354,6 +356,7 @@ absl::StatusOr<UpdateReply> Enqueuer::Change(const UpdateTaskCommand& command) {
     const uint64_t before = !moves && queue->counts_bytes_of(stored.id) ? stored.spec().size() : 0;
     const uint64_t added = task.spec.size() - std::min<uint64_t>(task.spec.size(), before);
     if (Excess(queue->waiting(), moves ? 1 : 0, queue->settings.max_waiting) > 0) {
+      ++queue->times.refused;
       return LimitReached("max_waiting",
                           fmt::format("queue {} has as many waiting tasks as its max_waiting allows, {}", queue->name,
                                       queue->settings.max_waiting),
@@ -361,6 +364,7 @@ absl::StatusOr<UpdateReply> Enqueuer::Change(const UpdateTaskCommand& command) {
     }
     if (queue->counts_bytes_of(stored.id) &&
         Excess(queue->waiting_bytes, added, queue->settings.max_waiting_bytes) > 0) {
+      ++queue->times.refused;
       return LimitReached("max_waiting_bytes",
                           fmt::format("queue {} has {} waiting bytes, and {} more are over its max_waiting_bytes of {}",
                                       queue->name, queue->waiting_bytes, added, queue->settings.max_waiting_bytes),

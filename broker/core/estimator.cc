@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "absl/container/btree_map.h"
 
@@ -11,11 +12,20 @@ namespace {
 // Looked at for a place, and for a queue's drain; what is beyond counts as those.
 constexpr int kLanesOfPlace = 10'000;
 constexpr int kLanesOfDrain = 256;
-// Nine in ten times a normally distributed number is within so many deviations of its mean.
-constexpr double kNineInTen = 1.645;
-// How far, in proportion, the part of other lanes that is guessed to come first may be off: a standard deviation, as
-// tests/unit/broker/core/estimate_test.cc measures it.
-constexpr double kOrderError = 0.35;
+// Nine in ten times the truth is within so many deviations of its mean: more than the 1.645 of a normal distribution,
+// for the deviation is guessed as well, and what takes long takes longer than what is short is short. This and the next
+// ones are what tests/unit/broker/core/estimate_test.cc finds to be so.
+constexpr double kNineInTen = 1.8;
+// How far, in proportion, the part of other lanes that is guessed to come first may be off: a standard deviation.
+constexpr double kOrderError = 0.25;
+// The variance of when the last of many ends, in squares of what is left of one on average: pi^2 / 6 where all take
+// exponentially long and of how many kinds they are is known.
+constexpr double kLastVariance = 2.5;
+// Of about so many runs the mean of a run is known.
+constexpr double kRunsKnown = 64;
+// The key that is done last is not the one with most tasks, but one of those whose tasks also took long: by so many
+// deviations.
+constexpr double kLongestKey = 1.5;
 
 Span ToSpan(double micros) { return static_cast<Span>(std::clamp(micros, 0.0, 1e17)); }
 
@@ -25,10 +35,19 @@ SpanEstimate Around(double mean, double variance, double earliest) {
           ToSpan(std::max(mean + deviation, earliest))};
 }
 
-// The part of a lane's tasks, from the oldest to the newest, that came before a moment.
-double PartBefore(const Lane& lane, Time since) {
-  const Time oldest = lane.ready_since;
-  const Time newest = std::max({oldest, lane.runs.newest(), lane.timed_due() > 0 ? lane.due_cursor().due : 0});
+// The part of a lane's tasks, from the oldest to the newest, that came before a task: since then, or in that block if
+// it was enqueued without a delay.
+double PartBefore(const Lane& lane, Time since, BlockId block) {
+  const FreshRun& last = lane.runs.newest();
+  // Blocks are numbered as they come: that tells apart what came in a burst.
+  if (!block.empty() && lane.timed_due() == 0 && lane.runs.has_front()) {
+    const uint64_t first = lane.runs.front().block.value();
+    if (block.value() < first) return 0;
+    if (block.value() > last.block.value()) return 1;
+    return (static_cast<double>(block.value() - first) + 0.5) / (static_cast<double>(last.block.value() - first) + 1);
+  }
+  const Time oldest = lane.is_ready() ? lane.ready_since : lane.runs.front().since;
+  const Time newest = std::max({oldest, last.since, lane.timed_due() > 0 ? lane.due_cursor().due : 0});
   if (since < oldest) return 0;
   if (since >= newest) return 1;
   return static_cast<double>(since - oldest) / static_cast<double>(newest - oldest);
@@ -40,6 +59,7 @@ uint64_t Waiting(const Lane& lane) { return lane.fresh_count + lane.timed_due();
 
 void Estimator::Work::Add(const RunSketch& sketch, double count) {
   mean += count * sketch.mean();
+  square += count * (sketch.variance() + sketch.mean() * sketch.mean());
   // Each run may be longer or shorter, and the mean itself is only known from so many.
   variance += count * sketch.variance() + count * count * sketch.variance() / sketch.weight();
   tasks += count;
@@ -70,6 +90,7 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
   absl::btree_map<TypeId, double> types_ahead;  // all of these
   int lanes_left = kLanesOfPlace;
   const uint64_t own_group = lane->group;
+  const BlockId block = task.record ? BlockId() : BlockId(task.id.block());
   dispatcher_.ready().VisitReady([&](const LaneClass& lane_class, const Lane& other) {
     if (lanes_left-- <= 0) return false;
     if (&other == lane || lane_class.parked) return true;
@@ -93,12 +114,26 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
       groups[other.group] += waiting;
       return true;
     } else {
-      ahead = waiting * PartBefore(other, since);
+      ahead = waiting * PartBefore(other, since, block);
       (own_queue ? same : same_elsewhere) += ahead;
     }
     types_ahead[context_.state.BaseType(lane_class.type)] += ahead;
     return true;
   });
+
+  // Keys that a task holds are not in that order; as soon as it has ended, their next one is.
+  uint64_t keys = lane->key.fifo ? 1 : 0;
+  for (LaneId id : queue.lanes) {
+    if (lanes_left-- <= 0) break;
+    const Lane& other = *context_.state.FindLane(id);
+    if (!other.key.fifo || &other == lane || !other.has_waiting()) continue;
+    ++keys;
+    if (other.hold == nullptr || other.is_ready() || !other.runs.has_front()) continue;
+    if (context_.state.FindLease(other.hold->task) == nullptr && other.hold->due == kNever) continue;  // dead
+    const double ahead = static_cast<double>(Waiting(other)) * PartBefore(other, since, block);
+    same += ahead;
+    types_ahead[context_.state.BaseType(other.runs.front().type())] += ahead;
+  }
 
   // Groups take turns by their weights until theirs is used up.
   const double in_lane = static_cast<double>(place.in_lane.expected);
@@ -113,6 +148,12 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
   const double burst = context_.options.priority_burst;
   if (urgent > 0) expected = std::min(expected + urgent, (expected + 1) * (burst + 1) - 1);
   expected += std::min(lower, std::floor(expected / burst));
+  // While those of its key run one by one, others run beside them, whenever they came.
+  const double slots = workers.fitting.slots;
+  if (lane->key.fifo) {
+    const double beside = std::min<double>(slots, static_cast<double>(keys));
+    expected = std::max(expected, in_lane * beside);
+  }
   // For certain: those of its lane, and at most everything that waits.
   const QueueCounters& counters = queue.counters;
   uint64_t all = counters.available;
@@ -127,9 +168,8 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
   place.in_queue.expected = std::clamp(static_cast<uint64_t>(expected + 0.5), place.in_queue.low, place.in_queue.high);
 
   // --- when ---
-  if (workers.fitting.slots == 0) return place;
+  if (slots == 0) return place;
   const double earliest = static_cast<double>(std::max<Span>(since - now, 0));
-  const double slots = workers.fitting.slots;
   const double elsewhere = urgent_elsewhere + same_elsewhere;
   const double prefetched = workers.fitting.prefetched;
   const double before = static_cast<double>(place.in_queue.expected) + elsewhere + prefetched;
@@ -144,7 +184,8 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
     return place;
   }
   // A usual run of those ahead: of each type by its part.
-  types_ahead[type] += in_lane + 1 + turns;
+  // Those of its key may be of any type that the others are.
+  types_ahead[type] += (lane->key.fifo ? 0 : in_lane) + 1 + turns;
   Work usual;
   for (const auto& [ahead, count] : types_ahead) {
     if (const RunSketch* sketch = SketchOf(ahead)) usual.Add(*sketch, count);
@@ -152,7 +193,7 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
   if (usual.tasks <= 0) return place;
   const double mean = usual.mean / usual.tasks;
   const double part = before > 0 ? std::max(before - free, 0.0) / usual.tasks : 0;
-  const double residual = own != nullptr ? own->residual() : mean;
+  const double residual = usual.residual();
   // So many have to end first; then a slot is free for it, but for what is left of those that run now.
   double wait = 0, variance = 0;
   if (before >= free) {
@@ -163,16 +204,16 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
   const double order_error = kOrderError * (expected - in_lane + elsewhere);
   const double error = std::sqrt(in_lane_error * in_lane_error + order_error * order_error) * mean / slots;
   variance += error * error;
-  if (own != nullptr) {
-    // What runs one at a time, or so many at a time, takes its own time.
-    if (lane->key.fifo) {
-      const bool held = lane->hold != nullptr && lane->hold->task != task.id && lane->hold->due == kNever;
-      const double alone = in_lane * own->mean() + (held ? own->residual() : 0);
-      if (alone > wait) {
-        wait = alone;
-        variance = in_lane * own->variance() + (held ? own->residual() * own->residual() : 0);
-      }
+  // What runs one at a time, or so many at a time, takes its own time.
+  if (lane->key.fifo) {
+    const bool held = lane->hold != nullptr && lane->hold->task != task.id && lane->hold->due == kNever;
+    const double alone = in_lane * mean + (held ? residual : 0);
+    if (alone > wait) {
+      wait = alone;
+      variance = in_lane * usual.spread() * (1 + in_lane / kRunsKnown) + (held ? residual * residual : 0);
     }
+  }
+  if (own != nullptr) {
     const double ahead = static_cast<double>(place.in_queue.expected);
     if (pace.at_once > 0) {
       const double at_once = std::min<double>(static_cast<double>(pace.at_once), slots);
@@ -192,12 +233,61 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
   return place;
 }
 
+Estimator::LastOnes Estimator::LastOf(const absl::btree_map<TypeId, double>& types, const Work& work,
+                                      double count) const {
+  // Those of a type that run when nothing waits any more, and what is left of each on average.
+  struct Left {
+    double count;
+    double residual;
+  };
+  std::vector<Left> left;
+  double longest = 0, spread = 0, all = 0;
+  for (const auto& [type, waiting] : types) {
+    const RunSketch& sketch = *SketchOf(type);
+    if (sketch.mean() <= 0) continue;
+    const double time = waiting * sketch.mean();
+    left.push_back({time, sketch.residual()});
+    longest = std::max(longest, sketch.residual());
+    spread += time * std::min(sketch.variance() / (sketch.mean() * sketch.mean()), 1.0);
+    all += time;
+  }
+  if (left.empty()) return {};
+  spread /= all;
+  for (Left& of_type : left) of_type.count *= count / all;
+  // What is left is taken for exponentially long, by its type. Then the last one ends, in the mean, when e^-gamma of
+  // them would be left.
+  constexpr double kGamma = 0.5772;
+  const auto after = [&](double span) {
+    Left sum{0, 0};
+    for (const Left& of_type : left) {
+      const double still = of_type.count * std::exp(-span / of_type.residual);
+      sum.count += still;
+      sum.residual += still * of_type.residual;
+    }
+    return sum;
+  };
+  double ends = longest * std::max(kGamma + std::log(std::max(count, 1.0)), 1.0);
+  if (left.size() > 1) {
+    double low = 0;
+    for (double step = ends / 2; step > ends / 1'000; step /= 2) {
+      if (after(low + step).count > std::exp(-kGamma)) low += step;
+    }
+    ends = low;
+  }
+  const Left then = after(ends);
+  const double residual = work.residual();
+  const double of_last = then.count > 0 ? then.residual / then.count : residual;
+  // Runs that take equally long end together.
+  return {residual + std::max(ends - residual, 0.0) * spread, of_last * of_last * spread};
+}
+
 SpanEstimate Estimator::DrainedIn(const QueueState& queue) {
   const QueueCounters& counters = queue.counters;
   if (counters.available + counters.running == 0 || queue.paused || dispatcher_.stopped()) return {};
   // A part of the lanes stands for all of them.
   absl::btree_map<TypeId, double> types;
-  double visited = 0, longest_key = 0, longest_variance = 0;
+  Work of_keys;
+  double visited = 0, most_of_key = 0;
   int lanes_left = kLanesOfDrain;
   for (LaneId id : queue.lanes) {
     if (lanes_left-- == 0) break;
@@ -208,10 +298,9 @@ SpanEstimate Estimator::DrainedIn(const QueueState& queue) {
     types[type] += waiting;
     visited += waiting;
     if (!lane.key.fifo) continue;
-    const RunSketch* sketch = SketchOf(type);
-    if (sketch == nullptr || waiting * sketch->mean() <= longest_key) continue;
-    longest_key = waiting * sketch->mean();
-    longest_variance = waiting * sketch->variance();
+    // A key's tasks may be of several types; only that of its first is known.
+    if (const RunSketch* sketch = SketchOf(type)) of_keys.Add(*sketch, waiting);
+    most_of_key = std::max(most_of_key, waiting);
   }
   Work work;
   absl::btree_map<uint32_t, const Subscription*> subscriptions;  // by id
@@ -239,27 +328,26 @@ SpanEstimate Estimator::DrainedIn(const QueueState& queue) {
   }
   if (at_once > 0) slots = std::min(slots, at_once);
   const double running = static_cast<double>(counters.running);
-  double mean = 0, residual = 0;
-  if (work.tasks > 0) {
-    mean = work.mean / work.tasks;
-    const double variance = work.variance / work.tasks;
-    residual = (mean + (mean > 0 ? variance / mean : 0)) / 2;
-  } else {
-    // Only what runs is left: of whichever types.
-    return {};
-  }
+  if (work.tasks <= 0) return {};  // only what runs is left: of whichever types
+  const double mean = work.mean / work.tasks;
+  const double residual = work.residual();
   slots = std::max(slots, 1e-3);
-  // The last ones run while other slots are free already.
-  const double tail = residual * std::max(std::min(slots, work.tasks) - 1, 0.0) / slots;
-  double drained = (work.mean + running * residual) / slots + tail;
-  double variance = (work.variance + running * residual * residual) / (slots * slots) + residual * residual;
-  if (longest_key > drained) {
-    drained = longest_key;
-    variance = longest_variance;
+  // All slots are busy until nothing waits any more; then what runs in each ends, and the last of these ends it all.
+  const LastOnes last = LastOf(types, work, std::min(slots, work.tasks + running));
+  const double busy = std::max((work.mean + running * residual) / slots - residual, 0.0);
+  double drained = busy + last.ends;
+  double variance = (work.variance + running * residual * residual) / (slots * slots) + kLastVariance * last.variance;
+  if (most_of_key > 0 && of_keys.tasks > 0) {
+    const double key_variance = most_of_key * of_keys.spread();
+    const double longest = most_of_key * of_keys.mean / of_keys.tasks + kLongestKey * std::sqrt(key_variance);
+    if (longest > drained) {
+      drained = longest;
+      variance = 0;
+    }
+    variance += key_variance;
   }
-  // The last runs may be the longest ones: of many, somewhat more than the usual.
-  const double last = residual * std::log(std::max(std::min(slots, work.tasks), 1.0));
-  variance += last * last + longest_variance * 3;
+  // As of a start: runs that began together end together.
+  variance += mean * mean / 4;
   return Around(std::max(drained, interval), variance, mean / 2);
 }
 

@@ -1,6 +1,9 @@
 #ifndef PENSTOCK_BROKER_CORE_ESTIMATOR_H_
 #define PENSTOCK_BROKER_CORE_ESTIMATOR_H_
 
+#include <algorithm>
+
+#include "absl/container/btree_map.h"
 #include "broker/core/core_context.h"
 #include "broker/core/dispatcher.h"
 #include "broker/core/lane_position.h"
@@ -35,10 +38,21 @@ class Estimator {
   struct Work {
     double mean = 0;
     double variance = 0;
+    double square = 0;  // the sum of the squares of the tasks' run times
     double tasks = 0;
-    // Adds tasks of a type. False: there is no experience with it.
     void Add(const RunSketch& sketch, double count);
+    // What is left on average of one that is met while it runs. REQUIRES: tasks > 0.
+    double residual() const { return mean <= 0 ? 0 : square / mean / 2; }
+    // The variance of one, whatever its type. REQUIRES: as above.
+    double spread() const { return std::max(square / tasks - mean / tasks * (mean / tasks), 0.0); }
   };
+  // When the last of `count` runs ends, of types as there are of each, from when the last of them begins; and the
+  // variance of that. REQUIRES: there is experience with each.
+  struct LastOnes {
+    double ends = 0;
+    double variance = 0;
+  };
+  LastOnes LastOf(const absl::btree_map<TypeId, double>& types, const Work& work, double count) const;
   const RunSketch* SketchOf(TypeId type) const;
   static TypeId TypeOf(const Lane& lane);
 

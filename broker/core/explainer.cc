@@ -5,6 +5,7 @@
 
 #include "broker/storage/labels.h"
 #include "common/status.h"
+#include "common/units.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
@@ -38,7 +39,7 @@ bool EndsByItself(const WaitReason& reason) {
 }  // namespace
 
 std::string Explainer::After(Time until) const {
-  return absl::FormatDuration(ToDuration(std::max<Span>(until - context_.now.wall, 0)));
+  return penstock::FormatDuration(ToDuration(std::max<Span>(until - context_.now.wall, 0)));
 }
 
 void Explainer::Answer(const ExplainTaskCommand& command) {

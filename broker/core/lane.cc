@@ -60,12 +60,12 @@ void LaneRuns::Advance() {
   front_ = list_->next[list_->next_index++];
 }
 
-Time LaneRuns::newest() const {
+const FreshRun& LaneRuns::newest() const {
   if (list_ != nullptr) {
-    if (!list_->back.empty()) return list_->back.back().since;
-    if (list_->next_index < list_->next.size()) return list_->next.back().since;
+    if (!list_->back.empty()) return list_->back.back();
+    if (list_->next_index < list_->next.size()) return list_->next.back();
   }
-  return front_.since;
+  return front_;
 }
 
 void LaneRuns::VisitFirst(absl::FunctionRef<void(const FreshRun&)> visit) const {

@@ -80,8 +80,8 @@ class LaneRuns {
   // Segment number segment_begin has been read. REQUIRES: !has_front().
   void LoadSegment(std::vector<FreshRun> runs);
 
-  // Since when the last of them has been there; 0: there is none.
-  Time newest() const;
+  // The last of them that is in memory; without a block: there is none.
+  const FreshRun& newest() const;
 
   // Those before the stored segments, and those behind them.
   void VisitFirst(absl::FunctionRef<void(const FreshRun&)> visit) const;

@@ -690,7 +690,10 @@ void Lifecycle::Expire(const StoredTask& task, bool in_lane, DeadReason reason) 
   Die(task, reason);
 }
 
-void Lifecycle::Drop(const StoredTask& task) { Die(task, DeadReason::kDropped); }
+void Lifecycle::Drop(const StoredTask& task) {
+  ++context_.state.FindQueue(task.lane.queue)->times.dropped;
+  Die(task, DeadReason::kDropped);
+}
 
 void Lifecycle::Die(const StoredTask& task, DeadReason reason) {
   QueueState* queue = context_.state.FindQueue(task.lane.queue);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "common/units.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
@@ -152,6 +153,7 @@ bool Meters::Fits(const TaskPlace& place, uint16_t cost) {
 
 void Meters::Wait(const MeterVerdict& closed, const Parked& waiter) {
   Meter& meter = At(closed.key);
+  if (meter.waiting.empty()) ++waiting_[closed.key.throttle];
   meter.waiting.insert(waiter);
   SetWake(closed.key, meter, closed.opens == 0 ? kNever : closed.opens);
 }
@@ -189,6 +191,7 @@ bool Meters::Unpark(absl::FunctionRef<void(const Parked&)> visit) {
       const Parked waiter = *next;
       meter.waiting.erase(next);
       meter.turn = waiter;
+      if (meter.waiting.empty() && --waiting_[key.throttle] == 0) waiting_.erase(key.throttle);
       visit(waiter);
       ++unparked;
     }
@@ -264,6 +267,7 @@ void Meters::Recount(ThrottleId throttle, bool new_rate) {
     opening_.erase(it->first);
     it = meters_.erase(it);
   }
+  waiting_.erase(throttle);
   const ThrottleRule* rule = rules_.Find(throttle);
   if (new_rate) {
     std::vector<MeterKey> keys;
@@ -333,7 +337,7 @@ std::string Meters::ThrottleOf(const MeterVerdict& closed) const {
 std::string Meters::Explain(const MeterVerdict& closed) {
   const ThrottleRule* rule = rules_.Find(closed.key.throttle);
   const std::string who = rule == nullptr ? CooledName(closed.key) : "throttle " + rule->name;
-  const std::string opens = absl::FormatDuration(ToDuration(std::max<Span>(closed.opens - context_.now.wall, 0)));
+  const std::string opens = penstock::FormatDuration(ToDuration(std::max<Span>(closed.opens - context_.now.wall, 0)));
   switch (closed.state) {
     case MeterState::kFull: {
       const Meter* meter = Find(closed.key);
@@ -393,6 +397,23 @@ void Meters::Describe(ThrottleId throttle, size_t max_meters, ThrottleView* view
       meter_view.scope = context_.state.TypeName(TypeId(static_cast<uint32_t>(key.scope)));
     }
   }
+}
+
+uint64_t Meters::WaitingOf(ThrottleId throttle) const {
+  const auto found = waiting_.find(throttle);
+  return found == waiting_.end() ? 0 : found->second;
+}
+
+std::vector<ThrottleLoad> Meters::Loads() const {
+  std::vector<ThrottleLoad> loads;
+  for (ThrottleId id : rules_.ids()) loads.push_back({rules_.Find(id)->name, WaitingOf(id)});
+  return loads;
+}
+
+uint64_t Meters::CooledWaiting() const {
+  uint64_t waiting = 0;
+  for (ThrottleId id : {kCooledQueue, kCooledType, kCooledGroup, kCooledKey}) waiting += WaitingOf(id);
+  return waiting;
 }
 
 std::string Meters::DebugState() const {

@@ -94,6 +94,9 @@ class Meters {
   // Why a closed meter keeps a task back, for people.
   std::string Explain(const MeterVerdict& closed);
   void Describe(ThrottleId throttle, size_t max_meters, ThrottleView* view);
+  // Of every throttle; and of cooling. They cost nothing but the throttles, however many meters there are.
+  std::vector<ThrottleLoad> Loads() const;
+  uint64_t CooledWaiting() const;
   // What runs, meter by meter, as text: after a recovery it must be the same.
   std::string DebugState() const;
 
@@ -112,6 +115,7 @@ class Meters {
   void ForEach(const TaskPlace& place, absl::FunctionRef<bool(const ThrottleRule* rule, const MeterKey& key)> visit);
   Meter& At(const MeterKey& key);
   Meter* Find(const MeterKey& key);
+  uint64_t WaitingOf(ThrottleId throttle) const;
   // Nothing is counted or waits any more.
   void DropIfIdle(const MeterKey& key);
   // It may be open.
@@ -127,6 +131,7 @@ class Meters {
   Lifecycle& lifecycle_;
   const ThrottleRules& rules_;
   MeterMap meters_;
+  absl::btree_map<ThrottleId, uint64_t> waiting_;  // meters that somebody waits for; none of them: not there
   absl::btree_set<std::pair<Time, MeterKey>> wakes_;
   absl::btree_set<MeterKey> opening_;
   std::vector<Parked> released_;  // of throttles that changed or are gone

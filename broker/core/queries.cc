@@ -225,6 +225,9 @@ void Queries::Answer(const StatusCommand& command, uint64_t epoch) {
   reply.type_count = context_.state.type_count();
   reply.lane_count = context_.state.lanes().size();
   reply.running_count = context_.state.lease_count();
+  const Meters& meters = dispatcher_.meters();
+  reply.throttles = meters.Loads();
+  reply.cooled_waiting = meters.CooledWaiting();
   context_.ReplyTo(command.ticket, std::move(reply));
 }
 

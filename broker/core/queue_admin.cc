@@ -5,6 +5,7 @@
 #include "broker/core/waiting_bytes.h"
 #include "common/name_hash.h"
 #include "common/status.h"
+#include "common/status_details.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
@@ -27,6 +28,17 @@ void ApplySettings(const QueueSettingsChange& change, QueueSettings* settings) {
   if (change.max_waiting) settings->max_waiting = *change.max_waiting;
   if (change.max_waiting_bytes) settings->max_waiting_bytes = *change.max_waiting_bytes;
   if (change.drop_oldest) settings->drop_oldest = *change.drop_oldest;
+}
+
+// What each setting alone cannot say. A limit may be taken from a queue that drops, which then keeps everything; but to
+// ask for dropping where there is no limit is a mistake.
+absl::Status CheckSettings(const QueueSettingsChange& change, QueueSettings settings) {
+  ApplySettings(change, &settings);
+  if (change.drop_oldest.value_or(false) && settings.max_waiting == 0 && settings.max_waiting_bytes == 0) {
+    return InvalidField("queue.settings.overflow_policy",
+                        "drops nothing without a limit; give max_waiting or max_waiting_bytes, too, or leave it out");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -62,6 +74,7 @@ absl::Status QueueAdmin::Change(const QueueCommand& command, QueueReply* reply) 
   QueueState* queue = context_.state.FindQueue(command.queue);
   if (command.verb == QueueVerb::kCreate) {
     if (queue != nullptr) return absl::AlreadyExistsError(fmt::format("queue {} exists already", command.queue));
+    RETURN_IF_ERROR(CheckSettings(command.settings, context_.options.queue_defaults));
     ASSIGN_OR_RETURN(queue, enqueuer_.QueueFor(command.queue));
     ApplySettings(command.settings, &queue->settings);
     SetWeights(queue);
@@ -75,6 +88,7 @@ absl::Status QueueAdmin::Change(const QueueCommand& command, QueueReply* reply) 
     case QueueVerb::kCreate:
       break;
     case QueueVerb::kUpdate: {
+      RETURN_IF_ERROR(CheckSettings(command.settings, queue->settings));
       const uint64_t bytes_before = queue->settings.max_waiting_bytes;
       ApplySettings(command.settings, &queue->settings);
       SetWeights(queue);

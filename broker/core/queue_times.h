@@ -30,6 +30,8 @@ struct QueueTimes {
   TimeCounts wait;             // from available to started
   TimeCounts run;              // of attempts, as the worker measured them
   uint64_t attempts_lost = 0;  // with their worker
+  uint64_t refused = 0;        // tasks, because the queue was full
+  uint64_t dropped = 0;        // tasks that were given up for others, because it was full
 };
 
 }  // namespace penstock::broker

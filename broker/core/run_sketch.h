@@ -1,6 +1,8 @@
 #ifndef PENSTOCK_BROKER_CORE_RUN_SKETCH_H_
 #define PENSTOCK_BROKER_CORE_RUN_SKETCH_H_
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "absl/container/node_hash_map.h"
@@ -13,8 +15,8 @@ namespace penstock::broker {
 class RunSketch {
  public:
   void Add(Span run_time) {
-    if (count_ < kWindow) ++count_;
-    const double weight = 1.0 / count_;
+    if (count_ < kCountMax) ++count_;
+    const double weight = 1.0 / std::min(count_, kWindow);
     const double difference = static_cast<double>(run_time) - mean_;
     mean_ += weight * difference;
     variance_ = (1 - weight) * (variance_ + weight * difference * difference);
@@ -23,12 +25,18 @@ class RunSketch {
   double mean() const { return mean_; }
   double variance() const { return variance_; }
   // Of how many runs the mean is the mean, in effect: its own variance is variance() / weight().
-  double weight() const { return count_ < kWindow ? count_ : 2 * kWindow; }
+  double weight() const {
+    if (count_ <= kWindow) return count_;
+    // The first ones counted alike, and are forgotten while later ones take their place.
+    const double kept = std::pow(1 - 1.0 / kWindow, 2.0 * (count_ - kWindow));
+    return 1 / (kept / kWindow + (1 - kept) / (2 * kWindow - 1));
+  }
   // What is left on average of a run that somebody meets: more than half of it, since long runs are met more often.
   double residual() const { return mean_ <= 0 ? 0 : (mean_ + variance_ / mean_) / 2; }
 
  private:
   static constexpr int kWindow = 64;
+  static constexpr int kCountMax = 100 * kWindow;  // more of them make no difference
 
   int count_ = 0;
   double mean_ = 0;

@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "common/status_details.h"
+#include "common/units.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
@@ -407,7 +408,7 @@ bool Sessions::Tick() {
     if (session->connected()) {
       context_.MessageFor(session->stream).end = absl::AbortedError(
           fmt::format("nothing was heard from this worker for its lease of {}; its tasks were given to others",
-                      absl::FormatDuration(ToDuration(session->lease))));
+                      penstock::FormatDuration(ToDuration(session->lease))));
     }
     End(session, false);
   }

@@ -24,6 +24,10 @@
 //                         flags: 1 lease removed, 2 slot finished, 4 has history in bucket
 //    10  lane purged      varint(lane) varint(first segment) varint(end segment) varint(timed) fifo:1 runs
 //    11  purge progress   bytes(varint(lane) operation:1 ...)
+//    15  meter            varint(throttle) scope:8 signed(when its bucket is full, in ns since 1970) signed(cooled
+//                         until); both 0: it is forgotten
+//    16  waiting bytes    varint(queue) varint(bytes of TaskSpecs that wait); behind the counters of queues that count
+//                         or counted them
 //   and in checkpoints only:
 //    12  lane             varint(lane) lane-key varint(first segment) varint(end segment)
 //                         varint(deleted segments) runs(first) runs(back) counts

@@ -1,6 +1,7 @@
 #include "broker/core/throttle.h"
 
 #include "common/status_details.h"
+#include "common/units.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
@@ -23,7 +24,7 @@ absl::Status Validate(const ThrottleDefinition& definition) {
   if (bucket.interval > 0 && bucket.interval / 1'000 > kFillMax / bucket.burst) {
     return InvalidField("throttle.rate.burst",
                         fmt::format("would take more than 365 days to fill: {} units, one every {}", bucket.burst,
-                                    absl::FormatDuration(ToDuration(bucket.interval / 1'000))));
+                                    penstock::FormatDuration(ToDuration(bucket.interval / 1'000))));
   }
   return absl::OkStatus();
 }

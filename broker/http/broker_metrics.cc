@@ -86,6 +86,8 @@ void AddTo(const QueueMetrics& queue, QueueMetrics* sum) {
   sum->oldest_age = std::max(sum->oldest_age, queue.oldest_age);
   sum->unhandled_types += queue.unhandled_types;
   sum->attempts_lost += queue.attempts_lost;
+  sum->refused += queue.refused;
+  sum->dropped += queue.dropped;
   AddTo(queue.wait_seconds, &sum->wait_seconds);
   AddTo(queue.run_seconds, &sum->run_seconds);
 }
@@ -149,6 +151,12 @@ void AddQueues(const MetricsSnapshot& snapshot, Families* out) {
   family("penstock_attempts_lost_total", MetricType::Counter,
          "Attempts that ended because their worker was gone, since start; failed ones, too.",
          [](const QueueMetrics& queue) { return queue.attempts_lost; });
+  family("penstock_tasks_refused_total", MetricType::Counter,
+         "Tasks that were refused because their queue was full, since start.",
+         [](const QueueMetrics& queue) { return queue.refused; });
+  family("penstock_tasks_dropped_total", MetricType::Counter,
+         "Tasks that a full queue gave up for new ones, since start; they are dead ones, too.",
+         [](const QueueMetrics& queue) { return queue.dropped; });
   divided("penstock_queue_tasks", MetricType::Gauge, "Tasks that a queue has, by state.", "state",
           [](const QueueMetrics& queue) {
             return Values{{"scheduled", queue.scheduled},
@@ -168,6 +176,36 @@ void AddQueues(const MetricsSnapshot& snapshot, Families* out) {
   };
   times("penstock_task_wait_seconds", "From available to started.", &QueueMetrics::wait_seconds);
   times("penstock_task_run_seconds", "Run time of attempts, as workers measured it.", &QueueMetrics::run_seconds);
+}
+
+void AddThrottles(const MetricsSnapshot& snapshot, Families* out) {
+  out->Start("penstock_throttle_waiting", MetricType::Gauge,
+             "Queues, types, groups or keys that a throttle keeps waiting now.");
+  size_t left = BrokerMetrics::kThrottlesMax;
+  std::optional<uint64_t> other;
+  for (const auto& [name, waiting] : snapshot.throttles) {
+    if (left == 0 || name == kOther) {
+      other = other.value_or(0) + waiting;
+      continue;
+    }
+    --left;
+    out->Add({{"throttle", name}}, static_cast<double>(waiting));
+  }
+  if (other) out->Add({{"throttle", kOther}}, static_cast<double>(*other));
+  out->Gauge("penstock_cooled_waiting",
+             "Queues, types, groups and keys that handlers asked to leave alone, and that have tasks waiting now.",
+             static_cast<double>(snapshot.cooled_waiting));
+}
+
+void AddBulk(const BulkMetrics& bulk, Families* out) {
+  out->Gauge("penstock_bulk_jobs_running", "Bulk jobs that run now.", static_cast<double>(bulk.running));
+  out->Start("penstock_bulk_jobs_ended_total", MetricType::Counter, "Bulk jobs that ended since start, by outcome.");
+  for (const auto& [outcome, count] : bulk.ended) out->Add({{"outcome", outcome}}, static_cast<double>(count));
+  out->Start("penstock_bulk_tasks_total", MetricType::Counter,
+             "Tasks that bulk jobs changed, or could not change any more, since start.");
+  for (const auto& [what, count] : bulk.tasks) {
+    out->Add({{"action", what.first}, {"outcome", what.second}}, static_cast<double>(count));
+  }
 }
 
 void AddBackup(const BackupMetrics& backup, Families* out) {
@@ -215,6 +253,8 @@ std::vector<MetricFamily> BrokerMetrics::Collect() const {
   out.Gauge("penstock_epoch", "Grows with every start of the data folder.", static_cast<double>(snapshot.epoch));
   out.Gauge("penstock_uptime_seconds", "Since the broker started.", absl::ToDoubleSeconds(snapshot.uptime));
   AddQueues(snapshot, &out);
+  AddThrottles(snapshot, &out);
+  AddBulk(snapshot.bulk, &out);
   out.Start("penstock_rejects_total", MetricType::Counter, "Calls that were refused, by reason.");
   for (const auto& [reason, count] : snapshot.rejects) out.Add({{"reason", reason}}, static_cast<double>(count));
   out.Counter("penstock_commits_total", "Commits since start.", static_cast<double>(snapshot.commit_count));

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -42,6 +43,8 @@ struct QueueMetrics {
   absl::Duration oldest_age;
   uint64_t unhandled_types = 0;
   uint64_t attempts_lost = 0;
+  uint64_t refused = 0;           // tasks, because the queue was full
+  uint64_t dropped = 0;           // tasks, for others, because it was full
   HistogramMetrics wait_seconds;  // from available to started
   HistogramMetrics run_seconds;   // of attempts
 };
@@ -67,6 +70,12 @@ struct ScrubMetrics {
   bool running = false;
 };
 
+struct BulkMetrics {
+  uint64_t running = 0;
+  std::map<std::string, uint64_t> ended;                          // by outcome, since start
+  std::map<std::pair<std::string, std::string>, uint64_t> tasks;  // by action and outcome, since start
+};
+
 struct MetricsSnapshot {
   std::string version;
   uint64_t epoch = 0;
@@ -83,7 +92,10 @@ struct MetricsSnapshot {
   uint64_t disk_ballast_bytes = 0;
   uint64_t data_bytes = 0;
   bool enqueues_refused = false;
-  std::map<std::string, uint64_t> rejects;  // by reason: the limit, or a status code
+  std::map<std::string, uint64_t> rejects;    // by reason: the limit, or a status code
+  std::map<std::string, uint64_t> throttles;  // by name: the queues, types, groups or keys that wait for it
+  uint64_t cooled_waiting = 0;
+  BulkMetrics bulk;
   std::optional<BackupMetrics> backup;
   std::optional<ScrubMetrics> scrub;
   ProcessUsage process;
@@ -92,6 +104,8 @@ struct MetricsSnapshot {
 // Makes families of a snapshot. Any thread may collect, if `read` may be called from any.
 class BrokerMetrics : public prometheus::Collectable {
  public:
+  // Throttles with series of their own: the first by name. The rest is summed as throttle="_other".
+  static constexpr size_t kThrottlesMax = 200;
   // Queues with series of their own: those that most tasks were enqueued to. The rest is summed as queue="_other".
   static constexpr size_t kQueuesMax = 200;
 

@@ -88,8 +88,14 @@ absl::Status FillKeys(RpcContext& context, const KeysReply& keys, v1::ListKeysRe
 }  // namespace
 
 AdminService::AdminService(RpcContext& context, StatusFeed& status, const RateMeter& rates, const BrokerFacts& facts,
-                           std::vector<LimitInfo> limits, BackupDoor* backups)
-    : context_(context), status_(status), rates_(rates), facts_(facts), limits_(std::move(limits)), backups_(backups) {}
+                           const BulkJobs& bulk_jobs, std::vector<LimitInfo> limits, BackupDoor* backups)
+    : context_(context),
+      status_(status),
+      rates_(rates),
+      facts_(facts),
+      bulk_jobs_(bulk_jobs),
+      limits_(std::move(limits)),
+      backups_(backups) {}
 
 grpc::ServerUnaryReactor* AdminService::AnswerFromStatus(grpc::CallbackServerContext* call,
                                                          std::function<absl::Status(const StatusReply&)> fill) {
@@ -159,6 +165,10 @@ void AdminService::FillBroker(const StatusReply& status, v1::BrokerStatus* out) 
   SetDuration(ToMicros(figures.commit_latency_p99), out->mutable_commit_latency_p99());
   out->set_epoch(status.epoch);
   out->set_mailbox_bytes(figures.mailbox_bytes);
+  out->set_throttles_waiting(static_cast<uint32_t>(std::count_if(status.throttles.begin(), status.throttles.end(),
+                                                                 [](const ThrottleLoad& t) { return t.waiting > 0; })));
+  out->set_cooled_waiting(status.cooled_waiting);
+  out->set_bulk_jobs_running(static_cast<uint32_t>(bulk_jobs_.figures().running));
 }
 
 void AdminService::FillQueue(const QueueView& queue, Time now, v1::Queue* out) const {

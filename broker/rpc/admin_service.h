@@ -6,6 +6,7 @@
 
 #include "broker/rpc/backup_door.h"
 #include "broker/rpc/broker_facts.h"
+#include "broker/rpc/bulk_jobs.h"
 #include "broker/rpc/rate_meter.h"
 #include "broker/rpc/rpc_context.h"
 #include "broker/rpc/status_feed.h"
@@ -18,7 +19,7 @@ class AdminService final : public v1::AdminService::CallbackService {
  public:
   // `backups` may be null: there are none.
   AdminService(RpcContext& context, StatusFeed& status, const RateMeter& rates, const BrokerFacts& facts,
-               std::vector<LimitInfo> limits, BackupDoor* backups);
+               const BulkJobs& bulk_jobs, std::vector<LimitInfo> limits, BackupDoor* backups);
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* call, const v1::GetStatusRequest* request,
                                       v1::GetStatusResponse* response) override;
@@ -76,6 +77,7 @@ class AdminService final : public v1::AdminService::CallbackService {
   StatusFeed& status_;
   const RateMeter& rates_;
   const BrokerFacts& facts_;
+  const BulkJobs& bulk_jobs_;
   const std::vector<LimitInfo> limits_;
   BackupDoor* const backups_;
 };

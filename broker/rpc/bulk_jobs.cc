@@ -488,6 +488,19 @@ void BulkJobs::OnKept(const Job& job, const absl::Status& status) {
   changed_.SignalAll();
 }
 
+void BulkJobs::CountLocked(const v1::BulkJobSpec& spec, uint64_t changed, uint64_t skipped) {
+  Figures::Tasks& tasks = figures_.tasks[spec.action()];
+  tasks.changed += changed;
+  tasks.skipped += skipped;
+}
+
+BulkJobs::Figures BulkJobs::figures() const {
+  MutexLock lock(mu_);
+  Figures figures = figures_;
+  figures.running = options_.runs ? RunningLocked() : 0;
+  return figures;
+}
+
 void BulkJobs::OnEnded(const Job& job, const absl::Status& status) {
   Waiting waiting;
   v1::BulkJob view;
@@ -496,6 +509,9 @@ void BulkJobs::OnEnded(const Job& job, const absl::Status& status) {
     if (status.ok()) {
       job->step = BulkJob::Step::kEnded;
       job->view.set_state(job->ending);
+      (job->ending == v1::BULK_JOB_STATE_DONE      ? figures_.done
+       : job->ending == v1::BULK_JOB_STATE_STOPPED ? figures_.stopped
+                                                   : figures_.failed) += 1;
       SetTimestamp(job->end_time, job->view.mutable_end_time());
       job->view.set_error(std::string(job->failure.message()));
       waiting.swap(job->stopping);
@@ -533,6 +549,7 @@ void BulkJobs::OnChanged(const Job& job, TaskId task, const absl::Status& status
     --job->in_flight;
     if (status.ok()) {
       job->view.set_changed(job->view.changed() + 1);
+      CountLocked(job->view.spec(), 1, 0);
     } else if (IsMailboxFull(status)) {
       job->pending.push_front(task);
       job->blocked = true;
@@ -540,6 +557,7 @@ void BulkJobs::OnChanged(const Job& job, TaskId task, const absl::Status& status
       job->pending.push_front(task);
     } else if (absl::IsNotFound(status) || absl::IsFailedPrecondition(status) || absl::IsDataLoss(status)) {
       job->view.set_skipped(job->view.skipped() + 1);
+      CountLocked(job->view.spec(), 0, 1);
     } else if (job->failure.ok()) {
       job->failure = status;
     }

@@ -40,6 +40,21 @@ class BulkJobs {
   BulkJobs(const BulkJobs&) = delete;
   BulkJobs& operator=(const BulkJobs&) = delete;
 
+  // What metrics tell, since the broker started.
+  struct Figures {
+    uint64_t running = 0;  // now
+    // Jobs that ended.
+    uint64_t done = 0;
+    uint64_t stopped = 0;
+    uint64_t failed = 0;
+    struct Tasks {
+      uint64_t changed = 0;
+      uint64_t skipped = 0;  // could not be: they had begun to run, or were finished, meanwhile
+    };
+    std::map<v1::BulkAction, Tasks> tasks;  // of every action that a job had
+  };
+  Figures figures() const;
+
   // Begins a job. `done` is called once: with the job as soon as its record is on disk, or with an error.
   void Start(BulkOrder order, Done done);
   absl::StatusOr<v1::BulkJob> Get(const std::string& id) const;
@@ -77,6 +92,7 @@ class BulkJobs {
   // What comes of an error that is nobody's fault: the job waits. False: it is another error.
   bool WaitsLocked(const Job& job, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   size_t RunningLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CountLocked(const v1::BulkJobSpec& spec, uint64_t changed, uint64_t skipped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<Job> FindLocked(const std::string& id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Stores `record`, and calls `done` with what came of it.
@@ -100,6 +116,7 @@ class BulkJobs {
   mutable Mutex mu_;
   CondVar changed_;
   std::map<std::string, Job> jobs_ ABSL_GUARDED_BY(mu_);  // by id, which begins with when it began
+  Figures figures_ ABSL_GUARDED_BY(mu_);                  // `running` apart
   bool here_ ABSL_GUARDED_BY(mu_) = false;                // an engine runs
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool room_asked_ ABSL_GUARDED_BY(mu_) = false;

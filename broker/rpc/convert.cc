@@ -367,6 +367,9 @@ void ToProto(const SpanEstimate& estimate, v1::TimeEstimate* out) {
   SetDuration(std::min(estimate.high, most), out->mutable_high());
 }
 
+// The core has the contract's numbers in words of its own; a reason that the contract gets is one of the core's, too.
+static_assert(static_cast<int>(WaitReason::Code::kReclaim) == v1::WaitReason::Code_MAX);
+
 void ToProto(const ExplainReply& explain, v1::ExplainTaskResponse* out) {
   out->set_state(ToProto(explain.state));
   for (const WaitReason& reason : explain.reasons) {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "broker/core/effects.h"
 #include "broker/rpc/api_limits.h"
 #include "broker/rpc/fields.h"
+#include "common/status.h"
 #include "penstock/v1/task.pb.h"
 #include "penstock/v1/task_service.pb.h"
 
@@ -68,6 +70,26 @@ inline v1::TaskState ToProto(State state) { return static_cast<v1::TaskState>(st
 
 // page_size as it counts: the default for 0.
 absl::StatusOr<uint32_t> ToPageSize(int32_t page_size, const ApiLimits& limits);
+// The page of a list in the order of names: its token is the last name of the page before. `method`: that lists them.
+template <class Command, class Request>
+absl::StatusOr<Command> ToNamePage(const Request& request, std::string_view method, const ApiLimits& limits) {
+  Command command;
+  ASSIGN_OR_RETURN(command.limit, ToPageSize(request.page_size(), limits));
+  if (!request.page_token().empty() && !CheckName(FieldPath("page_token"), request.page_token(), limits.name).ok()) {
+    return BadField(FieldPath("page_token"), "is none that " + std::string(method) + " gave");
+  }
+  command.after = request.page_token();
+  return command;
+}
+// A verb for what has a name and needs no more.
+template <class Command, class Verb>
+absl::StatusOr<Command> ToNamedCommand(Verb verb, std::string_view name, const ApiLimits& limits) {
+  RETURN_IF_ERROR(CheckName(FieldPath("name"), name, limits.name));
+  Command command;
+  command.verb = verb;
+  command.name = name;
+  return command;
+}
 
 }  // namespace penstock::broker
 

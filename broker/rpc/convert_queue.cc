@@ -74,7 +74,8 @@ class SettingsReader {
   absl::Status ReadDurability() {
     const v1::Durability durability = settings_.durability();
     if (!v1::Durability_IsValid(durability)) {
-      return BadField(FieldPath(at_, "durability"), fmt::format("{} is no durability", static_cast<int>(durability)));
+      return BadField(FieldPath(at_, "durability"),
+                      fmt::format("{} is no durability; valid are sync and relaxed", static_cast<int>(durability)));
     }
     change_.relaxed = durability == v1::DURABILITY_RELAXED;
     return absl::OkStatus();
@@ -107,7 +108,9 @@ class SettingsReader {
   absl::Status ReadDeadKeyPolicy() {
     const v1::DeadKeyPolicy policy = settings_.dead_key_policy();
     if (!v1::DeadKeyPolicy_IsValid(policy)) {
-      return BadField(FieldPath(at_, "dead_key_policy"), fmt::format("{} is no policy", static_cast<int>(policy)));
+      return BadField(
+          FieldPath(at_, "dead_key_policy"),
+          fmt::format("{} is no policy for dead keys; valid are release and block", static_cast<int>(policy)));
     }
     change_.dead_blocks_key = policy == v1::DEAD_KEY_POLICY_BLOCK;
     return absl::OkStatus();
@@ -115,7 +118,9 @@ class SettingsReader {
   absl::Status ReadOverflowPolicy() {
     const v1::OverflowPolicy policy = settings_.overflow_policy();
     if (!v1::OverflowPolicy_IsValid(policy)) {
-      return BadField(FieldPath(at_, "overflow_policy"), fmt::format("{} is no policy", static_cast<int>(policy)));
+      return BadField(
+          FieldPath(at_, "overflow_policy"),
+          fmt::format("{} is no overflow policy; valid are reject and drop oldest", static_cast<int>(policy)));
     }
     change_.drop_oldest = policy == v1::OVERFLOW_POLICY_DROP_OLDEST;
     return absl::OkStatus();

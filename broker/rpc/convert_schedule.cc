@@ -103,9 +103,7 @@ absl::StatusOr<ScheduledTask> ToScheduledTask(const FieldPath& at, const v1::Tas
 template <class Request>
 absl::Status ReadPolicies(const FieldPath* parent, const Request& request, const ApiLimits& limits,
                           ScheduleChange* change) {
-  const auto at = [parent](std::string_view name) {
-    return parent == nullptr ? FieldPath(name) : FieldPath(*parent, name);
-  };
+  const auto at = [parent](std::string_view name) { return FieldPath(parent, name); };
   if (request.has_start_within()) {
     ASSIGN_OR_RETURN(change->start_within,
                      CheckSpan(at("start_within"), request.start_within(), 0, limits.postpone_max));
@@ -185,22 +183,11 @@ absl::StatusOr<Sized<ScheduleCommand>> ToCommand(const v1::UpdateScheduleRequest
 }
 
 absl::StatusOr<ScheduleCommand> ToScheduleCommand(ScheduleVerb verb, std::string_view name, const ApiLimits& limits) {
-  RETURN_IF_ERROR(CheckName(FieldPath("name"), name, limits.name));
-  ScheduleCommand command;
-  command.verb = verb;
-  command.name = name;
-  return command;
+  return ToNamedCommand<ScheduleCommand>(verb, name, limits);
 }
 
 absl::StatusOr<ListSchedulesCommand> ToCommand(const v1::ListSchedulesRequest& request, const ApiLimits& limits) {
-  ListSchedulesCommand command;
-  ASSIGN_OR_RETURN(command.limit, ToPageSize(request.page_size(), limits));
-  // The token is the name of the last schedule seen.
-  if (!request.page_token().empty() && !CheckName(FieldPath("page_token"), request.page_token(), limits.name).ok()) {
-    return BadField(FieldPath("page_token"), "is none that ListSchedules gave");
-  }
-  command.after = request.page_token();
-  return command;
+  return ToNamePage<ListSchedulesCommand>(request, "ListSchedules", limits);
 }
 
 absl::StatusOr<std::vector<Time>> PreviewTicks(const v1::PreviewScheduleRequest& request, const ApiLimits& limits,

@@ -17,9 +17,7 @@ using Names = google::protobuf::RepeatedPtrField<std::string>;
 
 absl::StatusOr<std::vector<std::string>> ToNames(const FieldPath* parent, std::string_view field, const Names& names,
                                                  const ApiLimits& limits) {
-  const auto at = [&](int index) {
-    return parent == nullptr ? FieldPath(field, index) : FieldPath(*parent, field, index);
-  };
+  const auto at = [&](int index) { return FieldPath(parent, field, index); };
   if (static_cast<size_t>(names.size()) > limits.throttle_names) {
     return BadField(at(-1), fmt::format("must be at most {}, are {}", limits.throttle_names, names.size()));
   }
@@ -41,9 +39,7 @@ absl::StatusOr<ThrottleRate> ToRate(const FieldPath& at, const v1::ThrottleRate&
 template <class Request>
 absl::Status ReadCommon(const FieldPath* parent, const Request& request, const ApiLimits& limits,
                         ThrottleChange* change) {
-  const auto at = [parent](std::string_view name) {
-    return parent == nullptr ? FieldPath(name) : FieldPath(*parent, name);
-  };
+  const auto at = [parent](std::string_view name) { return FieldPath(parent, name); };
   if (request.queues_size() > 0) {
     ASSIGN_OR_RETURN(change->queues, ToNames(parent, "queues", request.queues(), limits));
   }
@@ -111,22 +107,11 @@ absl::StatusOr<ThrottleCommand> ToCommand(const v1::UpdateThrottleRequest& reque
 }
 
 absl::StatusOr<ThrottleCommand> ToThrottleCommand(ThrottleVerb verb, std::string_view name, const ApiLimits& limits) {
-  RETURN_IF_ERROR(CheckName(FieldPath("name"), name, limits.name));
-  ThrottleCommand command;
-  command.verb = verb;
-  command.name = name;
-  return command;
+  return ToNamedCommand<ThrottleCommand>(verb, name, limits);
 }
 
 absl::StatusOr<ListThrottlesCommand> ToCommand(const v1::ListThrottlesRequest& request, const ApiLimits& limits) {
-  ListThrottlesCommand command;
-  ASSIGN_OR_RETURN(command.limit, ToPageSize(request.page_size(), limits));
-  // The token is the name of the last throttle seen.
-  if (!request.page_token().empty() && !CheckName(FieldPath("page_token"), request.page_token(), limits.name).ok()) {
-    return BadField(FieldPath("page_token"), "is none that ListThrottles gave");
-  }
-  command.after = request.page_token();
-  return command;
+  return ToNamePage<ListThrottlesCommand>(request, "ListThrottles", limits);
 }
 
 void ToProto(const ThrottleView& throttle, v1::Throttle* out) {

@@ -64,6 +64,12 @@ absl::StatusOr<Sized<UpdateTaskCommand>> ToCommand(const v1::UpdateTaskRequest& 
     spec.clear_start();
     mask.add_paths(request.spec().has_delay() ? "delay" : "run_at");
   }
+  // Likewise of the two ways to expire, unless both are named: then both have to be right together.
+  const auto named = [&](std::string_view field) {
+    return std::find(fields.begin(), fields.end(), field) != fields.end();
+  };
+  if (named("expire_at") && request.spec().has_expire_at()) spec.clear_start_within();
+  if (named("start_within") && request.spec().has_start_within()) spec.clear_expire_at();
   google::protobuf::util::FieldMaskUtil::MergeOptions options;
   options.set_replace_message_fields(true);
   options.set_replace_repeated_fields(true);

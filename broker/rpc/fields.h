@@ -26,6 +26,9 @@ class FieldPath {
   explicit FieldPath(std::string_view name, int index = -1) : name_(name), index_(index) {}
   FieldPath(const FieldPath& parent, std::string_view name, int index = -1)
       : parent_(&parent), name_(name), index_(index) {}
+  // `parent` null: in the request itself.
+  FieldPath(const FieldPath* parent, std::string_view name, int index = -1)
+      : parent_(parent), name_(name), index_(index) {}
 
   std::string ToString() const;
 

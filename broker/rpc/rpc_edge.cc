@@ -27,10 +27,10 @@ struct RpcEdge::Parts {
         status(door, tickets),
         task_service(context),
         worker_service(context),
-        admin_service(context, status, rates, facts, std::move(options.limit_infos), options.backups),
+        bulk_jobs(context, options.bulk),
+        admin_service(context, status, rates, facts, bulk_jobs, std::move(options.limit_infos), options.backups),
         schedule_service(context),
         throttle_service(context),
-        bulk_jobs(context, options.bulk),
         bulk_service(context, bulk_jobs) {}
 
   OpenCalls calls;
@@ -40,10 +40,10 @@ struct RpcEdge::Parts {
   StatusFeed status;
   TaskService task_service;
   WorkerService worker_service;
+  BulkJobs bulk_jobs;
   AdminService admin_service;
   ScheduleService schedule_service;
   ThrottleService throttle_service;
-  BulkJobs bulk_jobs;
   BulkService bulk_service;
   std::unique_ptr<GrpcServer> server;
 };
@@ -75,6 +75,8 @@ void RpcEdge::SetServing(bool serving) { parts_->server->SetServing(serving); }
 void RpcEdge::SetTakingTasks(bool taking) { parts_->server->SetServing(v1::TaskService::service_full_name(), taking); }
 
 StatusFeed& RpcEdge::status() { return parts_->status; }
+
+BulkJobs::Figures RpcEdge::bulk_figures() const { return parts_->bulk_jobs.figures(); }
 
 const RateMeter& RpcEdge::rates() const { return parts_->rates; }
 

@@ -48,6 +48,7 @@ class RpcEdge {
   void SetTakingTasks(bool taking);
   // Any thread; shared with the HTTP side.
   StatusFeed& status();
+  BulkJobs::Figures bulk_figures() const;
   const RateMeter& rates() const;
   // Asks for the status and shows it to the rate meter. The server calls it once a second.
   void SampleRates();

@@ -133,6 +133,26 @@ CLI::Option* AddTexts(CLI::App& app, const std::string& name, std::vector<std::s
   return app.add_option(name, *out, help)->type_name(type)->allow_extra_args(false);
 }
 
+CLI::Option* AddPairs(CLI::App& app, const std::string& name, std::map<std::string, std::string>* out,
+                      const std::string& help) {
+  return app
+      .add_option_function<std::vector<std::string>>(
+          name,
+          [out](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              const size_t equals = text.find('=');
+              (*out)[text.substr(0, equals)] = text.substr(equals + 1);
+            }
+          },
+          help)
+      ->check([](const std::string& text) {
+        const size_t equals = text.find('=');
+        return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
+      })
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
 CLI::Option* AddNames(CLI::App& app, const std::string& type, std::vector<std::string>* out, const std::string& help) {
   return app.add_option(type, *out, help)->type_name(type)->required();
 }

@@ -5,6 +5,7 @@
 // takes is its type name, which help shows and completion uses: "a|b|c", QUEUE and FILE are completed.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +50,9 @@ CLI::Option* AddText(CLI::App& app, const std::string& name, std::string* out, c
                      const std::string& help);
 // May be given several times, a value each time.
 CLI::Option* AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* out, const std::string& type,
+                      const std::string& help);
+// KEY=VALUE; may be given several times.
+CLI::Option* AddPairs(CLI::App& app, const std::string& name, std::map<std::string, std::string>* out,
                       const std::string& help);
 // One or more positional arguments.
 CLI::Option* AddNames(CLI::App& app, const std::string& type, std::vector<std::string>* out, const std::string& help);

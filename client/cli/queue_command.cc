@@ -12,6 +12,7 @@
 #include "client/cli/pages.h"
 #include "client/cli/proto_time.h"
 #include "client/cli/queue_watch.h"
+#include "client/cli/retry_options.h"
 #include "client/cli/status_screen.h"
 #include "client/cli/table.h"
 #include "common/status.h"
@@ -24,12 +25,7 @@ namespace {
 struct SettingOptions {
   std::string queue;
   v1::Durability durability = v1::DURABILITY_UNSPECIFIED;
-  std::optional<int> max_attempts;
-  v1::Backoff backoff = v1::BACKOFF_UNSPECIFIED;
-  std::optional<absl::Duration> initial_backoff;
-  std::optional<double> multiplier;
-  std::optional<absl::Duration> max_backoff;
-  std::optional<double> jitter;
+  RetryOptions retry;
   std::optional<absl::Duration> result_retention;
   std::optional<absl::Duration> dead_retention;
   std::optional<absl::Duration> cancelled_retention;
@@ -39,10 +35,6 @@ struct SettingOptions {
   std::optional<uint64_t> max_waiting;
   std::optional<uint64_t> max_waiting_bytes;
   v1::OverflowPolicy overflow_policy = v1::OVERFLOW_POLICY_UNSPECIFIED;
-
-  bool HasPolicy() const {
-    return max_attempts || backoff != v1::BACKOFF_UNSPECIFIED || initial_backoff || multiplier || max_backoff || jitter;
-  }
 };
 
 void AddSettingOptions(CLI::App& command, SettingOptions* out) {
@@ -51,15 +43,7 @@ void AddSettingOptions(CLI::App& command, SettingOptions* out) {
       command, "--durability", &out->durability, {{"sync", v1::DURABILITY_SYNC}, {"relaxed", v1::DURABILITY_RELAXED}},
       "When an enqueue is acknowledged. sync: when it survives a power cut; relaxed: when it survives a "
       "crash of the broker, and a power cut may lose the last 100 ms");
-  AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all of tasks that do not say their own");
-  AddChoice<v1::Backoff>(
-      command, "--backoff", &out->backoff,
-      {{"exponential", v1::BACKOFF_EXPONENTIAL}, {"linear", v1::BACKOFF_LINEAR}, {"fixed", v1::BACKOFF_FIXED}},
-      "How the wait grows: times the multiplier, by the initial backoff, or not");
-  AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure");
-  AddReal(command, "--multiplier", &out->multiplier, 1, 100, "Growth of the wait from attempt to attempt");
-  AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait");
-  AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random");
+  AddRetryOptions(command, RetryOf::kQueue, &out->retry);
   AddDuration(command, "--result-retention", &out->result_retention, "How long completed tasks are kept");
   AddDuration(command, "--dead-retention", &out->dead_retention, "How long dead tasks are kept");
   AddDuration(command, "--cancelled-retention", &out->cancelled_retention,
@@ -94,18 +78,7 @@ void AddSettingOptions(CLI::App& command, SettingOptions* out) {
 // Sets what was given, on top of what `settings` says.
 void Fill(const SettingOptions& options, v1::QueueSettings* settings) {
   if (options.durability != v1::DURABILITY_UNSPECIFIED) settings->set_durability(options.durability);
-  if (options.HasPolicy()) {
-    v1::RetryPolicy* policy = settings->mutable_retry_policy();
-    if (options.max_attempts) policy->set_max_attempts(*options.max_attempts);
-    if (options.backoff != v1::BACKOFF_UNSPECIFIED) {
-      policy->set_backoff(options.backoff);
-      if (options.backoff != v1::BACKOFF_EXPONENTIAL) policy->clear_multiplier();  // the queue's, if it had one
-    }
-    if (options.initial_backoff) Set(*options.initial_backoff, policy->mutable_initial_backoff());
-    if (options.multiplier) policy->set_multiplier(*options.multiplier);
-    if (options.max_backoff) Set(*options.max_backoff, policy->mutable_max_backoff());
-    if (options.jitter) policy->set_jitter(*options.jitter);
-  }
+  if (options.retry.Any()) Apply(options.retry, settings->mutable_retry_policy());
   if (options.result_retention) Set(*options.result_retention, settings->mutable_result_retention());
   if (options.dead_retention) Set(*options.dead_retention, settings->mutable_dead_retention());
   if (options.cancelled_retention) Set(*options.cancelled_retention, settings->mutable_cancelled_retention());
@@ -132,7 +105,7 @@ void FillMask(const SettingOptions& options, google::protobuf::FieldMask* mask) 
     if (given) mask->add_paths(fmt::format("settings.{}", name));
   };
   add(options.durability != v1::DURABILITY_UNSPECIFIED, "durability");
-  add(options.HasPolicy(), "retry_policy");
+  add(options.retry.Any(), "retry_policy");
   add(options.result_retention.has_value(), "result_retention");
   add(options.dead_retention.has_value(), "dead_retention");
   add(options.run_timeout.has_value(), "run_timeout");
@@ -283,7 +256,7 @@ absl::StatusOr<int> UpdateQueue(CommandContext& context, const SettingOptions& o
   v1::UpdateQueueRequest request;
   request.mutable_queue()->set_name(options.queue);
   v1::QueueSettings* settings = request.mutable_queue()->mutable_settings();
-  if (options.HasPolicy()) {
+  if (options.retry.Any()) {
     // A retry policy is replaced as a whole, so what was not given comes from the queue.
     ASSIGN_OR_RETURN(v1::Queue queue, GetQueue(context, options.queue));
     settings->mutable_retry_policy()->Swap(queue.mutable_settings()->mutable_retry_policy());

@@ -140,6 +140,19 @@ class Screen {
                      FormatCount(broker.commit_count()), FormatCount(broker.sync_count()),
                      penstock::FormatDuration(ToDuration(broker.commit_latency_p50())),
                      penstock::FormatDuration(ToDuration(broker.commit_latency_p99()))));
+    if (broker.throttles_waiting() > 0) {
+      Line(fmt::format("  held     tasks wait for {}: penstock throttle list",
+                       CountOf(broker.throttles_waiting(), "throttle")));
+    }
+    if (broker.cooled_waiting() > 0) {
+      Line(fmt::format("  cooled   {} with tasks that wait, left alone for a while since a handler asked for it",
+                       broker.cooled_waiting() == 1
+                           ? "1 queue, type, group or key"
+                           : FormatCount(broker.cooled_waiting()) + " queues, types, groups or keys"));
+    }
+    if (broker.bulk_jobs_running() > 0) {
+      Line(fmt::format("  bulk     {} under way: penstock bulk list", CountOf(broker.bulk_jobs_running(), "job")));
+    }
   }
 
   // What follows QUEUES.
@@ -272,7 +285,14 @@ std::string FlagsOf(const v1::Queue& queue) {
   std::vector<std::string> flags;
   if (queue.paused()) flags.push_back("paused");
   if (queue.draining()) flags.push_back("draining");
-  if (queue.settings().durability() == v1::DURABILITY_RELAXED) flags.push_back("relaxed");
+  const v1::QueueSettings& settings = queue.settings();
+  const v1::QueueStats& stats = queue.stats();
+  const uint64_t waiting = stats.available() + stats.scheduled() + stats.retryable();
+  if ((settings.max_waiting() != 0 && waiting >= settings.max_waiting()) ||
+      (settings.max_waiting_bytes() != 0 && stats.waiting_bytes() >= settings.max_waiting_bytes())) {
+    flags.push_back("full");
+  }
+  if (settings.durability() == v1::DURABILITY_RELAXED) flags.push_back("relaxed");
   return absl::StrJoin(flags, ", ");
 }
 

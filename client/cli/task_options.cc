@@ -6,6 +6,7 @@
 #include <istream>
 
 #include "client/cli/arguments.h"
+#include "client/task_spec.h"
 #include "fmt/format.h"
 
 namespace penstock::cli {
@@ -15,16 +16,7 @@ void AddTaskOptions(CLI::App& command, TaskOptions* out) {
   AddDuration(command, "--run-timeout", &out->run_timeout, "Longest run of an attempt [the queue's, 30m]");
   AddDuration(command, "--life-timeout", &out->life_timeout,
               "Dead if not completed this long after it was first due, whatever the attempts");
-  AddNumber(command, "--max-attempts", &out->max_attempts, 1, 1'000, "Runs in all [the queue's, 20]");
-  AddChoice<std::optional<BackoffKind>>(
-      command, "--backoff", &out->backoff,
-      {{"exponential", BackoffKind::kExponential}, {"linear", BackoffKind::kLinear}, {"fixed", BackoffKind::kFixed}},
-      "How the wait grows: times the multiplier, by the initial backoff, or not [the queue's, exponential]");
-  AddDuration(command, "--initial-backoff", &out->initial_backoff, "Wait after the first failure [the queue's, 1s]");
-  AddReal(command, "--multiplier", &out->multiplier, 1, 100,
-          "Growth of the wait from attempt to attempt [the queue's, 2]");
-  AddDuration(command, "--max-backoff", &out->max_backoff, "Longest wait [the queue's, 1h]");
-  AddReal(command, "--jitter", &out->jitter, 0, 1, "The part of the wait that is random [the queue's, 1]");
+  AddRetryOptions(command, RetryOf::kNewTask, &out->retry);
   AddText(command, "--unique-key", &out->unique_key, "KEY",
           "Enqueue nothing if a task of the queue with this key exists");
   AddDuration(command, "--unique-window", &out->unique_window, "For this long, instead of until that task is finished");
@@ -39,17 +31,9 @@ void AddTaskOptions(CLI::App& command, TaskOptions* out) {
   AddNumber(command, "--cost", &out->cost, 1, 1'000, "What the task counts for in throttles")->default_str("1");
   AddDuration(command, "--retention", &out->retention,
               "How long the completed task and its result are kept [the queue's, 24h]");
-  AddTexts(command, "--header", &out->headers, "KEY=VALUE", "For the handler; may be repeated")
-      ->check([](const std::string& text) {
-        const size_t equals = text.find('=');
-        return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
-      });
-  AddTexts(command, "--worker-label", &out->worker_labels, "KEY=VALUE",
-           "Only a worker with this label runs the task; may be repeated")
-      ->check([](const std::string& text) {
-        const size_t equals = text.find('=');
-        return equals == std::string::npos || equals == 0 ? "'" + text + "' is not KEY=VALUE" : std::string();
-      });
+  AddPairs(command, "--header", &out->headers, "For the handler; may be repeated");
+  AddPairs(command, "--worker-label", &out->worker_labels,
+           "Only a worker with this label runs the task; may be repeated");
   AddTexts(command, "--tag", &out->tags, "TAG", "To find it by; may be repeated");
   AddText(command, "--content-type", &out->content_type, "TYPE", "What the payload is [application/octet-stream]");
 }
@@ -64,24 +48,13 @@ NewTask MakeTask(const TaskOptions& from) {
   options.key = from.key;
   options.group = from.group;
   options.cost = static_cast<uint32_t>(from.cost.value_or(1));
-  options.max_attempts = from.max_attempts.value_or(0);
   options.priority = from.priority;
   options.run_timeout = from.run_timeout.value_or(absl::ZeroDuration());
   options.life_timeout = from.life_timeout.value_or(absl::ZeroDuration());
-  options.initial_backoff = from.initial_backoff.value_or(absl::ZeroDuration());
-  options.backoff = from.backoff;
-  options.backoff_multiplier = from.multiplier.value_or(0);
-  options.max_backoff = from.max_backoff.value_or(absl::ZeroDuration());
-  options.backoff_jitter = from.jitter;
   options.result_retention = from.retention;
-  for (const std::string& header : from.headers) {
-    const size_t equals = header.find('=');
-    options.headers[header.substr(0, equals)] = header.substr(equals + 1);
-  }
-  for (const std::string& label : from.worker_labels) {
-    const size_t equals = label.find('=');
-    options.worker_labels[label.substr(0, equals)] = label.substr(equals + 1);
-  }
+  SetPolicy(ToPolicy(from.retry), &options);
+  options.headers = from.headers;
+  options.worker_labels = from.worker_labels;
   options.tags = from.tags;
   options.content_type = from.content_type;
   return task;

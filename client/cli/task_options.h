@@ -3,6 +3,7 @@
 
 // What commands that describe a task have in common: enqueue, and schedules.
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/cli/context.h"
+#include "client/cli/retry_options.h"
 #include "client/task.h"
 
 namespace penstock::cli {
@@ -24,12 +26,7 @@ struct TaskOptions {
   std::optional<int> priority;
   std::optional<absl::Duration> run_timeout;
   std::optional<absl::Duration> life_timeout;
-  std::optional<int> max_attempts;
-  std::optional<BackoffKind> backoff;
-  std::optional<absl::Duration> initial_backoff;
-  std::optional<double> multiplier;
-  std::optional<absl::Duration> max_backoff;
-  std::optional<double> jitter;
+  RetryOptions retry;
   std::string unique_key;
   std::optional<absl::Duration> unique_window;
   bool unique_while_waiting = false;
@@ -38,8 +35,8 @@ struct TaskOptions {
   std::string group;
   std::optional<int> cost;
   std::optional<absl::Duration> retention;
-  std::vector<std::string> headers;
-  std::vector<std::string> worker_labels;
+  std::map<std::string, std::string> headers;
+  std::map<std::string, std::string> worker_labels;
   std::vector<std::string> tags;
   std::string content_type;
 };

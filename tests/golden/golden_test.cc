@@ -60,6 +60,7 @@ TEST_P(GoldenTest, HoldsWhatItHeldAndIsNotTouchedByLooking) {
 TEST_P(GoldenTest, RunsWhatWaitsAndFitsTogetherAfterwards) {
   const auto data_dir = DataDir::Open(path_);
   ASSERT_TRUE(data_dir.ok()) << data_dir.status();
+  EXPECT_THAT(ReadFile(path_ + "/FORMAT"), ::testing::StartsWith("format=2\nmin_reader=2\n"));
   RocksDbStoreOptions store_options;
   store_options.path = (*data_dir)->db_path();
   auto store = OpenRocksDbStore(store_options, nullptr);
@@ -90,7 +91,7 @@ TEST_P(GoldenTest, RunsWhatWaitsAndFitsTogetherAfterwards) {
   redrive.queue = "keyed";
   redrive.verb = DeadVerb::kRedrive;
   broker.Do(redrive);
-  broker.Connect(queues, {"work", "other", "bulk", "nobody handles this"}, 100);
+  broker.Connect(queues, {"work", "other", "bulk", "nobody handles this"}, 100, {{"gpu", "yes"}, {"zone", "eu"}});
   for (int round = 0; round < 200; ++round) {
     for (const auto& [task, token] : std::map<TaskId, FencingToken>(broker.held())) {
       broker.End(task, OutcomeKind::kCompleted, "drained");
@@ -113,12 +114,18 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenTest, ::testing::ValuesIn(GoldenFolders()), 
 });
 
 TEST(GoldenFolders, EveryFormatHasThem) {
-  EXPECT_GE(GoldenFolders().size(), 3u);
+  std::set<std::string> formats;
+  for (const std::string& folder : GoldenFolders()) {
+    formats.insert(std::filesystem::path(folder).parent_path().filename().string() + " has format " +
+                   ReadFile(folder + "/FORMAT").substr(7, 1));
+  }
+  EXPECT_THAT(formats, ::testing::Contains("v1 has format 1"));
+  for (const std::string& format : formats) EXPECT_EQ(format[1], format.back()) << format;
   uint64_t bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(SourcePath("tests/testdata/golden"))) {
     if (entry.is_regular_file()) bytes += entry.file_size();
   }
-  EXPECT_LT(bytes, 2u << 20);
+  EXPECT_LT(bytes, 4u << 20);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Makes the golden data folders of this version: make_golden FOLDER, for instance tests/testdata/golden/v1. Each is a
+// Makes the golden data folders of this version: make_golden FOLDER, for instance tests/testdata/golden/v2. Each is a
 // data folder as a broker leaves it, with what it holds as text beside it. They are made once, when a version is
 // released, and never again: later versions have to open them (golden_test).
 //
@@ -11,9 +11,12 @@
 #include <iostream>
 
 #include "broker/core/schedule.h"
+#include "broker/core/throttle.h"
 #include "broker/storage/data_dir.h"
+#include "broker/storage/records.h"
 #include "broker/storage/rocksdb_store.h"
 #include "fmt/format.h"
+#include "penstock/v1/bulk_service.pb.h"
 #include "tests/golden/golden_dump.h"
 #include "tests/golden/stepped_broker.h"
 
@@ -173,6 +176,171 @@ void MakeSchedules(SteppedBroker& broker) {
   for (int i = 0; i < 3; ++i) broker.Advance(10 * kSecond);
 }
 
+void Put(SteppedBroker& broker, const std::string& id, v1::BulkJob job, const std::vector<TaskId>& pending) {
+  job.set_job_id(id);
+  job.mutable_create_time()->set_seconds(broker.now().wall / kSecond);
+  records::BulkJobRecord record;
+  record.set_job(job.SerializeAsString());
+  for (const TaskId task : pending) record.add_pending_task_ids(task.value());
+  record.set_at_end(true);
+  broker.Do(PutBulkJobCommand{Ticket(9), id, record.SerializeAsString()});
+}
+
+// Throttles of each kind, made before what they count.
+void MakeThrottles(SteppedBroker& broker) {
+  const auto make = [&](const std::string& name, ThrottlePer per, uint32_t max_running, ThrottleRate rate) {
+    auto change = std::make_shared<ThrottleChange>();
+    change->queues = {"new"};
+    change->per = per;
+    change->max_running = max_running;
+    change->rate = rate;
+    change->note = "of " + name;
+    broker.Do(ThrottleCommand{Ticket(8), ThrottleVerb::kCreate, name, change});
+  };
+  make("cap", ThrottlePer::kType, 50, {});
+  make("groups", ThrottlePer::kGroup, 5, {30, kMinute, 10});
+  make("keys", ThrottlePer::kKey, 0, {60, kHour, 5});
+}
+
+// Queues with limits, one of them full; cancelled tasks that are kept longer than others.
+void MakeLimits(SteppedBroker& broker) {
+  QueueCommand limited;
+  limited.ticket = Ticket(3);
+  limited.queue = "limited";
+  limited.settings.max_waiting = 50;
+  limited.settings.max_waiting_bytes = 100'000;
+  limited.settings.cancelled_retention.emplace(12 * kHour);
+  RetryPolicy linear;
+  linear.max_attempts = 4;
+  linear.initial_backoff = 10 * kSecond;
+  linear.jitter = 0;
+  linear.backoff = Backoff::kLinear;
+  limited.settings.retry_policy = linear;
+  broker.Do(limited);
+  for (int i = 0; i < 4; ++i) {
+    const TaskId task = broker.Enqueue(Spec("limited", "work", fmt::format("limited {}", i)));
+    if (i == 0) broker.Do(CancelTaskCommand{Ticket(5), task, "kept for long"});
+  }
+  QueueCommand drops;
+  drops.ticket = Ticket(3);
+  drops.queue = "drops";
+  drops.settings.max_waiting = 2;
+  drops.settings.drop_oldest = true;
+  broker.Do(drops);
+  for (int i = 0; i < 4; ++i) broker.Enqueue(Spec("drops", "work", fmt::format("drops {}", i)));
+}
+
+// Checkpoints, cooling, and tasks that a completion brought.
+void RunWithCheckpoints(SteppedBroker& broker) {
+  broker.Connect({"new"}, {"work"}, 0, {{"gpu", "yes"}});
+  const auto run = [&](const v1::TaskSpec& spec) {
+    const TaskId task = broker.Enqueue(spec);
+    broker.Credit(1);
+    broker.Start(task);
+    return task;
+  };
+  TaskOutcome fails;
+  fails.task = run(Spec("new", "work", "goes on where it was"));
+  broker.Save(fails.task, "row 7");
+  fails.kind = OutcomeKind::kFailed;
+  fails.error = {"Error", "too much at once", "a stack"};
+  fails.delay = kHour;
+  broker.End(fails);
+  broker.Save(run(Spec("new", "work", "runs with a checkpoint")), "row 9");
+  v1::TaskSpec noisy = Spec("new", "work", "of a group that is left alone");
+  noisy.set_group("noisy");
+  fails.task = run(noisy);
+  fails.delay = 30 * kMinute;
+  fails.cool = CoolScope::kGroup;
+  broker.End(fails);
+  broker.Enqueue(noisy);  // and waits for that
+  TaskOutcome brings;
+  brings.task = run(Spec("new", "work", "brings others"));
+  const std::string brought = Spec("new", "other", "brought").SerializeAsString();
+  NewTask task;
+  task.queue = "new";
+  task.type = "other";
+  task.spec = brought;
+  brings.enqueue = std::make_shared<const std::vector<NewTask>>(2, task);
+  broker.End(brings);
+}
+
+// What waits with what only format 2 can say of it.
+void WaitWithConditions(SteppedBroker& broker) {
+  v1::TaskSpec spec = Spec("new", "work", "until it is handed out");
+  spec.mutable_unique_key()->set_key("waiting");
+  spec.mutable_unique_key()->set_scope(v1::UNIQUE_SCOPE_WAITING);
+  broker.Enqueue(spec);
+  for (const auto conflict : {v1::UNIQUE_CONFLICT_REPLACE, v1::UNIQUE_CONFLICT_DEBOUNCE}) {
+    for (const char* which : {"first", "second"}) {
+      spec = Spec("new", "work", fmt::format("{} of {}", which, v1::UniqueConflict_Name(conflict)));
+      spec.mutable_unique_key()->set_key(v1::UniqueConflict_Name(conflict));
+      spec.mutable_unique_key()->set_conflict(conflict);
+      spec.mutable_delay()->set_seconds(std::string(which) == "first" ? 600 : 1'200);
+      broker.Enqueue(spec);
+    }
+  }
+  spec = Spec("new", "work", "for a worker with labels");
+  (*spec.mutable_worker_labels())["gpu"] = "yes";
+  (*spec.mutable_worker_labels())["zone"] = "eu";
+  broker.Enqueue(spec);
+  spec = Spec("new", "work", "with limits of its life");
+  spec.mutable_start_within()->set_seconds(36'000);
+  spec.mutable_life_timeout()->set_seconds(72'000);
+  spec.set_cost(3);
+  spec.mutable_retry_policy()->set_backoff(v1::BACKOFF_FIXED);
+  spec.mutable_retry_policy()->mutable_initial_backoff()->set_seconds(7);
+  broker.Enqueue(spec);
+  spec.mutable_delay()->set_seconds(900);
+  broker.Enqueue(spec);
+  spec = Spec("new", "work", "of a FIFO key");
+  spec.set_key("customer 7");
+  for (int i = 0; i < 3; ++i) broker.Enqueue(spec);
+  // Changed: one where it is, one to another queue, one of a FIFO key; and one deleted.
+  const TaskId changed = broker.Enqueue(Spec("new", "work", "before"));
+  spec = Spec("new", "work", "after");
+  spec.set_priority(9);
+  broker.Update(changed, spec);
+  broker.Update(broker.Enqueue(Spec("new", "work", "moves")), Spec("limited", "work", "moved"));
+  spec = Spec("new", "work", "of a FIFO key, before");
+  spec.set_key("customer 8");
+  const TaskId keyed = broker.Enqueue(spec);
+  spec.set_payload("of a FIFO key, after");
+  broker.Update(keyed, spec);
+  broker.Do(DeleteTaskCommand{Ticket(5), broker.Enqueue(Spec("new", "work", "deleted"))});
+  auto change = std::make_shared<ScheduleChange>();
+  change->times.emplace().cron = "0 0 1 1 *";
+  change->start_within = kHour;
+  change->catch_up = CatchUp::kNone;
+  change->overlap = Overlap::kSkip;
+  spec = Spec("new", "work", "of a schedule");
+  (*spec.mutable_worker_labels())["gpu"] = "yes";
+  ScheduledTask& task = change->task.emplace();
+  task.queue = "new";
+  task.type = "work";
+  task.labels = LabelText({{"gpu", "yes"}});
+  task.life_timeout = kHour;
+  task.retry_change.backoff = Backoff::kLinear;
+  task.spec = spec.SerializeAsString();
+  broker.Do(ScheduleCommand{Ticket(7), ScheduleVerb::kCreate, "yearly", change});
+}
+
+void MakeBulkJobs(SteppedBroker& broker) {
+  v1::BulkJob job;
+  job.mutable_spec()->set_action(v1::BULK_ACTION_CANCEL);
+  job.mutable_spec()->mutable_filter()->set_queue("limited");
+  job.mutable_spec()->set_dry_run(true);
+  job.set_state(v1::BULK_JOB_STATE_DONE);
+  job.mutable_end_time()->set_seconds(broker.now().wall / kSecond);
+  job.set_seen(3);
+  job.set_matched(3);
+  Put(broker, "done", job, {});
+  job.mutable_spec()->set_dry_run(false);
+  job.set_state(v1::BULK_JOB_STATE_RUNNING);
+  job.clear_end_time();
+  Put(broker, "running", job, {broker.Enqueue(Spec("limited", "work", "about to be cancelled"))});
+}
+
 // A lane so long that pieces of it are stored away; and one that was purged.
 void MakeLongLane(SteppedBroker& broker) {
   for (int i = 0; i < 600; ++i) broker.Enqueue(Spec("long", "work", fmt::format("{}", i)));
@@ -240,6 +408,11 @@ void Make(const std::string& to) {
   LiveALittle(first);
   MakeLongLane(first);
   CompactABlock(first);
+  MakeThrottles(first);
+  MakeLimits(first);
+  RunWithCheckpoints(first);
+  WaitWithConditions(first);
+  MakeBulkJobs(first);
   UseKeysAndGroups(first);
   MakeSchedules(first);
   store.reset();
@@ -270,7 +443,7 @@ void Make(const std::string& to) {
 
 int main(int argc, char** argv) {
   if (argc != 2 || std::filesystem::exists(argv[1])) {
-    std::cerr << "call it with a folder that does not exist, for instance tests/testdata/golden/v1\n";
+    std::cerr << "call it with a folder that does not exist, for instance tests/testdata/golden/v2\n";
     return 2;
   }
   penstock::broker::Make(argv[1]);

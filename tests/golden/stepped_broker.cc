@@ -4,6 +4,8 @@
 #include <iostream>
 #include <utility>
 
+#include "broker/rpc/convert.h"
+
 namespace penstock::broker {
 namespace {
 
@@ -14,9 +16,6 @@ void Check(const absl::Status& status) {
   std::cerr << status << "\n";
   std::abort();
 }
-
-Time ToTime(const google::protobuf::Timestamp& time) { return time.seconds() * kSecond + time.nanos() / 1'000; }
-Span ToSpan(const google::protobuf::Duration& span) { return span.seconds() * kSecond + span.nanos() / 1'000; }
 
 }  // namespace
 
@@ -61,7 +60,8 @@ void SteppedBroker::Advance(Span by) {
   Credit(0);
 }
 
-void SteppedBroker::Connect(std::vector<std::string> queues, std::vector<std::string> types, uint32_t credit) {
+void SteppedBroker::Connect(std::vector<std::string> queues, std::vector<std::string> types, uint32_t credit,
+                            std::map<std::string, std::string> labels) {
   OpenSessionCommand open;
   open.stream = kStream;
   open.session_id = "golden-session";
@@ -72,6 +72,7 @@ void SteppedBroker::Connect(std::vector<std::string> queues, std::vector<std::st
   open.host = "host";
   open.pid = 7;
   open.version = "0.1.0";
+  open.labels = std::move(labels);
   open.lease = 12 * kHour;
   Do(open);
   Credit(credit);
@@ -85,47 +86,54 @@ void SteppedBroker::Credit(uint32_t credit) {
 }
 
 TaskId SteppedBroker::Enqueue(const v1::TaskSpec& spec) {
-  const std::string bytes = spec.SerializeAsString();
-  EnqueueCommand enqueue;
-  enqueue.ticket = Ticket(2);
-  enqueue.request_id = {static_cast<uint64_t>(now_.wall), ++request_};  // no broker before used it
-  enqueue.content_hash = request_;
-  NewTask task;
-  task.queue = spec.queue();
-  task.type = spec.type();
-  if (spec.has_priority()) task.priority = static_cast<uint8_t>(spec.priority());
-  if (spec.has_run_at()) task.run_at = ToTime(spec.run_at());
-  if (spec.has_delay()) task.delay = ToSpan(spec.delay());
-  if (spec.has_expire_at()) task.expire_at = ToTime(spec.expire_at());
-  if (spec.has_run_timeout()) task.run_timeout = ToSpan(spec.run_timeout());
-  if (spec.has_retry_policy())
-    task.retry_change.max_attempts = static_cast<uint32_t>(spec.retry_policy().max_attempts());
-  if (spec.has_unique_key()) {
-    task.unique_key = spec.unique_key().key();
-    task.unique_window = ToSpan(spec.unique_key().window());
-  }
-  if (spec.has_result_retention()) task.result_retention = ToSpan(spec.result_retention());
-  task.key = spec.key();
-  task.group = spec.group();
-  task.spec = bytes;
-  enqueue.tasks.push_back(task);
-  Do(enqueue);
+  v1::EnqueueRequest request;
+  *request.mutable_task() = spec;
+  auto sized = ToCommand(request, ApiLimits(), now_.wall);
+  Check(sized.status());
+  sized->command.ticket = Ticket(2);
+  sized->command.request_id = {static_cast<uint64_t>(now_.wall), ++request_};  // no broker before used it
+  sized->command.content_hash = request_;
+  Do(std::move(sized->command));
   return enqueued_;
 }
 
+void SteppedBroker::Update(TaskId task, const v1::TaskSpec& spec) {
+  v1::EnqueueRequest request;
+  *request.mutable_task() = spec;
+  auto sized = ToCommand(request, ApiLimits(), now_.wall);
+  Check(sized.status());
+  UpdateTaskCommand update;
+  update.ticket = Ticket(2);
+  update.task = task;
+  update.changed = sized->command.tasks.at(0);
+  update.keepalive = sized->command.keepalive;
+  Do(std::move(update));
+}
+
 void SteppedBroker::End(TaskId task, OutcomeKind kind, const std::string& text) {
-  SessionInput input;
-  input.stream = kStream;
   TaskOutcome outcome;
   outcome.task = task;
-  outcome.token = held_.at(task);
   outcome.kind = kind;
   outcome.result = text;
   outcome.content_type = "text/plain";
   outcome.error = {"Error", text, "a stack"};
   if (kind == OutcomeKind::kSnoozed) outcome.delay = 90 * kSecond;
-  input.outcomes.push_back(outcome);
-  held_.erase(task);
+  End(std::move(outcome));
+}
+
+void SteppedBroker::End(TaskOutcome outcome) {
+  SessionInput input;
+  input.stream = kStream;
+  outcome.token = held_.at(outcome.task);
+  held_.erase(outcome.task);
+  input.outcomes.push_back(std::move(outcome));
+  Do(input);
+}
+
+void SteppedBroker::Save(TaskId task, const std::string& checkpoint) {
+  SessionInput input;
+  input.stream = kStream;
+  input.progress_reports.push_back({task, held_.at(task), 50, "half of it", checkpoint});
   Do(input);
 }
 

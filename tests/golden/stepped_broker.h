@@ -25,12 +25,17 @@ class SteppedBroker {
   void set_sync(bool sync) { sync_ = sync; }
   void Do(Command command);
   void Advance(Span by);
-  // Connects the worker, which handles `types` of `queues`, with so much credit; `session` resumes.
-  void Connect(std::vector<std::string> queues, std::vector<std::string> types, uint32_t credit);
+  // Connects the worker, which handles `types` of `queues`, with so much credit.
+  void Connect(std::vector<std::string> queues, std::vector<std::string> types, uint32_t credit,
+               std::map<std::string, std::string> labels = {});
   void Credit(uint32_t credit);
   TaskId Enqueue(const v1::TaskSpec& spec);
+  // A task that waits, and that nobody changed before, becomes what `spec` says.
+  void Update(TaskId task, const v1::TaskSpec& spec);
   // Ends a task that the worker holds.
   void End(TaskId task, OutcomeKind kind, const std::string& text = "");
+  void End(TaskOutcome outcome);
+  void Save(TaskId task, const std::string& checkpoint);
   void Start(TaskId task);
   void Log(TaskId task, const std::string& line);
 

@@ -961,6 +961,8 @@ std::string Script::TellQueue(const QueueView& queue) {
   add("failed", c.failed_total);
   add("cancelled", c.cancelled_total);
   add("died", c.dead_total);
+  add("refused", queue.times.refused);
+  add("dropped", queue.times.dropped);
   add("bytes", queue.waiting_bytes);
   if (queue.oldest_available != kNever) out += " oldest=" + When(queue.oldest_available);
   for (const std::string& type : queue.unhandled_types) out += " unhandled=" + type;
@@ -979,6 +981,10 @@ std::string Script::TellStatus(const StatusReply& status) {
     if (worker.silence > 0) out += " silent=" + Seconds(worker.silence);
     out += "\n";
   }
+  for (const ThrottleLoad& throttle : status.throttles) {
+    if (throttle.waiting > 0) out += fmt::format("throttle {} keeps waiting={}\n", throttle.name, throttle.waiting);
+  }
+  if (status.cooled_waiting > 0) out += fmt::format("cooled waiting={}\n", status.cooled_waiting);
   return out;
 }
 

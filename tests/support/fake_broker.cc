@@ -308,6 +308,24 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
     v1::Task task;
     return Find(request->task_id(), &task);
   }
+  // Its next revision, due as it was.
+  grpc::Status UpdateTask(grpc::ServerContext*, const v1::UpdateTaskRequest* request,
+                          v1::UpdateTaskResponse* response) override {
+    RETURN_IF_FAILED(UpdateTask);
+    v1::Task task;
+    const grpc::Status found = Find(request->task_id(), &task);
+    if (!found.ok()) return found;
+    if (IsFinished(task)) return ToGrpc(absl::FailedPreconditionError("the task is finished"));
+    response->set_revision(task.revision() + 1);
+    *response->mutable_run_time() = task.run_time();
+    return grpc::Status::OK;
+  }
+  grpc::Status DeleteTask(grpc::ServerContext*, const v1::DeleteTaskRequest* request,
+                          v1::DeleteTaskResponse*) override {
+    RETURN_IF_FAILED(DeleteTask);
+    v1::Task task;
+    return Find(request->task_id(), &task);
+  }
 
  private:
   grpc::Status Find(const std::string& id, v1::Task* out) const {

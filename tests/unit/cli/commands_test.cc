@@ -21,6 +21,7 @@ using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -66,6 +67,20 @@ TEST_F(CommandsTest, StatusSaysWhatIsWrongAndExitsWith1) {
   const Ran ran = Run({"status"});
   EXPECT_EQ(ran.code, 1);
   ExpectGolden("status_problems.txt", ran.out);
+}
+
+TEST_F(CommandsTest, StatusSaysWhatHoldsTasksBack) {
+  broker.status.mutable_broker()->set_throttles_waiting(2);
+  broker.status.mutable_broker()->set_cooled_waiting(1);
+  broker.status.mutable_broker()->set_bulk_jobs_running(3);
+  broker.status.mutable_queues(0)->mutable_settings()->set_max_waiting(1'214);
+  const Ran ran = Run({"status"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.out, HasSubstr("  held     tasks wait for 2 throttles: penstock throttle list\n"
+                                 "  cooled   1 queue, type, group or key with tasks that wait, left alone for a while "
+                                 "since a handler asked for it\n"
+                                 "  bulk     3 jobs under way: penstock bulk list\n"));
+  EXPECT_THAT(ran.out, HasSubstr("  paused, full\n"));
 }
 
 TEST_F(CommandsTest, StatusWithATypeThatNobodyHandlesIsDegraded) {
@@ -579,6 +594,84 @@ TEST_F(CommandsTest, EnqueueSendsEveryFieldAndPrintsTheId) {
                   "\"k\" window { seconds: 86400 } } result_retention { seconds: 604800 } tags: \"x\" tags: \"y\" "
                   "life_timeout { "
                   "seconds: 7200 } }"));
+}
+
+TEST_F(CommandsTest, AnUpdateOfATaskSendsWhatWasGivenAndNoMore) {
+  const Ran ran =
+      Run({"task",    "update",         kScheduled, "--payload",      "{}", "--header",   "a=b=c", "--tag",
+           "x",       "--start-within", "5m",       "--life-timeout", "2h", "--priority", "9",     "--worker-label",
+           "gpu=yes", "--group",        "",         "--cost",         "3",  "--revision", "0"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, "task 0000000004003 changed (revision 1), runs in 1h (2027-01-15T09:00:00.000Z)\n");
+  EXPECT_EQ(
+      Calls().back(),
+      "UpdateTask task_id: \"0000000004003\" spec { payload: \"{}\" headers { key: \"a\" value: \"b=c\" } priority: 9 "
+      "tags: \"x\" cost: 3 life_timeout { seconds: 7200 } start_within { seconds: 300 } worker_labels { key: "
+      "\"gpu\" value: \"yes\" } } update_mask { paths: \"payload\" paths: \"headers\" paths: \"tags\" paths: "
+      "\"priority\" paths: \"start_within\" paths: \"life_timeout\" paths: \"group\" paths: \"cost\" paths: "
+      "\"worker_labels\" } revision: 0");
+  const Ran cleared =
+      Run({"task", "update", kScheduled, "--clear", "worker-labels", "--clear", "expire-at", "-o", "name"});
+  EXPECT_EQ(cleared.out, "0000000004003\n") << cleared.err;
+  EXPECT_EQ(
+      Calls().back(),
+      "UpdateTask task_id: \"0000000004003\" spec { } update_mask { paths: \"expire_at\" paths: \"worker_labels\" }");
+}
+
+TEST_F(CommandsTest, AnUpdateOfATaskKeepsTheRestOfItsRetryPolicy) {
+  for (v1::Task& task : broker.tasks) {
+    if (task.task_id() != kScheduled) continue;
+    task.set_revision(4);
+    v1::RetryPolicy& policy = *task.mutable_spec()->mutable_retry_policy();
+    policy.set_max_attempts(5);
+    policy.mutable_initial_backoff()->set_seconds(7);
+    policy.set_multiplier(3);
+    policy.set_jitter(0.5);
+  }
+  const auto sent = [](const std::string& policy, const std::string& more) {
+    return "UpdateTask task_id: \"0000000004003\" spec { retry_policy { " + policy +
+           " } } update_mask { paths: \"retry_policy\" }" + more;
+  };
+  EXPECT_EQ(Run({"task", "update", kScheduled, "--max-attempts", "50", "--initial-backoff", "500ms"}).code, 0);
+  EXPECT_THAT(Calls(),
+              ElementsAre("GetTask task_id: \"0000000004003\"",
+                          sent("max_attempts: 50 initial_backoff { nanos: 500000000 } multiplier: 3 jitter: 0.5",
+                               " revision: 4")));
+  EXPECT_EQ(Run({"task", "update", kScheduled, "--backoff", "linear", "--revision", "3"}).code, 0);
+  EXPECT_EQ(Calls().back(),
+            sent("max_attempts: 5 initial_backoff { seconds: 7 } jitter: 0.5 backoff: BACKOFF_LINEAR", " revision: 3"));
+  const size_t calls = Calls().size();
+  EXPECT_EQ(Run({"task", "update", kScheduled, "--max-attempts", "50", "--clear", "retry-policy"}).code, 0);
+  EXPECT_EQ(Calls().size(), calls + 1) << "nothing is to be kept";
+  EXPECT_EQ(Calls().back(), sent("max_attempts: 50", ""));
+}
+
+TEST_F(CommandsTest, WrongUpdatesOfTasksSayWhatWouldBeRight) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{}, "penstock: change: names nothing to change\n"},
+      {{"--clear", "priority"},
+       "penstock: --clear: 'priority' is none of headers|tags|worker-labels|retry-policy|expire-at\n"},
+      {{"--start-within", "1m", "--expire-at", "2027-01-16T08:00:00Z"},
+       "penstock: say --start-within or --expire-at, not both\n"},
+      {{"--header", "x"}, "penstock: --header: 'x' is not KEY=VALUE\n"},
+      {{"--backoff", "fixed", "--multiplier", "2"},
+       "penstock: backoff_multiplier: counts with an exponential backoff only: leave it out\n"},
+  };
+  for (const auto& [options, error] : cases) {
+    std::vector<std::string> arguments = {"task", "update", kScheduled};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const Ran ran = Run(arguments);
+    EXPECT_EQ(ran.code, 2);
+    EXPECT_THAT(ran.err, HasSubstr(error));
+  }
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(CommandsTest, TasksAreDeletedOneByOne) {
+  const Ran ran = Run({"task", "delete", kScheduled, "0000000009999", kDead});
+  EXPECT_EQ(ran.code, 7);
+  EXPECT_EQ(ran.out, "task 0000000004003 deleted\ntask 0000000004001 deleted\n");
+  EXPECT_EQ(ran.err, "penstock: 0000000009999: there is no task 0000000009999\n");
 }
 
 TEST_F(CommandsTest, EnqueueTakesOneWayToExpire) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <future>
+#include <map>
 #include <set>
 #include <thread>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
+#include "penstock/v1/task_service.grpc.pb.h"
 
 namespace penstock {
 namespace {
@@ -25,6 +27,19 @@ class ClientTest : public ::testing::Test {
     auto client = Client::Connect(options);
     EXPECT_TRUE(client.ok()) << client.status();
     return *std::move(client);
+  }
+
+  // All that the broker says of a task, which a TaskInfo has not.
+  v1::Task Read(TaskId id) {
+    const auto stub =
+        v1::TaskService::NewStub(grpc::CreateChannel(broker_->address(), grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    v1::GetTaskRequest request;
+    request.set_task_id(id.ToString());
+    request.set_include_payload(true);
+    v1::GetTaskResponse response;
+    EXPECT_TRUE(stub->GetTask(&context, request, &response).ok());
+    return response.task();
   }
 
   std::unique_ptr<TestBroker> broker_ = TestBroker::Start({.time_runs = true}).value();
@@ -174,6 +189,79 @@ TEST_F(ClientTest, WaitEndsWhenTheTaskIsCancelled) {
   EXPECT_TRUE(client->CancelTask(id, "not needed").value());
   EXPECT_EQ(waiting.get().status().code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(client->CancelTask(id).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ClientTest, AWaitingTaskBecomesWhatAChangeSaysAndKeepsTheRest) {
+  auto client = Connect();
+  const TaskId id = client
+                        ->Enqueue("mail", "send", "old",
+                                  {.key = "customer 7",
+                                   .delay = absl::Hours(1),
+                                   .expire_at = absl::Now() + absl::Hours(9),
+                                   .headers = {{"trace", "a"}, {"user", "b"}},
+                                   .tags = {"x"},
+                                   .worker_labels = {{"gpu", "yes"}}})
+                        .value();
+  TaskChange change;
+  change.payload = "new";
+  change.headers = std::map<std::string, std::string>{{"trace", "c"}};
+  change.start_within = absl::Minutes(5);
+  change.life_timeout = absl::Hours(2);
+  change.retry_policy = TaskRetryPolicy{.max_attempts = 3, .backoff = BackoffKind::kFixed};
+  change.worker_labels.emplace();  // none any more
+  change.revision = 0;
+  const auto changed = client->UpdateTask(id, change);
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_EQ(changed->revision, 1);
+  v1::Task task = Read(id);
+  EXPECT_EQ(task.state(), v1::TASK_STATE_SCHEDULED);
+  EXPECT_EQ(task.revision(), 1);
+  task.mutable_spec()->clear_delay();
+  EXPECT_EQ(task.spec().ShortDebugString(),
+            "queue: \"mail\" type: \"send\" payload: \"new\" headers { key: \"trace\" value: \"c\" } retry_policy { "
+            "max_attempts: 3 backoff: BACKOFF_FIXED } tags: \"x\" key: \"customer 7\" life_timeout { seconds: 7200 } "
+            "start_within { seconds: 300 }");
+
+  EXPECT_EQ(client->UpdateTask(id, change).status().code(), absl::StatusCode::kAborted);  // it is revision 1 by now
+  TaskChange wrong;
+  wrong.life_timeout = absl::Hours(24 * 366);
+  wrong.priority = 9;
+  EXPECT_EQ(FieldOf(client->UpdateTask(id, wrong).status()), "life_timeout");
+  EXPECT_EQ(Read(id).revision(), 1);
+  EXPECT_FALSE(Read(id).spec().has_priority());
+  EXPECT_TRUE(client->CancelTask(id).ok());
+  change.revision.reset();
+  EXPECT_EQ(client->UpdateTask(id, change).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(client->UpdateTask(TaskId(0, 1, 99), change).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(ClientTest, AChangedTaskDiesAsItsNewLimitSays) {
+  broker_.reset();
+  broker_ = TestBroker::Start().value();  // its time stands still
+  auto client = Connect();
+  const TaskId id = client->Enqueue("mail", "send", "x").value();
+  TaskChange change;
+  change.start_within = absl::Minutes(5);
+  ASSERT_TRUE(client->UpdateTask(id, change).ok());
+  broker_->Advance(absl::Minutes(6));
+  const auto ended = client->WaitTask(id, absl::Minutes(1));
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->state, TaskState::kDead);
+  EXPECT_EQ(ended->dead_reason, "expired");
+}
+
+TEST_F(ClientTest, ADeletedTaskIsGoneAndWhoWaitsForItHearsOfIt) {
+  auto client = Connect();
+  const TaskId id = client->Enqueue("mail", "send", "x", {.unique_key = "k"}).value();
+  auto waiting = client->WaitFuture(id, absl::Minutes(5));
+  EXPECT_TRUE(client->DeleteTask(id).ok());
+  EXPECT_EQ(waiting.get().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(client->GetTask(id).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(client->DeleteTask(id).code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(client->Enqueue("mail", "send", "x", {.unique_key = "k"}).value(), id);  // its unique key is free
+  const TaskId cancelled = client->Enqueue("mail", "send", "x").value();
+  EXPECT_TRUE(client->CancelTask(cancelled).ok());
+  EXPECT_TRUE(client->DeleteTask(cancelled).ok());
 }
 
 TEST_F(ClientTest, WatchTellsEveryStateUntilTheEnd) {

@@ -1,6 +1,7 @@
 #include "client/fake_client.h"
 
 #include <future>
+#include <map>
 
 #include "common/status_details.h"
 #include "gtest/gtest.h"
@@ -145,6 +146,67 @@ TEST(FakeClientTest, ListsAndBulkJobsKnowSimpleFilters) {
   EXPECT_TRUE(absl::IsNotFound(client.GetTask(red).status()));
   spec.filter.states = {TaskState::kCompleted};
   EXPECT_TRUE(absl::IsFailedPrecondition(client.Bulk().Start(spec).status()));
+}
+
+TEST(FakeClientTest, ChangesAreSeenInWhatWasEnqueued) {
+  FakeClient client;
+  const TaskId id = client
+                        .Enqueue("mail", "a", "old",
+                                 {.max_attempts = 9,
+                                  .expire_at = absl::Now() + absl::Hours(1),
+                                  .initial_backoff = absl::Seconds(7),
+                                  .headers = {{"trace", "a"}},
+                                  .worker_labels = {{"gpu", "yes"}}})
+                        .value();
+  TaskChange change;
+  change.payload = "new";
+  change.headers = std::map<std::string, std::string>{{"trace", "b"}};
+  change.start_within = absl::Minutes(5);
+  change.life_timeout = absl::Hours(2);
+  change.retry_policy = TaskRetryPolicy{.max_attempts = 3, .backoff = BackoffKind::kFixed};
+  change.worker_labels.emplace();
+  change.revision = 0;
+  const auto changed = client.UpdateTask(id, change);
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_EQ(changed->revision, 1);
+  EXPECT_EQ(client.GetTask(id, true)->payload, "new");
+  const EnqueueOptions options = client.Enqueued().at(0).task.options;
+  EXPECT_EQ(client.Enqueued().at(0).task.payload, "new");
+  EXPECT_EQ(options.headers, (std::map<std::string, std::string>{{"trace", "b"}}));
+  EXPECT_EQ(options.start_within, absl::Minutes(5));
+  EXPECT_FALSE(options.expire_at.has_value());
+  EXPECT_EQ(options.life_timeout, absl::Hours(2));
+  EXPECT_EQ(options.max_attempts, 3);
+  EXPECT_EQ(options.backoff, BackoffKind::kFixed);
+  EXPECT_EQ(options.initial_backoff, absl::ZeroDuration());  // a policy is replaced as a whole
+  EXPECT_TRUE(options.worker_labels.empty());
+
+  EXPECT_EQ(client.UpdateTask(id, change).status().code(), absl::StatusCode::kAborted);
+  change.revision.reset();
+  change.retry_policy->max_attempts = -1;
+  EXPECT_EQ(FieldOf(client.UpdateTask(id, change).status()), "max_attempts");
+  change.retry_policy.reset();
+  change.start_within.reset();
+  change.expire_at = absl::Now() + absl::Hours(1);
+  EXPECT_EQ(client.UpdateTask(id, change)->revision, 2);
+  EXPECT_EQ(client.Enqueued().at(0).task.options.start_within, absl::ZeroDuration());
+  client.Complete(id, "done");
+  EXPECT_EQ(client.UpdateTask(id, change).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(client.UpdateTask(TaskId(0, 99, 0), change).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(FakeClientTest, DeletedTasksAreGoneAndWhoWaitsHearsOfIt) {
+  FakeClient client;
+  const TaskId id = client.Enqueue("mail", "a", "", {.unique_key = "k"}).value();
+  auto waiting = client.WaitFuture(id, absl::Minutes(1));
+  EXPECT_TRUE(client.DeleteTask(id).ok());
+  EXPECT_EQ(waiting.get().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(client.Enqueued().empty());
+  EXPECT_EQ(client.DeleteTask(id).code(), absl::StatusCode::kNotFound);
+  const TaskId next = client.Enqueue("mail", "a", "", {.unique_key = "k"}).value();  // the key is free
+  EXPECT_NE(next, id);
+  client.Complete(next, "done");
+  EXPECT_EQ(client.DeleteTask(next).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(FakeClientTest, SchedulesAreRememberedAndRunWhenTheTestSays) {

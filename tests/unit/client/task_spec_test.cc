@@ -1,6 +1,8 @@
 #include "client/task_spec.h"
 
 #include <functional>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +56,79 @@ TEST(TaskSpecTest, LivesAndBackoffsArrive) {
   task.options = {.backoff_multiplier = 3, .backoff = BackoffKind::kExponential};
   ASSERT_TRUE(FillTaskSpec(task, &spec).ok());
   EXPECT_EQ(spec.retry_policy().backoff(), v1::BACKOFF_EXPONENTIAL);
+}
+
+TEST(TaskSpecTest, AnUpdateNamesWhatItChangesAndNoMore) {
+  TaskChange change;
+  v1::UpdateTaskRequest request;
+  EXPECT_EQ(FieldOf(FillUpdate(TaskId(0, 1, 0), change, &request)), "change");
+  change.headers.emplace();  // none
+  change.start_within = absl::Seconds(5);
+  change.life_timeout = absl::ZeroDuration();  // none
+  change.retry_policy = TaskRetryPolicy{.max_attempts = 3, .backoff = BackoffKind::kLinear};
+  change.worker_labels = std::map<std::string, std::string>{{"gpu", "yes"}};
+  change.revision = 2;
+  request.Clear();
+  ASSERT_TRUE(FillUpdate(TaskId(0, 1, 0), change, &request).ok());
+  request.clear_task_id();
+  EXPECT_EQ(
+      request.ShortDebugString(),
+      "spec { retry_policy { max_attempts: 3 backoff: BACKOFF_LINEAR } start_within { seconds: 5 } worker_labels { "
+      "key: \"gpu\" value: \"yes\" } } update_mask { paths: \"headers\" paths: \"start_within\" paths: "
+      "\"life_timeout\" paths: \"retry_policy\" paths: \"worker_labels\" } revision: 2");
+}
+
+// An UpdateTask of every field that the API lets change, but for the start and the payload's file of the command line.
+TEST(TaskSpecTest, EveryFieldThatTheApiLetsChangeCanBeChanged) {
+  TaskChange change;
+  change.queue = "q";
+  change.payload = "p";
+  change.content_type = "text/plain";
+  change.headers.emplace();
+  change.tags.emplace();
+  change.priority = 1;
+  change.delay = absl::Seconds(1);
+  change.expire_at = absl::InfiniteFuture();
+  change.start_within = absl::ZeroDuration();
+  change.life_timeout = absl::Hours(1);
+  change.run_timeout = absl::Hours(1);
+  change.retry_policy.emplace();
+  change.result_retention = absl::Hours(1);
+  change.group = "g";
+  change.cost = 2;
+  change.worker_labels.emplace();
+  v1::UpdateTaskRequest request;
+  ASSERT_TRUE(FillUpdate(TaskId(0, 1, 0), change, &request).ok());
+  std::set<std::string> named(request.update_mask().paths().begin(), request.update_mask().paths().end());
+  for (int i = 0; i < v1::TaskSpec::descriptor()->field_count(); ++i) {
+    const std::string field(v1::TaskSpec::descriptor()->field(i)->name());
+    const bool fixed = field == "type" || field == "unique_key" || field == "key";
+    EXPECT_EQ(named.count(field) == 0, fixed || field == "run_at") << field;
+  }
+}
+
+TEST(TaskSpecTest, WrongChangesAreNamed) {
+  const auto refused = [](const TaskChange& change) {
+    v1::UpdateTaskRequest request;
+    return FieldOf(FillUpdate(TaskId(0, 1, 0), change, &request));
+  };
+  TaskChange change;
+  change.retry_policy = TaskRetryPolicy{.max_attempts = 1'001};
+  EXPECT_EQ(refused(change), "max_attempts");
+  change.retry_policy = TaskRetryPolicy{.backoff = BackoffKind::kFixed, .backoff_multiplier = 2};
+  EXPECT_EQ(refused(change), "backoff_multiplier");
+  change = {};
+  change.start_within = absl::Hours(24 * 366);
+  EXPECT_EQ(refused(change), "start_within");
+  change.start_within = absl::Hours(1);
+  change.expire_at = absl::Now();
+  EXPECT_EQ(refused(change), "start_within");
+  change = {};
+  change.life_timeout = -absl::Seconds(1);
+  EXPECT_EQ(refused(change), "life_timeout");
+  change = {};
+  change.worker_labels = std::map<std::string, std::string>{{"gpu", ""}};
+  EXPECT_EQ(refused(change), "worker_labels");
 }
 
 TEST(TaskSpecTest, WhatATaskSavedAndHasLeftIsRead) {

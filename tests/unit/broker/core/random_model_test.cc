@@ -506,7 +506,8 @@ class ModelWorld {
         command.settings.relaxed = Draw(2) != 0;
         command.settings.max_waiting = Draw(3) * 20;
         command.settings.max_waiting_bytes = Draw(3) * 2'000;
-        command.settings.drop_oldest = Draw(2) != 0;
+        command.settings.drop_oldest =
+            Draw(2) != 0 && *command.settings.max_waiting + *command.settings.max_waiting_bytes != 0;
         break;
       case 6:
         command.verb = QueueVerb::kCreate;

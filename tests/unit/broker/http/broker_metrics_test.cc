@@ -42,6 +42,8 @@ MetricsSnapshot Example() {
   mail.oldest_age = absl::Milliseconds(2'500);
   mail.unhandled_types = 1;
   mail.attempts_lost = 8;
+  mail.refused = 11;
+  mail.dropped = 12;
   mail.wait_seconds = {{0.001, 0.01}, {1, 2, 3}, 0.5};
   mail.run_seconds = {{0.001, 0.01}, {3, 2, 1}, 0.75};
   snapshot.queues = {mail};
@@ -57,6 +59,11 @@ MetricsSnapshot Example() {
   snapshot.scrub = {.age_seconds = 60, .duration_seconds = 3, .bytes = 4'000, .damaged_files = 2, .scrubs = 1};
   snapshot.enqueues_refused = true;
   snapshot.rejects = {{"limits.mailbox", 3}, {"not_found", 1}};
+  snapshot.throttles = {{"api", 3}, {"mail", 0}};
+  snapshot.cooled_waiting = 4;
+  snapshot.bulk.running = 2;
+  snapshot.bulk.ended = {{"done", 1}, {"failed", 0}};
+  snapshot.bulk.tasks = {{{"cancel", "changed"}, 100}, {{"cancel", "skipped"}, 1}};
   snapshot.process = {absl::Milliseconds(1'500), 1 << 20, 12, 1'024};
   return snapshot;
 }
@@ -89,6 +96,15 @@ TEST(BrokerMetricsTest, SnapshotIsRenderedWhole) {
            "penstock_commit_seconds_bucket{le=\"+Inf\"} 10\n",
            "penstock_commit_bytes_total 1234\n",
            "penstock_attempts_lost_total{queue=\"mail\"} 8\n",
+           "# TYPE penstock_tasks_refused_total counter\npenstock_tasks_refused_total{queue=\"mail\"} 11\n",
+           "penstock_tasks_dropped_total{queue=\"mail\"} 12\n",
+           "# TYPE penstock_throttle_waiting gauge\npenstock_throttle_waiting{throttle=\"api\"} 3\n"
+           "penstock_throttle_waiting{throttle=\"mail\"} 0\n",
+           "penstock_cooled_waiting 4\n",
+           "penstock_bulk_jobs_running 2\n",
+           "penstock_bulk_jobs_ended_total{outcome=\"done\"} 1\npenstock_bulk_jobs_ended_total{outcome=\"failed\"} 0\n",
+           "penstock_bulk_tasks_total{action=\"cancel\",outcome=\"changed\"} 100\n"
+           "penstock_bulk_tasks_total{action=\"cancel\",outcome=\"skipped\"} 1\n",
            "penstock_task_wait_seconds_count{queue=\"mail\"} 6\npenstock_task_wait_seconds_sum{queue=\"mail\"} 0.5\n",
            "penstock_task_run_seconds_bucket{queue=\"mail\",le=\"0.01\"} 5\n",
            "penstock_mailbox_bytes 4096\n",
@@ -146,6 +162,17 @@ TEST(BrokerMetricsTest, BusiestQueuesHaveSeriesAndTheRestIsSummed) {
   EXPECT_THAT(text, HasSubstr("penstock_tasks_enqueued_total{queue=\"_other\"} 1225\n"));  // 0 + ... + 49
   EXPECT_THAT(text, HasSubstr("penstock_queue_tasks{queue=\"_other\",state=\"available\"} 50\n"));
   EXPECT_THAT(text, HasSubstr("penstock_queue_oldest_age_seconds{queue=\"_other\"} 49\n"));
+}
+
+TEST(BrokerMetricsTest, ThrottlesBeyondTheFirstAreSummed) {
+  MetricsSnapshot snapshot;
+  for (size_t i = 0; i < BrokerMetrics::kThrottlesMax + 10; ++i)
+    snapshot.throttles["t" + std::to_string(1'000 + i)] = 2;
+  snapshot.throttles["_other"] = 1;
+  const std::string text = TextOf(snapshot);
+  EXPECT_THAT(text, HasSubstr("penstock_throttle_waiting{throttle=\"t1199\"} 2\n"));
+  EXPECT_THAT(text, Not(HasSubstr("t1200")));
+  EXPECT_THAT(text, HasSubstr("penstock_throttle_waiting{throttle=\"_other\"} 21\n"));
 }
 
 TEST(BrokerMetricsTest, QueueNamedOtherMakesNoSecondSeries) {

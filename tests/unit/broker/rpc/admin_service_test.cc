@@ -29,6 +29,8 @@ class AdminServiceTest : public EdgeFixture {
       worker.connected = true;
     }
     status_.epoch = 4;
+    status_.throttles = {{"idle", 0}, {"api", 3}};
+    status_.cooled_waiting = 5;
     door.SetScript([this](const Command& command, Effects* effects) { return Answer(command, effects); });
   }
 
@@ -83,6 +85,9 @@ TEST_F(AdminServiceTest, StatusJoinsCoreAndServer) {
   EXPECT_EQ(response.broker().commit_count(), 77u);
   EXPECT_EQ(response.broker().commit_latency_p99().nanos(), 5'000'000);
   EXPECT_EQ(response.broker().epoch(), 4u);
+  EXPECT_EQ(response.broker().throttles_waiting(), 1u);
+  EXPECT_EQ(response.broker().cooled_waiting(), 5u);
+  EXPECT_EQ(response.broker().bulk_jobs_running(), 0u);
   ASSERT_EQ(response.queues_size(), 2);
   EXPECT_EQ(response.queues(0).name(), "b");  // the oldest waiting task first
   EXPECT_EQ(response.queues(0).stats().oldest_age().seconds(), 7);

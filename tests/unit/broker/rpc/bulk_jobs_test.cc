@@ -155,6 +155,11 @@ TEST_F(BulkJobsTest, ChangesWhatFitsAndNothingElse) {
   EXPECT_GE(ended.seen(), kTasks);
   EXPECT_TRUE(ended.has_end_time());
   EXPECT_EQ(tasks_.cancels(), 333) << "each once";
+  const BulkJobs::Figures figures = jobs_->figures();
+  EXPECT_EQ(figures.running, 0u);
+  EXPECT_EQ(figures.done, 1u);
+  EXPECT_EQ(figures.tasks.at(v1::BULK_ACTION_CANCEL).changed, 333u);
+  EXPECT_EQ(figures.tasks.at(v1::BULK_ACTION_CANCEL).skipped, 0u);
   EXPECT_EQ(Waiting(0), 334);
   EXPECT_EQ(Waiting(1), 0);
   EXPECT_EQ(Waiting(2), 333);
@@ -199,6 +204,7 @@ TEST_F(BulkJobsTest, WhatCannotBeChangedIsSkipped) {
   EXPECT_EQ(ended.state(), v1::BULK_JOB_STATE_DONE);
   EXPECT_EQ(ended.skipped(), 333);
   EXPECT_EQ(ended.changed(), 0);
+  EXPECT_EQ(jobs_->figures().tasks.at(v1::BULK_ACTION_CANCEL).skipped, 333u);
 }
 
 TEST_F(BulkJobsTest, AnotherErrorEndsItAndIsKept) {
@@ -206,6 +212,7 @@ TEST_F(BulkJobsTest, AnotherErrorEndsItAndIsKept) {
   const v1::BulkJob ended = AwaitEnd(Start()->job_id());
   EXPECT_EQ(ended.state(), v1::BULK_JOB_STATE_FAILED);
   EXPECT_EQ(ended.error(), "not in this version");
+  EXPECT_EQ(jobs_->figures().failed, 1u);
   v1::BulkJob kept;
   ASSERT_TRUE(kept.ParseFromString(tasks_.Jobs().at(0).job()));
   EXPECT_EQ(kept.state(), v1::BULK_JOB_STATE_FAILED);

@@ -64,6 +64,73 @@ TEST(ConvertQueueTest, SettingsAreTakenInsideAndRefusedOutsideTheirLimits) {
   EXPECT_EQ(FieldOf(ToCommand(request, kLimits).status()), "queue.settings.durability");
 }
 
+TEST(ConvertQueueTest, WhatIsWrongIsNamedWithWhatWouldBeValid) {
+  struct Case {
+    const char* field;
+    const char* says;
+    void (*change)(v1::QueueSettings& settings);
+  };
+  const Case cases[] = {
+      {"durability", "sync and relaxed", [](auto& s) { s.set_durability(static_cast<v1::Durability>(9)); }},
+      {"dead_key_policy", "release and block",
+       [](auto& s) { s.set_dead_key_policy(static_cast<v1::DeadKeyPolicy>(9)); }},
+      {"overflow_policy", "reject and drop oldest",
+       [](auto& s) { s.set_overflow_policy(static_cast<v1::OverflowPolicy>(9)); }},
+      {"group_weights", "0.001 to 1000, that of group a is -1",
+       [](auto& s) { (*s.mutable_group_weights())["a"] = -1; }},
+      {"result_retention", "365d", [](auto& s) { s.mutable_result_retention()->set_seconds(366 * 86'400); }},
+      {"run_timeout", "1ms to 30d", [](auto& s) { s.mutable_run_timeout(); }},
+      {"retry_policy.max_attempts", "1 to 1000", [](auto& s) { s.mutable_retry_policy()->set_max_attempts(-1); }},
+      {"retry_policy.multiplier", "1 to 100", [](auto& s) { s.mutable_retry_policy()->set_multiplier(0.5); }},
+      {"retry_policy.jitter", "0 to 1", [](auto& s) { s.mutable_retry_policy()->set_jitter(1.5); }},
+      {"retry_policy.backoff", "exponential, linear and fixed",
+       [](auto& s) { s.mutable_retry_policy()->set_backoff(static_cast<v1::Backoff>(9)); }},
+      // Contradictions.
+      {"retry_policy.max_backoff", "10s to 365d",
+       [](auto& s) {
+         s.mutable_retry_policy()->mutable_initial_backoff()->set_seconds(10);
+         s.mutable_retry_policy()->mutable_max_backoff()->set_seconds(9);
+       }},
+      {"retry_policy.multiplier", "exponential",
+       [](auto& s) {
+         s.mutable_retry_policy()->set_backoff(v1::BACKOFF_LINEAR);
+         s.mutable_retry_policy()->set_multiplier(2);
+       }},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.field);
+    v1::CreateQueueRequest create;
+    create.mutable_queue()->set_name("mail");
+    one.change(*create.mutable_queue()->mutable_settings());
+    v1::UpdateQueueRequest update = Update();
+    one.change(*update.mutable_queue()->mutable_settings());
+    for (const absl::Status& status : {ToCommand(create, kLimits).status(), ToCommand(update, kLimits).status()}) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_EQ(FieldOf(status), std::string("queue.settings.") + one.field);
+      EXPECT_NE(std::string(status.message()).find(one.says), std::string::npos) << status;
+    }
+  }
+}
+
+TEST(ConvertQueueTest, LimitsAreTakenAndZeroEndsThem) {
+  v1::UpdateQueueRequest request = Update();
+  request.mutable_queue()->mutable_settings()->set_max_waiting(5);
+  QueueSettingsChange change = ToCommand(request, kLimits)->settings;
+  EXPECT_EQ(change.max_waiting, std::optional<uint64_t>(5));
+  EXPECT_FALSE(change.max_waiting_bytes || change.drop_oldest);
+  request = Update();
+  request.mutable_queue()->mutable_settings()->set_overflow_policy(v1::OVERFLOW_POLICY_DROP_OLDEST);
+  for (const char* path : {"settings.max_waiting", "settings.max_waiting_bytes", "settings.overflow_policy"}) {
+    request.mutable_update_mask()->add_paths(path);
+  }
+  change = ToCommand(request, kLimits)->settings;
+  EXPECT_EQ(change.max_waiting, std::optional<uint64_t>(0));
+  EXPECT_EQ(change.max_waiting_bytes, std::optional<uint64_t>(0));
+  EXPECT_EQ(change.drop_oldest, std::optional<bool>(true));
+  request.mutable_queue()->mutable_settings()->set_overflow_policy(v1::OVERFLOW_POLICY_REJECT);
+  EXPECT_EQ(ToCommand(request, kLimits)->settings.drop_oldest, std::optional<bool>(false));
+}
+
 TEST(ConvertQueueTest, MaskChoosesTheSettings) {
   v1::UpdateQueueRequest request = Update();
   request.mutable_queue()->mutable_settings()->mutable_run_timeout()->set_seconds(60);

@@ -78,6 +78,34 @@ TEST(ConvertUpdateTest, OneStartTakesThePlaceOfTheOther) {
   EXPECT_EQ(sized->command.changed.delay, 0);
 }
 
+TEST(ConvertUpdateTest, OneWayToExpireTakesThePlaceOfTheOther) {
+  const auto expiry_of = [](const v1::UpdateTaskRequest& request, const v1::TaskSpec& stored) -> std::string {
+    const auto fields = ChangedFields(request);
+    if (!fields.ok()) return FieldOf(fields.status());
+    const auto sized = ToCommand(request, *fields, stored, ApiLimits(), kNow);
+    if (!sized.ok()) return FieldOf(sized.status());
+    const v1::TaskSpec spec = SpecOf(sized->command);
+    return std::string(spec.has_expire_at() ? "expire_at" : "") + (spec.has_start_within() ? "start_within" : "");
+  };
+  v1::TaskSpec within = Stored();
+  within.mutable_start_within()->set_seconds(60);
+  v1::TaskSpec at = Stored();
+  at.mutable_expire_at()->set_seconds(1'800'000'900);
+  v1::UpdateTaskRequest set_at;
+  *set_at.mutable_spec()->mutable_expire_at() = at.expire_at();
+  EXPECT_EQ(expiry_of(set_at, within), "expire_at");
+  v1::UpdateTaskRequest set_within;
+  *set_within.mutable_spec()->mutable_start_within() = within.start_within();
+  EXPECT_EQ(expiry_of(set_within, at), "start_within");
+  // Taking the one away leaves the other; to set both is a contradiction.
+  v1::UpdateTaskRequest unset;
+  unset.mutable_update_mask()->add_paths("expire_at");
+  EXPECT_EQ(expiry_of(unset, within), "start_within");
+  EXPECT_EQ(expiry_of(unset, at), "");
+  *set_at.mutable_spec()->mutable_start_within() = within.start_within();
+  EXPECT_EQ(expiry_of(set_at, Stored()), "spec.start_within");
+}
+
 TEST(ConvertUpdateTest, WhatCannotBeChangedOrIsWrongIsNamed) {
   v1::UpdateTaskRequest request;
   EXPECT_EQ(FieldOf(Convert(request).status()), "spec");

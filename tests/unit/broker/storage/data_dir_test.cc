@@ -89,11 +89,31 @@ TEST_F(DataDirTest, FileInsteadOfFolderIsRefused) {
 
 TEST_F(DataDirTest, FolderOfANewerPenstockIsRefused) {
   std::filesystem::create_directory(path_);
-  Write(path_ + "/FORMAT", "format=4\nmin_reader=3\ninstance=abc\nfeature=x\n");
-  const absl::Status status = OpenError(path_);
-  EXPECT_TRUE(absl::IsFailedPrecondition(status));
-  EXPECT_THAT(Message(status), HasSubstr("a newer Penstock wrote"));
-  EXPECT_THAT(Message(status), HasSubstr("reads storage format 3, this one reads format 2"));
+  for (const char* format : {"3", "4"}) {
+    const std::string text = std::string("format=") + format + "\nmin_reader=3\ninstance=abc\nfeature=x\n";
+    Write(path_ + "/FORMAT", text);
+    for (const absl::Status& status : {OpenError(path_), DataDir::OpenReadOnly(path_).status()}) {
+      EXPECT_TRUE(absl::IsFailedPrecondition(status));
+      EXPECT_EQ(Message(status), "a newer Penstock wrote " + path_ +
+                                     ": it takes one that reads storage format 3, this one reads format 2");
+    }
+    EXPECT_EQ(Read(path_ + "/FORMAT"), text);
+  }
+}
+
+TEST_F(DataDirTest, FolderOfFormat1IsRaisedByABrokerAndNotByLooking) {
+  std::filesystem::create_directory(path_);
+  const std::string text = "format=1\nmin_reader=1\ninstance=abc\nfeature=x\n";
+  Write(path_ + "/FORMAT", text);
+  {
+    const auto looked = DataDir::OpenReadOnly(path_);
+    ASSERT_TRUE(looked.ok()) << looked.status();
+    EXPECT_EQ(Read(path_ + "/FORMAT"), text);
+  }
+  const auto opened = DataDir::Open(path_);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->instance(), "abc");
+  EXPECT_EQ(Read(path_ + "/FORMAT"), "format=2\nmin_reader=2\ninstance=abc\nfeature=x\n");
 }
 
 TEST_F(DataDirTest, NewerFormatThatThisVersionMayReadIsTaken) {
