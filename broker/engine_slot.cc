@@ -28,7 +28,8 @@ void EngineSlot::RefuseChanges(absl::Status status) {
   changes_ = std::move(status);
 }
 
-absl::Status EngineSlot::Reject(absl::Status status) {
+absl::Status EngineSlot::Noted(absl::Status status) {
+  if (status.ok()) return status;
   std::string limit = LimitOf(status);
   if (limit.empty()) limit = absl::StatusCodeToString(status.code());
   MutexLock lock(mu_);
@@ -36,24 +37,22 @@ absl::Status EngineSlot::Reject(absl::Status status) {
   return status;
 }
 
-absl::Status EngineSlot::Post(Command&& command, size_t bytes) {
-  std::shared_ptr<Engine> engine;
-  absl::Status refused;
-  {
-    MutexLock lock(mu_);
-    if (!changes_.ok() && !IsQuestion(command)) {
-      refused = changes_;
-    } else if (!enqueues_.ok() && std::holds_alternative<EnqueueCommand>(command)) {
-      refused = enqueues_;
-    } else if (engine_ == nullptr) {
-      refused = reason_;
-    } else {
-      engine = engine_;
-    }
-  }
-  if (!refused.ok()) return Reject(std::move(refused));
-  absl::Status status = engine->Post(std::move(command), bytes);
-  return status.ok() ? status : Reject(std::move(status));
+absl::StatusOr<std::shared_ptr<Engine>> EngineSlot::Admit(bool enqueue, bool question) const {
+  MutexLock lock(mu_);
+  if (!changes_.ok() && !question) return changes_;
+  if (!enqueues_.ok() && enqueue) return enqueues_;
+  if (engine_ == nullptr) return reason_;
+  return engine_;
+}
+
+absl::Status EngineSlot::Post(Command&& command, size_t bytes, absl::Duration patience) {
+  const auto engine = Admit(std::holds_alternative<EnqueueCommand>(command), IsQuestion(command));
+  return Noted(engine.ok() ? (*engine)->Post(std::move(command), bytes, patience) : engine.status());
+}
+
+absl::Status EngineSlot::MayEnqueue(size_t bytes, absl::Duration patience) {
+  const auto engine = Admit(/*enqueue=*/true, /*question=*/false);
+  return Noted(engine.ok() ? (*engine)->MayEnqueue(bytes, patience) : engine.status());
 }
 
 void EngineSlot::WhenRoom(std::function<void()> room) {

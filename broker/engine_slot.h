@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "broker/engine/door.h"
 #include "broker/engine/engine.h"
 #include "common/mutex.h"
@@ -27,7 +28,9 @@ class EngineSlot : public CommandDoor {
   // From now on every command but questions is refused with this status.
   void RefuseChanges(absl::Status status);
 
-  absl::Status Post(Command&& command, size_t bytes) override;
+  using CommandDoor::Post;
+  absl::Status Post(Command&& command, size_t bytes, absl::Duration patience) override;
+  absl::Status MayEnqueue(size_t bytes, absl::Duration patience) override;
   void WhenRoom(std::function<void()> room) override;
   std::unique_ptr<StoreReader> Snapshot() const override;
 
@@ -35,7 +38,10 @@ class EngineSlot : public CommandDoor {
   std::map<std::string, uint64_t> rejects() const;
 
  private:
-  absl::Status Reject(absl::Status status);
+  // Where a command goes, or why it is refused before any engine sees it.
+  absl::StatusOr<std::shared_ptr<Engine>> Admit(bool enqueue, bool question) const;
+  // Counts it if it is a refusal.
+  absl::Status Noted(absl::Status status);
 
   mutable Mutex mu_;
   std::shared_ptr<Engine> engine_ ABSL_GUARDED_BY(mu_);

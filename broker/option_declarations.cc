@@ -221,7 +221,17 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
         "gRPC connections at a time; what comes beyond them is closed at once.",
         "At most three quarters of the files that the process may open (LimitNOFILE) are taken by them.");
   size("mailbox", &limits.mailbox, kMiB, 16 * kGiB, "Commands received and not yet applied.",
-       "Larger takes in longer bursts; smaller tells callers sooner to slow down.");
+       "Larger takes in longer bursts; smaller tells callers sooner to slow down. As much again may wait in enqueue "
+       "streams.");
+  count("mailbox_commands", &limits.mailbox_commands, 100, 1'000'000, "Commands received and not yet applied.",
+        "Each may be a call that waits, and holds more than its task: lower it where memory is short.");
+  set->Duration({.path = "limits.mailbox_wait",
+                 .what = "Enqueues are refused, with the time to come again, when what waits takes longer than this at "
+                         "the rate of the last seconds; 2 MiB may always wait.",
+                 .why = "Raise it where callers would rather wait than come again; lower it to answer sooner under "
+                        "overload.",
+                 .limit = true},
+                &limits.mailbox_wait, absl::Milliseconds(10), absl::Minutes(1));
   size("memory", &limits.memory, 128 * kMiB, kTiB,
        "Memory of the whole broker. Half is for messages on their way in or out; limits.mailbox and "
        "storage.block_cache must fit into the other.",

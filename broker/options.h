@@ -84,6 +84,8 @@ struct BrokerOptions {
     uint64_t checkpoint = 64 << 10;
     uint64_t message = 4 << 20;  // one gRPC message that the broker receives
     uint64_t mailbox = 64 << 20;
+    uint32_t mailbox_commands = 10'000;
+    absl::Duration mailbox_wait = absl::Seconds(2);
     uint64_t memory = 1 << 30;
     // Counts.
     uint32_t tasks_per_call = 10'000;

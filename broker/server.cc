@@ -73,7 +73,9 @@ QueueSettings QueueDefaults(const BrokerOptions& options) {
 
 EngineOptions MakeEngineOptions(const BrokerOptions& options) {
   EngineOptions engine;
-  engine.mailbox_bytes = options.limits.mailbox;
+  engine.mailbox.bytes = options.limits.mailbox;
+  engine.mailbox.commands = options.limits.mailbox_commands;
+  engine.mailbox.wait = options.limits.mailbox_wait;
   CoreOptions& core = engine.core;
   core.lease = ToMicros(options.sessions.lease_default);
   core.session_grace = ToMicros(options.sessions.grace);
@@ -103,6 +105,7 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   // Half of what the broker may use: the rest is the mailbox's, the store's and the core's.
   rpc.server.buffer_bytes_max = options.limits.memory / 2;
   rpc.limits.queue_defaults = QueueDefaults(options);
+  rpc.limits.held_back = options.limits.mailbox;
   rpc.limits.payload = options.limits.payload;
   rpc.limits.result = options.limits.result;
   rpc.limits.headers = options.limits.headers;

@@ -6,6 +6,7 @@
 
 #include "absl/time/clock.h"
 #include "common/random.h"
+#include "common/status_details.h"
 
 namespace penstock {
 
@@ -17,6 +18,15 @@ absl::Duration Backoff(const ClientOptions& options, int failures) {
       std::min(options.reconnect_max, options.reconnect_min * static_cast<double>(uint64_t{1} << doublings));
   const uint64_t seed = static_cast<uint64_t>(absl::GetCurrentTimeNanos()) ^ MixBits(++draws);
   return bound * (static_cast<double>(MixBits(seed) >> 11) * 0x1p-53);
+}
+
+absl::Duration RetryPause(const ClientOptions& options, int failures, const absl::Status& failure) {
+  const absl::Duration asked = std::max(RetryAfterOf(failure).value_or(absl::ZeroDuration()), absl::ZeroDuration());
+  return asked + Backoff(options, failures);
+}
+
+bool IsRefusedForNow(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) && RetryAfterOf(status).has_value();
 }
 
 }  // namespace penstock

@@ -27,7 +27,9 @@ struct ClientOptions {
   // Bytes of tasks that may be on their way; further enqueues wait for room, EnqueueAsync too, but for those made by a
   // callback. From 1 MiB to 1 GiB. More helps only on slow networks.
   size_t in_flight_bytes = 16 << 20;
-  // Pause before connecting again: drawn from 0 to a bound that doubles from the first to the second value.
+  // Pause before connecting again: drawn from 0 to a bound that doubles from the first to the second value. The same
+  // pause is added to the time after which a busy broker asked to come again. Such repetitions are one for ten calls,
+  // and one a second beside that; whatever has to wait for its turn waits, until its deadline.
   absl::Duration reconnect_min = absl::Milliseconds(50);
   absl::Duration reconnect_max = absl::Seconds(5);
   // PEM files. ca_file empty: plain text. With ca_file the broker's certificate is checked; cert_file and key_file,

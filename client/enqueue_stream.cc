@@ -164,6 +164,7 @@ void EnqueueStream::Add(std::vector<v1::TaskSpec> tasks, absl::Time deadline, Do
       call.bytes = bytes;
       call.deadline = deadline;
       call.done = std::move(done);
+      budget_.OnCall();
       Append(std::move(tasks), std::move(call));
       MaybeConnect();
       WriteNext();
@@ -209,6 +210,7 @@ std::shared_ptr<EnqueueStream::Frame> EnqueueStream::NextSealed(bool* wait) {
     // A suspect that is on its way is alone.
     if (frame->sent && frame->suspect) *wait = true;
     if (next != nullptr || frame->sent || frame->not_before > now || !MayBeSentAgain(*frame, now)) continue;
+    if (frame->refusals > 0 && !budget_.Take(now)) continue;
     next = frame;
     if (!suspects_) return next;
   }
@@ -278,6 +280,7 @@ void EnqueueStream::OnRead(Reactor* reactor, v1::EnqueueStreamResponse& response
 void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResponse& response, Answers* answers) {
   const auto code = static_cast<absl::StatusCode>(response.error_code());
   if (code == absl::StatusCode::kOk) {
+    if (frame->refusals > 0) budget_.OnTaken();
     bytes_ -= frame->bytes;
     int next = 0;
     for (Call& call : frame->calls) {
@@ -304,10 +307,10 @@ void EnqueueStream::Answered(std::shared_ptr<Frame> frame, v1::EnqueueStreamResp
     frame->written = false;
     frame->refusal = status;
     // The same frame again, after a while: its number makes that harmless.
-    const absl::Duration wait = response.has_retry_delay() ? absl::Seconds(response.retry_delay().seconds()) +
-                                                                 absl::Nanoseconds(response.retry_delay().nanos())
-                                                           : options_.reconnect_min;
-    frame->not_before = absl::Now() + wait;
+    const absl::Duration asked = response.has_retry_delay() ? absl::Seconds(response.retry_delay().seconds()) +
+                                                                  absl::Nanoseconds(response.retry_delay().nanos())
+                                                            : absl::ZeroDuration();
+    frame->not_before = absl::Now() + asked + Backoff(options_, ++frame->refusals);
     frame->sent = false;
     last_error_ = status;
     const auto place = std::lower_bound(frames_.begin(), frames_.end(), frame, [](const auto& a, const auto& b) {

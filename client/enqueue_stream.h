@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client_options.h"
+#include "client/retry_budget.h"
 #include "client/task.h"
 #include "common/mutex.h"
 #include "grpcpp/channel.h"
@@ -33,6 +34,9 @@ namespace penstock {
 // A message that is larger than the broker takes ends the whole stream (RESOURCE_EXHAUSTED). What was in flight is then
 // sent again, but for what is too large, which is refused. gRPC's message tells the limit; should it not, those in
 // flight are suspects: each travels alone, and one that ends the stream alone again and again is refused.
+//
+// A broker that is busy refuses frames for a while. They are sent again when it said, plus a pause that grows and is
+// drawn, and within the budget of repetitions.
 //
 // One mutex for everything. Callbacks run on gRPC's threads or the keeper's, or on that of Add or Stop, without the
 // mutex and in a CallbackScope.
@@ -73,6 +77,7 @@ class EnqueueStream {
     bool sent = false;                               // on this stream
     bool written = false;                            // on this stream, as far as gRPC knows
     absl::Status refusal;                            // of the broker's, that asked to send the frame again
+    int refusals = 0;                                // in a row
     bool perhaps_stored = false;                     // sent without an answer that says what became of it
     bool suspect = false;                            // was in flight when a stream ended over one of its frames
     int ended_alone = 0;                             // streams that ended with nothing but this in flight
@@ -141,6 +146,7 @@ class EnqueueStream {
   bool connected_ ABSL_GUARDED_BY(mu_) = false;  // the stream has answered
   int failures_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Time reconnect_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  RetryBudget budget_ ABSL_GUARDED_BY(mu_);
   absl::Status last_error_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread keeper_;

@@ -15,8 +15,10 @@
 #include "client/grpc_schedules.h"
 #include "client/grpc_subscriber.h"
 #include "client/grpc_throttles.h"
+#include "client/retry_budget.h"
 #include "client/task_spec.h"
 #include "client/wait_calls.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "common/status_grpc.h"
 #include "fmt/format.h"
@@ -241,29 +243,57 @@ class GrpcClient : public Client {
         waits_(options, channel, connect),
         stream_(options, channel) {}
 
-  // Makes a call, and with kWait makes it again, until its time is up, while the broker is away.
+  // Makes a call, and with kWait makes it again, until its time is up, while the broker is away or busy.
   template <class Rpc>
   absl::Status Call(Rpc rpc, GrpcSchedules::IfAway if_away = GrpcSchedules::IfAway::kRepeat) {
     RETURN_IF_ERROR(CallbackScope::CheckMayBlock());
     const absl::Time deadline = absl::Now() + options_.timeout;
+    {
+      MutexLock lock(budget_mu_);
+      budget_.OnCall();
+    }
+    absl::Status status;
     for (int failures = 1;; ++failures) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(deadline));
       context.set_wait_for_ready(options_.when_unavailable == WhenUnavailable::kWait);
-      const absl::Status status = CallStatus(rpc(&context));
+      const bool was_refused = IsRefusedForNow(status);
+      status = CallStatus(rpc(&context));
+      const bool refused = IsRefusedForNow(status);
+      if (was_refused && !refused) {
+        MutexLock lock(budget_mu_);
+        budget_.OnTaken();
+      }
+      const bool fail_fast = options_.when_unavailable == WhenUnavailable::kFailFast;
+      const absl::Duration pause = RetryPause(options_, failures, status);
+      if (refused) {
+        // Nothing was done, so that it may be made again whatever it is; but not too often.
+        if (fail_fast || !PauseBeforeRepetition(pause, deadline)) return status;
+        continue;
+      }
       if (!absl::IsUnavailable(status)) return status;
       const absl::Status away = Annotate(status, "broker at " + options_.broker);
-      if (options_.when_unavailable == WhenUnavailable::kFailFast || if_away == GrpcSchedules::IfAway::kGiveUp) {
-        return away;
-      }
-      const absl::Duration pause = Backoff(options_, failures);
+      if (fail_fast || if_away == GrpcSchedules::IfAway::kGiveUp) return away;
       if (absl::Now() + pause >= deadline) return absl::DeadlineExceededError(away.message());
       absl::SleepFor(pause);
     }
   }
 
+  // Waits for the pause, and then until the budget has a repetition. False: that would be too late.
+  bool PauseBeforeRepetition(absl::Duration pause, absl::Time deadline) {
+    while (absl::Now() + pause < deadline) {
+      absl::SleepFor(pause);
+      MutexLock lock(budget_mu_);
+      if (budget_.Take(absl::Now())) return true;
+      pause = budget_.UntilNext();
+    }
+    return false;
+  }
+
   const ClientOptions options_;
   const std::shared_ptr<v1::TaskService::Stub> stub_;
+  Mutex budget_mu_;
+  RetryBudget budget_ ABSL_GUARDED_BY(budget_mu_);
   GrpcSchedules schedules_;
   GrpcThrottles throttles_;
   GrpcBulk bulk_;

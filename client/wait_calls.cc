@@ -11,7 +11,6 @@
 #include "client/task_spec.h"
 #include "common/keep_grpc.h"
 #include "common/status.h"
-#include "common/status_details.h"
 
 namespace penstock {
 namespace {
@@ -61,6 +60,7 @@ void WaitCalls::Add(TaskId task, absl::Time deadline, Done done) {
       wait->done = std::move(done);
       wait->request.set_task_id(task.ToString());
       wait->connection = FindConnection();
+      budget_.OnCall();
       ++wait->connection->waits;
       Call(wait);
       return;
@@ -107,6 +107,7 @@ void WaitCalls::OnAnswer(Waits::iterator wait, const absl::Status& status) {
 
 bool WaitCalls::IsOver(Waits::iterator wait, const absl::Status& status, absl::StatusOr<TaskInfo>* result) {
   const absl::Time now = absl::Now();
+  if (std::exchange(wait->refused, IsRefusedForNow(status)) && !wait->refused) budget_.OnTaken();
   if (status.ok() && (wait->response.finished() || now >= wait->deadline)) {
     *result = ToTaskInfo(std::move(*wait->response.mutable_task()));
     return true;
@@ -121,14 +122,13 @@ bool WaitCalls::IsOver(Waits::iterator wait, const absl::Status& status, absl::S
     return false;
   }
   // The broker restarts, the way to it is broken, or it says when to come back: ask again until the time is up.
-  const absl::Duration retry_after = RetryAfterOf(status).value_or(-absl::InfiniteDuration());
-  const bool away = absl::IsUnavailable(status) || (absl::IsDeadlineExceeded(status) && now < wait->deadline) ||
-                    retry_after >= absl::ZeroDuration();
+  const bool away =
+      absl::IsUnavailable(status) || (absl::IsDeadlineExceeded(status) && now < wait->deadline) || wait->refused;
   if (!away || options_.when_unavailable == WhenUnavailable::kFailFast) {
     *result = away ? Annotate(status, "broker at " + options_.broker) : status;
     return true;
   }
-  const absl::Time again_at = now + std::max(retry_after, Backoff(options_, ++wait->failures));
+  const absl::Time again_at = now + RetryPause(options_, ++wait->failures, status);
   if (again_at >= wait->deadline) {
     *result = absl::DeadlineExceededError(status.message());
     return true;
@@ -159,7 +159,9 @@ void WaitCalls::Keep() {
     const absl::Time now = absl::Now();
     absl::Time next = now + absl::Hours(1);
     for (auto wait = waits_.begin(); wait != waits_.end(); ++wait) {
-      if (wait->again_at <= now) {
+      if (wait->again_at <= now && wait->refused && !budget_.Take(now)) {
+        next = std::min(next, now + budget_.UntilNext());
+      } else if (wait->again_at <= now) {
         Call(wait);
       } else {
         next = std::min(next, wait->again_at);

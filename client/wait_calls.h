@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client_options.h"
+#include "client/retry_budget.h"
 #include "client/task.h"
 #include "common/mutex.h"
 #include "grpcpp/channel.h"
@@ -49,6 +50,7 @@ class WaitCalls {
     Done done;
     Connection* connection = nullptr;
     int failures = 0;
+    bool refused = false;                          // by a broker that was busy, the last time
     std::unique_ptr<grpc::ClientContext> context;  // null: no call is under way
     absl::Time again_at = absl::InfiniteFuture();  // finite: it pauses
     v1::WaitTaskRequest request;
@@ -75,6 +77,7 @@ class WaitCalls {
   std::list<Connection> connections_ ABSL_GUARDED_BY(mu_);
   Waits waits_ ABSL_GUARDED_BY(mu_);  // until their callback has returned
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  RetryBudget budget_ ABSL_GUARDED_BY(mu_);
   std::thread keeper_ ABSL_GUARDED_BY(mu_);  // from the first pause on
 };
 

@@ -10,8 +10,8 @@
 namespace penstock::broker {
 
 // Time as the core sees it. Elapsed time is without what the broker itself lost (stopped, swapped, a slow disk), which
-// counts against nobody's lease; and a moment has come only when all that arrived before it was applied: a worker's
-// renewal may still lie in the mailbox. Owned by the Engine, its thread's alone; the simulation has one, too.
+// counts against nobody's lease; and a moment has come only when all that workers said before it was applied: a renewal
+// may still lie in the mailbox. Owned by the Engine, its thread's alone; the simulation has one, too.
 class CoreClock {
  public:
   CoreClock() = default;
@@ -22,7 +22,7 @@ class CoreClock {
     if (time > kLostTime) last_elapsed_ += time - kLostTime;
   }
 
-  // `taken` commands were taken out of the mailbox so far, and `put` were put into it.
+  // `taken` commands of workers were taken out of the mailbox so far, and `put` were put into it.
   CoreNow Read(const Now& now, uint64_t taken, uint64_t put) {
     elapsed_ += now.elapsed - last_elapsed_;
     last_elapsed_ = now.elapsed;
@@ -41,7 +41,7 @@ class CoreClock {
 
   absl::Duration last_elapsed_;
   absl::Duration elapsed_;  // without what was lost
-  // When these many commands are applied, it is at least so late for the core.
+  // When so many commands of workers are applied, it is at least so late for the core.
   uint64_t mark_count_ = 0;
   absl::Duration mark_elapsed_;
   Span core_elapsed_ = 0;

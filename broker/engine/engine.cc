@@ -19,7 +19,7 @@ Engine::Engine(const EngineOptions& options, Store& store, EffectReceiver& recei
     : options_(options),
       store_(store),
       clock_(clock),
-      mailbox_(options.mailbox_bytes),
+      mailbox_(options.mailbox, clock),
       pipeline_(
           store, receiver, clock, options.seal_after,
           [this, on_failure = std::move(on_failure)](const absl::Status& status) {
@@ -62,9 +62,14 @@ void Engine::Stop() {
   pipeline_.Stop();
 }
 
-absl::Status Engine::Post(Command&& command, size_t bytes) {
+absl::Status Engine::Post(Command&& command, size_t bytes, absl::Duration patience) {
   if (!started_) return absl::UnavailableError("the broker is starting");
-  return mailbox_.Put(std::move(command), bytes);
+  return mailbox_.Put(std::move(command), bytes, patience);
+}
+
+absl::Status Engine::MayEnqueue(size_t bytes, absl::Duration patience) {
+  if (!started_) return absl::UnavailableError("the broker is starting");
+  return mailbox_.MayEnqueue(bytes, patience);
 }
 
 void Engine::WhenRoom(std::function<void()> room) { mailbox_.WhenRoom(std::move(room)); }
@@ -86,22 +91,23 @@ void Engine::Run() {
     const bool ending = stopping_ || failed_;
     if (ending) wait = absl::ZeroDuration();
     const absl::Duration slept_from = clock_.Read().elapsed;
-    std::vector<Command> commands = mailbox_.Take(wait, options_.batch_bytes);
+    Mailbox::Taken taken = mailbox_.Take(wait, options_.batch_bytes);
     // Sleeping is not lost time; waking up much later than asked is.
     const absl::Duration overslept = clock_.Read().elapsed - slept_from - wait;
     core_clock_.Lost(overslept);
-    taken_ += commands.size();
+    worker_commands_taken_ += taken.worker_commands;
     for (int committed = pipeline_.TakeCommitted(); committed > 0; --committed) core_->Committed();
     if (stop_dispatch_ && !dispatch_stopped) {
       dispatch_stopped = true;
       core_->StopDispatch();
     }
-    const CoreNow now = core_clock_.Read(clock_.Read(), taken_, mailbox_.put_count());
+    const CoreNow now = core_clock_.Read(clock_.Read(), worker_commands_taken_, mailbox_.worker_put_count());
     const absl::Duration before_step = clock_.Read().elapsed;
-    CoreBatch batch = core_->Step(absl::MakeSpan(commands), now);
+    CoreBatch batch = core_->Step(absl::MakeSpan(taken.commands), now);
     core_clock_.Lost(clock_.Read().elapsed - before_step);
     LogFacts(batch.effects.facts);
     batch.effects.facts.clear();
+    AnswerExpired(taken.expired, &batch.effects);
     if (batch.sequence != 0 || !batch.effects.empty()) {
       const absl::Duration before = clock_.Read().elapsed;
       mailbox_.Hold();
@@ -109,7 +115,7 @@ void Engine::Run() {
       // Waiting for a slow disk.
       core_clock_.Lost(clock_.Read().elapsed - before);
     }
-    if (ending && commands.empty()) break;
+    if (ending && taken.commands.empty() && taken.expired.empty()) break;
     wait = UntilDeadline(now);
   }
 }

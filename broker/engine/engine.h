@@ -20,7 +20,7 @@ namespace penstock::broker {
 
 struct EngineOptions {
   CoreOptions core;
-  size_t mailbox_bytes = 64 << 20;
+  MailboxLimits mailbox = {};
   // A batch takes at most about this many bytes of commands; the rest waits for the next.
   size_t batch_bytes = 1 << 20;
   // See CommitPipeline.
@@ -48,7 +48,9 @@ class Engine : public CommandDoor {
   // Takes no more commands, commits what was taken, answers everybody, joins the threads. Safe twice and early.
   void Stop();
 
-  absl::Status Post(Command&& command, size_t bytes) override;
+  using CommandDoor::Post;
+  absl::Status Post(Command&& command, size_t bytes, absl::Duration patience) override;
+  absl::Status MayEnqueue(size_t bytes, absl::Duration patience) override;
   void WhenRoom(std::function<void()> room) override;
   std::unique_ptr<StoreReader> Snapshot() const override { return store_.Snapshot(); }
 
@@ -80,7 +82,7 @@ class Engine : public CommandDoor {
   // Of the engine's thread:
   std::unique_ptr<BrokerCore> core_;
   CoreClock core_clock_;
-  uint64_t taken_ = 0;  // commands, ever
+  uint64_t worker_commands_taken_ = 0;  // ever
 };
 
 }  // namespace penstock::broker

@@ -23,6 +23,7 @@ struct ApiLimits {
   size_t tasks_per_call = 10'000;
   uint32_t concurrency = 1'000;
   size_t subscription_events = 10'000;  // that wait for a reader
+  size_t held_back = 64 << 20;          // frames of all enqueue streams that wait for room in the mailbox
 
   QueueSettings queue_defaults;
 

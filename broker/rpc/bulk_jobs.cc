@@ -27,8 +27,6 @@ constexpr Span kForgetAfter = kDay;
 constexpr absl::Duration kForgetEvery = absl::Seconds(1);
 constexpr size_t kEndedMax = 200;
 
-bool IsMailboxFull(const absl::Status& status) { return LimitOf(status) == "limits.mailbox"; }
-
 void Answer(const std::vector<BulkJob::Done>& waiting, const absl::StatusOr<v1::BulkJob>& answer) {
   for (const auto& done : waiting) done(answer);
 }

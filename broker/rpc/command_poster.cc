@@ -3,8 +3,6 @@
 #include <atomic>
 #include <utility>
 
-#include "common/status_details.h"
-
 namespace penstock::broker {
 namespace {
 
@@ -12,17 +10,12 @@ namespace {
 // counts as refused.
 constexpr int kAttemptsMax = 100;
 
-// Other limits (the disk's watermark) do not go away by waiting for the engine.
-bool IsMailboxFull(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) && LimitOf(status) == "limits.mailbox";
-}
-
 }  // namespace
 
 void CommandPoster::Post(Command command, size_t bytes, std::shared_ptr<void> keepalive) {
   {
     MutexLock lock(mu_);
-    waiting_.push_back({std::move(command), bytes});
+    waiting_.push_back({std::move(command), bytes, false});
     if (draining_) return;
     draining_ = true;
   }
@@ -33,17 +26,29 @@ void CommandPoster::Drain(const std::shared_ptr<void>& keepalive) {
   Waiting next;
   int attempts = 0;
   while (TakeNext(&next)) {
-    const absl::Status status = door_.Post(std::move(next.command), next.bytes);
-    // The thread that makes room may be the one that runs this: it must not wait here for what only it can do.
-    if (IsMailboxFull(status) && ++attempts < kAttemptsMax) {
+    const absl::Status status = owner_.Wanted() ? door_.Post(std::move(next.command), next.bytes)
+                                                : absl::CancelledError("the caller is gone");
+    // Other limits (the disk's watermark) do not go away by waiting for the engine. The thread that makes room may be
+    // the one that runs this: it must not wait here for what only it can do.
+    if (IsMailboxFull(status) && ++attempts < kAttemptsMax && MayWait(&next)) {
       PutBack(std::move(next));
       if (!RoomNow(keepalive)) return;
       continue;
     }
     attempts = 0;
+    Leave(next);
     if (!status.ok()) owner_.OnCommandRefused(status);
   }
   owner_.OnAllPosted();
+}
+
+bool CommandPoster::MayWait(Waiting* waiting) const {
+  if (held_back_ != nullptr && !waiting->allowed) waiting->allowed = held_back_->Take(waiting->bytes);
+  return held_back_ == nullptr || waiting->allowed;
+}
+
+void CommandPoster::Leave(const Waiting& waiting) const {
+  if (waiting.allowed) held_back_->Return(waiting.bytes);
 }
 
 bool CommandPoster::RoomNow(const std::shared_ptr<void>& keepalive) {

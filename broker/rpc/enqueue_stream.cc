@@ -97,6 +97,12 @@ void EnqueueStream::OnCommandRefused(const absl::Status& status) {
   context_.tickets.Remove(ticket);
 }
 
+// A frame that was cut off comes again on the next stream, under its number.
+bool EnqueueStream::Wanted() {
+  MutexLock lock(mu_);
+  return !broken_;
+}
+
 void EnqueueStream::OnReply(Reply reply) {
   {
     MutexLock lock(mu_);

@@ -16,7 +16,8 @@
 namespace penstock::broker {
 
 // One EnqueueStream call: frames in, one answer for each out, in order. It reads while the mailbox has room and not too
-// many answers are outstanding.
+// many answers are outstanding; a frame for which there is no room waits, as long as those of all streams together are
+// not too much.
 //
 // Owns itself until OnDone; the ticket table shares it. Reactions and the commit thread come at the same time: what
 // they change stands under mu_. StartRead is called with mu_ held (gRPC runs reactions on threads of its own, never
@@ -30,7 +31,7 @@ class EnqueueStream final : public grpc::ServerBidiReactor<v1::EnqueueStreamRequ
  public:
   // The reactor of a new call.
   static EnqueueStream* Start(RpcContext& context);
-  explicit EnqueueStream(RpcContext& context) : context_(context), poster_(context.door, *this) {}
+  explicit EnqueueStream(RpcContext& context) : context_(context), poster_(context.door, *this, &context.held_back) {}
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -51,6 +52,7 @@ class EnqueueStream final : public grpc::ServerBidiReactor<v1::EnqueueStreamRequ
 
   void OnAllPosted() override;
   void OnCommandRefused(const absl::Status& status) override;
+  bool Wanted() override;
 
   // The request just read: posts it, answers it or ends the stream.
   void TakeFrame();

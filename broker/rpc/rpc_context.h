@@ -5,6 +5,7 @@
 
 #include "broker/core/core_types.h"
 #include "broker/engine/door.h"
+#include "broker/rpc/allowance.h"
 #include "broker/rpc/api_limits.h"
 #include "broker/rpc/open_calls.h"
 #include "broker/rpc/read_pool.h"
@@ -21,6 +22,7 @@ struct RpcContext {
   ReadPool& reads;
   const Clock& clock;
   const ApiLimits limits;
+  Allowance& held_back;       // what enqueue streams may keep while the mailbox is full
   const std::string version;  // the broker's
   const uint8_t partition = 0;
 

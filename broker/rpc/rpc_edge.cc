@@ -23,7 +23,8 @@ constexpr size_t kReadThreads = 2;
 struct RpcEdge::Parts {
   Parts(Options options, CommandDoor& door, TicketTable& tickets, const BrokerFacts& facts, const Clock& clock)
       : reads(kReadThreads, options.reads_waiting),
-        context{door, tickets, calls, reads, clock, options.limits, options.version, options.partition},
+        held_back(options.limits.held_back),
+        context{door, tickets, calls, reads, clock, options.limits, held_back, options.version, options.partition},
         status(door, tickets),
         task_service(context),
         worker_service(context),
@@ -35,6 +36,7 @@ struct RpcEdge::Parts {
 
   OpenCalls calls;
   ReadPool reads;
+  Allowance held_back;
   RpcContext context;
   RateMeter rates;
   StatusFeed status;

@@ -13,6 +13,8 @@
 #include "broker/rpc/wait_call.h"
 #include "broker/rpc/watch_stream.h"
 #include "common/status.h"
+#include "grpcpp/impl/codegen/proto_utils.h"
+#include "grpcpp/support/byte_buffer.h"
 
 namespace penstock::broker {
 namespace {
@@ -24,13 +26,31 @@ class RefusedWatch final : public grpc::ServerWriteReactor<v1::WatchTaskResponse
   void OnDone() override { delete this; }
 };
 
-template <class Fill>
+// An enqueue as it came: refused before it is parsed, if it would be refused anyway. `fill` makes the response.
+template <class Request, class Response, class Fill>
 grpc::ServerUnaryReactor* EnqueueAndAnswer(RpcContext& context, grpc::CallbackServerContext* call,
-                                           absl::StatusOr<Sized<EnqueueCommand>> sized, Fill fill) {
+                                           const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response, Fill fill) {
   using Command = absl::StatusOr<EnqueueCommand>;
-  const size_t bytes = sized.ok() ? sized->bytes : 0;
-  Command command = sized.ok() ? Command(std::move(sized->command)) : Command(sized.status());
-  return AskAndAnswer<EnqueueReply>(context, call, std::move(command), bytes, std::move(fill));
+  const auto answer = [&](Command command, size_t size) {
+    return AskAndAnswer<EnqueueReply>(context, call, std::move(command), size,
+                                      [response, fill](const EnqueueReply& reply) {
+                                        Response message;
+                                        fill(reply, &message);
+                                        bool own = false;
+                                        grpc::SerializationTraits<Response>::Serialize(message, response, &own);
+                                      });
+  };
+  if (absl::Status status = context.door.MayEnqueue(bytes.Length(), PatienceOf(*call)); !status.ok()) {
+    return answer(std::move(status), 0);
+  }
+  Request request;
+  grpc::ByteBuffer slices = bytes;  // parsing takes them
+  if (const grpc::Status parsed = grpc::SerializationTraits<Request>::Deserialize(&slices, &request); !parsed.ok()) {
+    return answer(FromGrpc(parsed), 0);
+  }
+  absl::StatusOr<Sized<EnqueueCommand>> sized = ToCommand(request, context.limits, context.WallNow());
+  if (!sized.ok()) return answer(sized.status(), 0);
+  return answer(std::move(sized->command), sized->bytes);
 }
 
 // Asks the core for a task, then calls `read` in the pool with what it said and a reader of the store as it then was.
@@ -45,38 +65,40 @@ grpc::ServerUnaryReactor* ReadTask(RpcContext& context, grpc::CallbackServerCont
     return reactor;
   }
   command.task = *task;
-  Ask(context.door, context.tickets, command, kSmallCommandBytes, [&context, reactor, read](Reply reply) {
+  const auto on_reply = [&context, call, reactor, read](Reply reply) {
     auto* answer = std::get_if<TaskReply>(&reply.value);
     if (answer == nullptr) return FinishWith(reactor, reply.status);
-    const absl::Status status = context.reads.Submit([&context, reactor, read, snapshot = std::move(answer->snapshot)] {
-      std::unique_ptr<StoreReader> store = context.door.Snapshot();
-      if (store == nullptr) return FinishWith(reactor, StoppingError());
-      TaskReader reader(std::move(store), context.partition, context.WallNow());
-      FinishWith(reactor, read(snapshot, &reader));
-    });
+    const absl::Status status =
+        context.reads.Submit([&context, call, reactor, read, snapshot = std::move(answer->snapshot)] {
+          // Reads are few at a time: none for those who are gone.
+          if (call->IsCancelled()) return FinishWith(reactor, absl::CancelledError("the caller is gone"));
+          std::unique_ptr<StoreReader> store = context.door.Snapshot();
+          if (store == nullptr) return FinishWith(reactor, StoppingError());
+          TaskReader reader(std::move(store), context.partition, context.WallNow());
+          FinishWith(reactor, read(snapshot, &reader));
+        });
     if (!status.ok()) FinishWith(reactor, status);
-  });
+  };
+  Ask(context.door, context.tickets, command, kSmallCommandBytes, on_reply, PatienceOf(*call));
   return reactor;
 }
 
 }  // namespace
 
-grpc::ServerUnaryReactor* TaskService::Enqueue(grpc::CallbackServerContext* call, const v1::EnqueueRequest* request,
-                                               v1::EnqueueResponse* response) {
-  return EnqueueAndAnswer(context_, call, ToCommand(*request, context_.limits, context_.WallNow()),
-                          [response](EnqueueReply reply) {
-                            for (const EnqueueResult& result : reply.results)
-                              ToProto(result, response->mutable_result());
-                          });
+grpc::ServerUnaryReactor* TaskService::Enqueue(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                               grpc::ByteBuffer* response) {
+  return EnqueueAndAnswer<v1::EnqueueRequest, v1::EnqueueResponse>(
+      context_, call, *request, response, [](const EnqueueReply& reply, v1::EnqueueResponse* message) {
+        for (const EnqueueResult& result : reply.results) ToProto(result, message->mutable_result());
+      });
 }
 
-grpc::ServerUnaryReactor* TaskService::EnqueueMany(grpc::CallbackServerContext* call,
-                                                   const v1::EnqueueManyRequest* request,
-                                                   v1::EnqueueManyResponse* response) {
-  return EnqueueAndAnswer(context_, call, ToCommand(*request, context_.limits, context_.WallNow()),
-                          [response](EnqueueReply reply) {
-                            for (const EnqueueResult& result : reply.results) ToProto(result, response->add_results());
-                          });
+grpc::ServerUnaryReactor* TaskService::EnqueueMany(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                                   grpc::ByteBuffer* response) {
+  return EnqueueAndAnswer<v1::EnqueueManyRequest, v1::EnqueueManyResponse>(
+      context_, call, *request, response, [](const EnqueueReply& reply, v1::EnqueueManyResponse* message) {
+        for (const EnqueueResult& result : reply.results) ToProto(result, message->add_results());
+      });
 }
 
 grpc::ServerBidiReactor<v1::EnqueueStreamRequest, v1::EnqueueStreamResponse>* TaskService::EnqueueStream(

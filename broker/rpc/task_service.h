@@ -7,14 +7,16 @@
 namespace penstock::broker {
 
 // What services call. Translates and waits for nothing; every rpc is answered from the commit thread or the read pool.
-class TaskService final : public v1::TaskService::CallbackService {
+// Unary enqueues come as bytes, so that one which is refused was not parsed.
+class TaskService final : public v1::TaskService::WithRawCallbackMethod_Enqueue<
+                              v1::TaskService::WithRawCallbackMethod_EnqueueMany<v1::TaskService::CallbackService>> {
  public:
   explicit TaskService(RpcContext& context) : context_(context) {}
 
-  grpc::ServerUnaryReactor* Enqueue(grpc::CallbackServerContext* call, const v1::EnqueueRequest* request,
-                                    v1::EnqueueResponse* response) override;
-  grpc::ServerUnaryReactor* EnqueueMany(grpc::CallbackServerContext* call, const v1::EnqueueManyRequest* request,
-                                        v1::EnqueueManyResponse* response) override;
+  grpc::ServerUnaryReactor* Enqueue(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* EnqueueMany(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerBidiReactor<v1::EnqueueStreamRequest, v1::EnqueueStreamResponse>* EnqueueStream(
       grpc::CallbackServerContext* call) override;
   grpc::ServerUnaryReactor* GetTask(grpc::CallbackServerContext* call, const v1::GetTaskRequest* request,

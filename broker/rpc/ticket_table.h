@@ -63,13 +63,15 @@ class ReplyWaiter : public Waiter {
   const std::function<void(Reply)> done_;
 };
 
-// Posts `command` and calls `done` once with its reply, which carries the door's status if that refuses.
+// Posts `command` and calls `done` once with its reply, which carries the door's status if that refuses. `patience`: as
+// CommandDoor::Post.
 template <class CommandType>
-void Ask(CommandDoor& door, TicketTable& tickets, CommandType command, size_t bytes, std::function<void(Reply)> done) {
+void Ask(CommandDoor& door, TicketTable& tickets, CommandType command, size_t bytes, std::function<void(Reply)> done,
+         absl::Duration patience = absl::InfiniteDuration()) {
   auto waiter = std::make_shared<ReplyWaiter>(std::move(done));
   const Ticket ticket = tickets.Add(waiter);
   command.ticket = ticket;
-  const absl::Status status = door.Post(std::move(command), bytes);
+  const absl::Status status = door.Post(std::move(command), bytes, patience);
   if (!status.ok() && tickets.Remove(ticket)) waiter->OnReply(Reply{ticket, status, {}});
 }
 

@@ -27,7 +27,7 @@ void SimBroker::Start() {
     return;
   }
   core_ = *std::move(core);
-  mailbox_ = std::make_unique<Mailbox>(config_.mailbox_bytes);
+  mailbox_ = std::make_unique<Mailbox>(MailboxLimits{.bytes = config_.mailbox_bytes}, clock_);
   writer_ = std::make_unique<CommitWriter>(store_, static_cast<EffectReceiver&>(*this), clock_, absl::Milliseconds(100),
                                            [this](const absl::Status& status) {
                                              mailbox_->Close(OutcomeUnknown(status));
@@ -81,12 +81,13 @@ void SimBroker::Wake() {
 
 void SimBroker::Turn() {
   const bool ending = stopping_ || failed_;
-  std::vector<Command> commands = mailbox_->Take(absl::ZeroDuration(), config_.batch_bytes);
+  Mailbox::Taken taken = mailbox_->Take(absl::ZeroDuration(), config_.batch_bytes);
+  std::vector<Command>& commands = taken.commands;
   core_clock_.Lost(ToDuration(loop_.now() - slept_from_ - wait_));
-  taken_ += commands.size();
+  taken_ += taken.worker_commands;
   for (; committed_ > 0; --committed_) core_->Committed();
   if (stopping_) core_->StopDispatch();
-  const CoreNow now = core_clock_.Read(clock_.Read(), taken_, mailbox_->put_count());
+  const CoreNow now = core_clock_.Read(clock_.Read(), taken_, mailbox_->worker_put_count());
   if (script_ != nullptr) script_->Step(commands, clock_.wall());
   CoreBatch batch = core_->Step(absl::MakeSpan(commands), now);
   if (script_ != nullptr) script_->Stepped(batch.sequence, batch.effects);
@@ -261,7 +262,7 @@ void SimBroker::Check() {
 Effects SimBroker::AskAtRest(Command command) {
   std::vector<Command> commands;
   commands.push_back(std::move(command));
-  const CoreNow now = core_clock_.Read(clock_.Read(), taken_, mailbox_->put_count());
+  const CoreNow now = core_clock_.Read(clock_.Read(), taken_, mailbox_->worker_put_count());
   CoreBatch batch = core_->Step(absl::MakeSpan(commands), now);
   if (batch.sequence != 0) {
     if (absl::Status status = store_.Commit(batch.writes, true); status.ok()) core_->Committed();

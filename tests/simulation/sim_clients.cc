@@ -167,7 +167,7 @@ void SimProducer::Hear(const std::shared_ptr<Attempt>& attempt, const absl::Stat
   }
   const bool unknown = PhaseOf(status) == Phase::kUnknown;
   attempt->unsure = attempt->unsure || unknown;
-  const bool busy = absl::IsResourceExhausted(status) && LimitOf(status) == "limits.mailbox";
+  const bool busy = IsMailboxFull(status);
   const bool may_repeat =
       !attempt->command.request_id.empty() && attempt->tries < 8 && loop_.now() - attempt->since < 40 * kSecond;
   if ((unknown || busy) && may_repeat) {

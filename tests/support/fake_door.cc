@@ -4,15 +4,24 @@
 
 namespace penstock::broker {
 
-absl::Status FakeDoor::Post(Command&& command, size_t bytes) {
+absl::Status FakeDoor::Refusal() {
+  if (!full_ && refusal_.ok()) return absl::OkStatus();
+  ++refused_;
+  changed_.SignalAll();
+  return full_ ? LimitReached("limits.mailbox", "the mailbox is full", absl::Milliseconds(100)) : refusal_;
+}
+
+absl::Status FakeDoor::MayEnqueue(size_t bytes, absl::Duration patience) {
+  MutexLock lock(mu_);
+  return Refusal();
+}
+
+absl::Status FakeDoor::Post(Command&& command, size_t bytes, absl::Duration patience) {
   Script script;
   {
     MutexLock lock(mu_);
-    if (full_ || !refusal_.ok()) {
-      ++refused_;
-      changed_.SignalAll();
-      return full_ ? LimitReached("limits.mailbox", "the mailbox is full", absl::Milliseconds(100)) : refusal_;
-    }
+    if (absl::Status refusal = Refusal(); !refusal.ok()) return refusal;
+    patience_ = patience;
     script = script_;
   }
   Effects effects;
@@ -70,6 +79,11 @@ void FakeDoor::SetRoomAlways(bool always) {
 void FakeDoor::SetRefusal(absl::Status status) {
   MutexLock lock(mu_);
   refusal_ = std::move(status);
+}
+
+absl::Duration FakeDoor::patience() const {
+  MutexLock lock(mu_);
+  return patience_;
 }
 
 Command FakeDoor::TakeAny() {

@@ -24,7 +24,9 @@ class FakeDoor : public CommandDoor {
   explicit FakeDoor(EffectReceiver& receiver) : receiver_(receiver) {}
 
   // --- the edges' side ---
-  absl::Status Post(Command&& command, size_t bytes) override;
+  using CommandDoor::Post;
+  absl::Status Post(Command&& command, size_t bytes, absl::Duration patience) override;
+  absl::Status MayEnqueue(size_t bytes, absl::Duration patience) override;
   void WhenRoom(std::function<void()> room) override;
   std::unique_ptr<StoreReader> Snapshot() const override;
 
@@ -37,6 +39,8 @@ class FakeDoor : public CommandDoor {
   void SetRoomAlways(bool always);
   // Every command is refused with this; OK: none.
   void SetRefusal(absl::Status status);
+  // What the last command was posted with.
+  absl::Duration patience() const;
 
   // Waits for the next command, which must be a CommandType. Commands come out in the order in which they were posted.
   template <class CommandType>
@@ -62,6 +66,8 @@ class FakeDoor : public CommandDoor {
   void Send(WatchEvent event);
 
  private:
+  absl::Status Refusal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   EffectReceiver& receiver_;
   mutable Mutex mu_;
   CondVar changed_;
@@ -70,6 +76,7 @@ class FakeDoor : public CommandDoor {
   bool full_ ABSL_GUARDED_BY(mu_) = false;
   bool room_always_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refusal_ ABSL_GUARDED_BY(mu_);
+  absl::Duration patience_ ABSL_GUARDED_BY(mu_);
   size_t refused_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<Command> commands_ ABSL_GUARDED_BY(mu_);
   std::vector<std::function<void()>> wanting_room_ ABSL_GUARDED_BY(mu_);

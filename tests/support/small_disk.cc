@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -42,11 +43,16 @@ SmallDisk::SmallDisk(uint64_t mebibytes) {
 
 SmallDisk::~SmallDisk() { umount2(folder_.path().c_str(), MNT_DETACH); }
 
-void SmallDisk::Fill() {
+void SmallDisk::Fill(uint64_t leave) {
   const int fd = open((folder_ / "filler").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   Check(fd >= 0, "open filler");
   const std::string page(4096, 'x');
-  while (write(fd, page.data(), page.size()) > 0) {
+  const auto free_bytes = [&] {
+    struct statvfs info {};
+    Check(fstatvfs(fd, &info) == 0, "look at the free space");
+    return uint64_t{info.f_bavail} * info.f_frsize;
+  };
+  while (free_bytes() > leave && write(fd, page.data(), page.size()) > 0) {
   }
   close(fd);
 }

@@ -21,8 +21,8 @@ class SmallDisk {
 
   std::string operator/(const std::string& name) const { return folder_ / name; }
 
-  // Takes all that is free, as another program would, and gives it back.
-  void Fill();
+  // Takes all that is free, but for about so many bytes, as another program would; and gives it back.
+  void Fill(uint64_t leave = 0);
   void Free();
 
  private:

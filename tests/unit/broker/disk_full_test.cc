@@ -1,6 +1,8 @@
 // A whole broker in this process on a disk that is really full: with its reserve, tasks are finished all the same.
 
+#include <atomic>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -8,6 +10,7 @@
 
 #include "broker/server.h"
 #include "client/client.h"
+#include "common/status_details.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/small_disk.h"
@@ -110,6 +113,52 @@ TEST_F(DiskFullTest, TasksAreFinishedFromTheReserveAndEnqueuesWaitForSpace) {
   EXPECT_TRUE(HasBallast());
   ExpectCompleted(*patient, {*after});
   worker->Stop();
+  server_->Stop();
+}
+
+TEST_F(DiskFullTest, BelowTheWatermarkOnlyEnqueuesAreRefusedUntilSpaceReturns) {
+  options_.disk.watermark = 16 * kMiB;
+  options_.disk.ballast = 4 * kMiB;
+  ASSERT_NO_FATAL_FAILURE(Start());
+  auto patient = Connect();
+  auto hasty = Connect(WhenUnavailable::kFailFast);
+  // Begun before the disk is short, and ended while it is.
+  std::promise<void> may_end;
+  const std::shared_future<void> ended(may_end.get_future());
+  std::atomic<int> running = 0;
+  Worker worker(WorkerOptions{.broker = address(), .queues = {"q"}, .concurrency = 2});
+  worker.RegisterRaw("t", [&](TaskContext&, std::string_view) {
+    ++running;
+    ended.wait();
+    return Outcome::Done("ran");
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  std::vector<TaskId> tasks;
+  for (int i = 0; i < 6; ++i) tasks.push_back(patient->Enqueue("q", "t", std::to_string(i)).value());
+  while (running < 2) std::this_thread::yield();
+
+  disk_->Fill(12 * kMiB);
+  absl::Status refused;
+  while (refused.ok()) {
+    const auto id = hasty->Enqueue("q", "t", "x");
+    if (id.ok()) tasks.push_back(*id);
+    refused = id.status();
+  }
+  EXPECT_EQ(LimitOf(refused), "disk.watermark") << refused;
+  EXPECT_TRUE(RetryAfterOf(refused).has_value());
+  may_end.set_value();
+  ExpectCompleted(*patient, tasks);
+  EXPECT_TRUE(HasBallast()) << "the reserve is for a disk that is really full";
+  refused = hasty->Enqueue("q", "t", "x").status();
+  EXPECT_EQ(LimitOf(refused), "disk.watermark") << refused;
+
+  // Nobody tells the broker.
+  disk_->Free();
+  auto after = hasty->Enqueue("q", "t", "x");
+  while (LimitOf(after.status()) == "disk.watermark") after = hasty->Enqueue("q", "t", "x");
+  ASSERT_TRUE(after.ok()) << after.status();
+  ExpectCompleted(*patient, {*after});
+  worker.Stop();
   server_->Stop();
 }
 

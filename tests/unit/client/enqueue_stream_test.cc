@@ -250,6 +250,50 @@ TEST_F(EnqueueStreamTest, RefusalTellsItsDetails) {
   EXPECT_EQ(RetryAfterOf(status), absl::Seconds(7));
 }
 
+// What a broker says that has no room for a frame.
+v1::EnqueueStreamResponse Refuse(const v1::EnqueueStreamRequest& frame) {
+  const absl::Status status = LimitReached("limits.mailbox", "the broker is busy", absl::Milliseconds(1));
+  v1::EnqueueStreamResponse response;
+  response.set_frame_number(frame.frame_number());
+  response.set_error_code(static_cast<int>(status.code()));
+  response.set_error_message(std::string(status.message()));
+  response.mutable_retry_delay()->set_nanos(1'000'000);
+  AddDetails(status, response.mutable_error_details());
+  return response;
+}
+
+TEST_F(EnqueueStreamTest, ABusyBrokerIsAskedAgainWithinTheBudget) {
+  std::atomic<int> frames = 0;
+  broker_.on_stream = [&](ScriptedBroker::Stream* stream) {
+    v1::EnqueueStreamRequest frame;
+    while (stream->Read(&frame)) {
+      ++frames;
+      stream->Write(Refuse(frame));
+    }
+    return grpc::Status::OK;
+  };
+  auto stream = Open();
+  const absl::Time begin = absl::Now();
+  const absl::Status status = Add(*stream, {Spec("x")}, absl::Seconds(3)).get().status();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  // Once, ten times from what was saved, and once a second.
+  EXPECT_LE(frames, 12 + absl::ToDoubleSeconds(absl::Now() - begin));
+  EXPECT_GT(frames, 1);
+}
+
+TEST_F(EnqueueStreamTest, WhatABusyBrokerRefusedIsStoredOnceThereIsRoom) {
+  std::atomic<int> refusals = 0;
+  broker_.on_stream = [&](ScriptedBroker::Stream* stream) {
+    v1::EnqueueStreamRequest frame;
+    while (stream->Read(&frame)) stream->Write(++refusals <= 8 ? Refuse(frame) : ScriptedBroker::Accept(frame));
+    return grpc::Status::OK;
+  };
+  auto stream = Open();
+  std::vector<std::future<Results>> calls;
+  for (int i = 0; i < 20; ++i) calls.push_back(Add(*stream, {Spec(std::string(kLarge, 'x'))}));
+  for (auto& call : calls) EXPECT_TRUE(call.get().ok());
+}
+
 TEST_F(EnqueueStreamTest, CallbackGoesOverTheBoundInsteadOfWaitingForItself) {
   options_.in_flight_bytes = 1 << 20;
   auto stream = Open();

@@ -62,7 +62,8 @@ class EngineTest : public ::testing::Test {
   absl::Status AwaitFailure();
   size_t failure_count() const;
 
-  EngineOptions options_{.core = {}, .seal_after = absl::Hours(1)};  // tests count what is written
+  EngineOptions options_{
+      .core = {}, .mailbox = {.commands = 1'000'000}, .seal_after = absl::Hours(1)};  // tests count what is written
   ManualClock clock_;
   GatedStore store_;
   EffectRecorder answers_{store_};

@@ -81,7 +81,8 @@ TEST_F(EngineTest, LeaseDoesNotRunOutWhileWhatTheWorkerSentWaitsInTheMailbox) {
   const EffectRecorder::Delivered delivered = answers_.AwaitDeliveries(1).at(0);
   FillPipeline();
   // Each takes the engine some 200 ms: together much more than the lease.
-  for (int i = 0; i < 100; ++i) Enqueue("before the completion");
+  // What another worker said, which is long gone.
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(Post(SessionInput()).ok());
   ASSERT_TRUE(Post(Completion(stream, delivered)).ok());
   const Ticket last = Enqueue("after the completion");
   store_.Open();
@@ -219,7 +220,7 @@ TEST_F(EngineTest, StrictEnqueueIsSyncedThoughRelaxedOnesShareItsBatch) {
 }
 
 TEST_F(EngineTest, FullMailboxRefusesEnqueuesByNameTakesOthersAndSaysWhenThereIsRoom) {
-  options_.mailbox_bytes = 10'000;
+  options_.mailbox.bytes = 10'000;
   StartEngine();
   FillPipeline();
   std::vector<Ticket> taken;
@@ -231,7 +232,7 @@ TEST_F(EngineTest, FullMailboxRefusesEnqueuesByNameTakesOthersAndSaysWhenThereIs
   }
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
   EXPECT_EQ(LimitOf(refused), "limits.mailbox");
-  EXPECT_LE(engine().mailbox_bytes(), options_.mailbox_bytes);
+  EXPECT_LE(engine().mailbox_bytes(), options_.mailbox.bytes);
   EXPECT_TRUE(Post(SessionInput(), 1'000).ok()) << "completions must not wait behind enqueues";
   Mutex mu;
   CondVar changed;
@@ -254,6 +255,38 @@ TEST_F(EngineTest, FullMailboxRefusesEnqueuesByNameTakesOthersAndSaysWhenThereIs
   EXPECT_TRUE(StatusOf(Enqueue("again")).ok());
   MutexLock lock(mu);
   EXPECT_EQ(calls, 1);
+}
+
+TEST_F(EngineTest, ACommandWhoseCallerWaitsNoMoreIsAnsweredAndNotApplied) {
+  StartEngine();
+  EnqueueAndWait("first");
+  const std::vector<Ticket> before = FillPipeline();
+  const Ticket hasty = NewTicket();
+  ASSERT_TRUE(engine().Post(Task(hasty, "hasty"), 200, absl::Seconds(1)).ok());
+  const Ticket patient = NewTicket();
+  ASSERT_TRUE(engine().Post(Task(patient, "patient"), 200, absl::Hours(1)).ok());
+  clock_.Advance(absl::Seconds(2));
+  store_.Open();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(StatusOf(hasty)));
+  EXPECT_TRUE(StatusOf(patient).ok());
+  EXPECT_EQ(Counters().enqueued_total, 2 + before.size());
+}
+
+TEST_F(EngineTest, CompletionsOvertakeEnqueues) {
+  options_.batch_bytes = 1;  // a command a batch
+  StartEngine();
+  const Ticket stream = Connect(1);
+  EnqueueAndWait("task");
+  const EffectRecorder::Delivered delivered = answers_.AwaitDeliveries(1).at(0);
+  FillPipeline();
+  const Ticket before = Enqueue("before the completion");
+  ASSERT_TRUE(Post(Completion(stream, delivered)).ok());
+  const Ticket asked = NewTicket();
+  ASSERT_TRUE(Post(StatusCommand{asked}).ok());
+  store_.Open();
+  const EffectRecorder::Answer answer = answers_.Await(asked);
+  EXPECT_EQ(std::get<StatusReply>(answer.reply.value).queues.at(0).counters.completed_total, 1u);
+  EXPECT_LT(answer.release, answers_.Await(before).release);
 }
 
 TEST_F(EngineTest, AClockMovedByHandMakesTasksDueAtOnce) {

@@ -44,7 +44,7 @@ class BulkJobsTest : public ::testing::Test {
     options.runs = runs;
     reads_ = std::make_unique<ReadPool>();
     context_ = std::make_unique<RpcContext>(
-        RpcContext{door_, tickets_, calls_, *reads_, clock_, ApiLimits(), std::string("1"), uint8_t{0}});
+        RpcContext{door_, tickets_, calls_, *reads_, clock_, ApiLimits(), held_back_, std::string("1"), uint8_t{0}});
     jobs_ = std::make_unique<BulkJobs>(*context_, options);
     jobs_->EnterEngine();
   }
@@ -136,6 +136,7 @@ class BulkJobsTest : public ::testing::Test {
   Mutex mu_;
   size_t cancels_left_ ABSL_GUARDED_BY(mu_) = kTasks * 10;
   absl::Status cancel_status_ ABSL_GUARDED_BY(mu_);
+  Allowance held_back_{1 << 20};
   std::unique_ptr<ReadPool> reads_;
   std::unique_ptr<RpcContext> context_;
   std::unique_ptr<BulkJobs> jobs_;

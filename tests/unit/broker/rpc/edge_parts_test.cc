@@ -76,6 +76,8 @@ class PosterOwner : public CommandPoster::Owner {
  public:
   void OnAllPosted() override { ++posted; }
   void OnCommandRefused(const absl::Status& status) override { refused.push_back(status); }
+  bool Wanted() override { return wanted; }
+  bool wanted = true;
   int posted = 0;
   std::vector<absl::Status> refused;
 };
@@ -100,6 +102,38 @@ TEST_F(CommandPosterTest, WaitsForRoomAndKeepsTheOrder) {
   for (uint64_t i = 1; i <= 3; ++i) EXPECT_EQ(door_.Take<UnwatchCommand>().ticket, Ticket(i));
   EXPECT_EQ(owner_.posted, 1);
   EXPECT_EQ(keepalive_.use_count(), 1);
+}
+
+TEST_F(CommandPosterTest, WhatStreamsHoldBackTogetherHasALimit) {
+  Allowance held_back(150);
+  PosterOwner owners[2];
+  CommandPoster first(door_, owners[0], &held_back);
+  CommandPoster second(door_, owners[1], &held_back);
+  door_.SetFull(true);
+  first.Post(UnwatchCommand{Ticket(1)}, 100, keepalive_);
+  second.Post(UnwatchCommand{Ticket(2)}, 100, keepalive_);
+  EXPECT_EQ(owners[0].refused.size(), 0u);
+  ASSERT_EQ(owners[1].refused.size(), 1u);
+  EXPECT_TRUE(IsMailboxFull(owners[1].refused[0]));
+  door_.SetFull(false);
+  EXPECT_EQ(door_.Take<UnwatchCommand>().ticket, Ticket(1));
+  // What was held back is given back.
+  door_.SetFull(true);
+  second.Post(UnwatchCommand{Ticket(3)}, 150, keepalive_);
+  EXPECT_EQ(owners[1].refused.size(), 1u);
+  door_.SetFull(false);
+  EXPECT_EQ(door_.Take<UnwatchCommand>().ticket, Ticket(3));
+}
+
+TEST_F(CommandPosterTest, WhatNobodyWantsAnyMoreIsNotPosted) {
+  door_.SetFull(true);
+  Post(1);
+  owner_.wanted = false;
+  door_.SetFull(false);
+  EXPECT_EQ(door_.waiting(), 0u);
+  ASSERT_EQ(owner_.refused.size(), 1u);
+  EXPECT_TRUE(absl::IsCancelled(owner_.refused[0]));
+  EXPECT_EQ(owner_.posted, 1);
 }
 
 TEST_F(CommandPosterTest, SaysSoWhenTheEngineTakesNothing) {

@@ -100,7 +100,8 @@ class TaskFilterTest : public ::testing::Test {
   WaitingTasks tasks_;
   v1::TaskFilter filter_;
   ReadPool reads_;
-  RpcContext context_{door_, tickets_, calls_, reads_, clock_, ApiLimits(), std::string("1"), uint8_t{0}};
+  Allowance held_back_{1 << 20};
+  RpcContext context_{door_, tickets_, calls_, reads_, clock_, ApiLimits(), held_back_, std::string("1"), uint8_t{0}};
 };
 
 TEST_F(TaskFilterTest, SeveralStates) {

@@ -1,11 +1,14 @@
 #include <atomic>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "common/status_grpc.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "penstock/v1/task_service.grpc.pb.h"
 #include "tests/unit/broker/rpc/edge_fixture.h"
@@ -65,6 +68,46 @@ TEST_F(TaskServiceTest, FullMailboxRefusesAUnaryEnqueueAtOnce) {
   const grpc::Status status = stub_->Enqueue(&call_, request, &response);
   EXPECT_EQ(LimitOf(FromGrpc(status)), "limits.mailbox");
   EXPECT_EQ(tickets.size(), 0u);
+}
+
+TEST_F(TaskServiceTest, ARefusedEnqueueIsNotParsed) {
+  door.SetFull(true);
+  v1::EnqueueManyRequest request;
+  v1::TaskSpec wrong = Spec();
+  wrong.set_priority(12);
+  *request.add_tasks() = wrong;
+  v1::EnqueueManyResponse response;
+  const grpc::Status status = stub_->EnqueueMany(&call_, request, &response);
+  EXPECT_EQ(LimitOf(FromGrpc(status)), "limits.mailbox") << status.error_message();
+}
+
+TEST_F(TaskServiceTest, BytesThatAreNoRequestAreRefused) {
+  grpc::GenericStub stub(channel);
+  grpc::Slice slice(std::string("\xff\xff\xff"));
+  grpc::ByteBuffer request(&slice, 1);
+  grpc::ByteBuffer response;
+  std::promise<grpc::Status> status;
+  stub.UnaryCall(&call_, "/penstock.v1.TaskService/Enqueue", grpc::StubOptions(), &request, &response,
+                 [&](const grpc::Status& answer) { status.set_value(answer); });
+  EXPECT_FALSE(status.get_future().get().ok());
+  EXPECT_EQ(door.waiting(), 0u);
+}
+
+TEST_F(TaskServiceTest, TheCallersDeadlineIsTheCommandsPatience) {
+  v1::EnqueueRequest request;
+  *request.mutable_task() = Spec();
+  v1::EnqueueResponse response;
+  grpc::Status status;
+  InBackground([&] {
+    call_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Minutes(5)));
+    status = stub_->Enqueue(&call_, request, &response);
+  });
+  const auto command = door.Take<EnqueueCommand>();
+  EXPECT_GT(door.patience(), absl::ZeroDuration());
+  EXPECT_LE(door.patience(), absl::Minutes(6));  // gRPC rounds up
+  door.Answer(command.ticket, EnqueueReply{{{kTask, false}}});
+  Join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 TEST_F(TaskServiceTest, WrongFieldIsNamedToTheCaller) {
