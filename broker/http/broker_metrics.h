@@ -67,6 +67,13 @@ struct ScrubMetrics {
   bool running = false;
 };
 
+// Absent in a snapshot: the broker does not ask itself.
+struct ProbeMetrics {
+  bool failing = false;  // the last one did
+  uint64_t probes = 0;   // since start
+  uint64_t failed = 0;
+};
+
 struct MetricsSnapshot {
   std::string version;
   uint64_t epoch = 0;
@@ -84,6 +91,10 @@ struct MetricsSnapshot {
   uint64_t data_bytes = 0;
   bool enqueues_refused = false;
   std::map<std::string, uint64_t> rejects;  // by reason: the limit, or a status code
+  uint64_t connections = 0;
+  uint64_t connections_accepted = 0;
+  std::map<std::string, uint64_t> connections_refused;  // by reason: the limit, or "open_files"
+  std::optional<ProbeMetrics> probe;
   std::optional<BackupMetrics> backup;
   std::optional<ScrubMetrics> scrub;
   ProcessUsage process;
