@@ -13,6 +13,7 @@
 #include "common/config/loader.h"
 #include "common/lock_checks.h"
 #include "common/logging.h"
+#include "common/service_manager.h"
 #include "common/text.h"
 #include "common/version.h"
 
@@ -78,7 +79,9 @@ int main(int argc, char** argv) {
     penstock::LogFor("server").warn("signal {} again: ending at once", signal_number);
     _exit(128 + signal_number);
   }).detach();
+  penstock::NotifyServiceManager("READY=1");
   const absl::Status failure = (*server)->Wait();
+  penstock::NotifyServiceManager("STOPPING=1");
   (*server)->Stop();
   if (!failure.ok()) {
     const bool damaged = absl::IsDataLoss(failure);

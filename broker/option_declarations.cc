@@ -219,7 +219,13 @@ void DeclareLimits(BrokerOptions* o, OptionSet* set) {
         "Each has 256 commands under way, and reads for its next ones.");
   count("connections", &limits.connections, 16, 1'000'000,
         "gRPC connections at a time; what comes beyond them is closed at once.",
-        "At most three quarters of the files that the process may open (LimitNOFILE) are taken by them.");
+        "Fewer if the process may not open so many files: of those (LimitNOFILE) 640 are left to the rest of the "
+        "broker.");
+  count("connections_per_address", &limits.connections_per_address, 1, 1'000'000,
+        "gRPC connections at a time from one address (of IPv6: from one network of 64 bits), this machine's own "
+        "included; what comes beyond them is closed at once.",
+        "A worker or a client has one. Lower it so that no machine can take many; raise it for clients behind one "
+        "proxy, or for more workers on a machine.");
   size("mailbox", &limits.mailbox, kMiB, 16 * kGiB, "Commands received and not yet applied.",
        "Larger takes in longer bursts; smaller tells callers sooner to slow down. As much again may wait in enqueue "
        "streams.");

@@ -101,6 +101,7 @@ struct BrokerOptions {
     uint32_t reads = 1'000;
     uint32_t bulk_jobs = 16;  // that run at a time
     uint32_t connections = 10'000;
+    uint32_t connections_per_address = 2'000;
   } limits;
 
   struct Disk {

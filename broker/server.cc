@@ -15,6 +15,7 @@
 #include "broker/listen_address.h"
 #include "broker/rpc/rpc_edge.h"
 #include "broker/scrubber.h"
+#include "broker/self_probe.h"
 #include "broker/storage/applied.h"
 #include "broker/storage/ballast.h"
 #include "broker/storage/data_dir.h"
@@ -22,6 +23,7 @@
 #include "broker/storage/rocksdb_store.h"
 #include "broker/storage/storage_files.h"
 #include "common/logging.h"
+#include "common/service_manager.h"
 #include "common/status.h"
 #include "common/status_details.h"
 #include "common/units.h"
@@ -36,6 +38,10 @@ constexpr absl::Duration kHousekeeping = absl::Seconds(1);
 // An engine that ran for so long before it failed is started again soon; others after growing pauses.
 constexpr absl::Duration kStable = absl::Seconds(30);
 constexpr absl::Duration kPauseMax = absl::Seconds(5);
+// The files that the broker opens beside its gRPC connections: the store's, and 128 for HTTP, logs, backups and scrubs.
+const size_t kOtherFiles = static_cast<size_t>(RocksDbStoreOptions().open_files) + 128;
+// How often the broker asks itself whether it answers.
+constexpr absl::Duration kProbeInterval = absl::Seconds(10);
 // How long a scrape waits for the core's status.
 constexpr absl::Duration kStatusWait = absl::Seconds(2);
 
@@ -101,7 +107,8 @@ RpcEdge::Options MakeRpcOptions(const BrokerOptions& options) {
   }
   rpc.server.reflection = options.ServesReflection();
   rpc.server.receive_message_bytes_max = options.limits.message;
-  rpc.server.connections_max = options.limits.connections;
+  rpc.server.connections_max = ConnectionsThatFit(options.limits.connections, kOtherFiles);
+  rpc.server.connections_per_address_max = options.limits.connections_per_address;
   // Half of what the broker may use: the rest is the mailbox's, the store's and the core's.
   rpc.server.buffer_bytes_max = options.limits.memory / 2;
   rpc.limits.queue_defaults = QueueDefaults(options);
@@ -134,6 +141,9 @@ BackupKeeperOptions MakeBackupOptions(const BrokerOptions& options, const DataDi
   backup.instance = data_dir.instance();
   return backup;
 }
+
+// One probe that fails must not be the last before the service manager loses its patience.
+absl::Duration ProbeInterval() { return std::min(kProbeInterval, WatchdogPause() / 3); }
 
 HistogramMetrics ToHistogram(const TimeCounts& times) {
   HistogramMetrics histogram;
@@ -245,6 +255,7 @@ struct Server::Parts : public BrokerFacts, public HealthSource {
   std::unique_ptr<RpcEdge> rpc;
   std::shared_ptr<BrokerMetrics> metrics;
   std::unique_ptr<HttpServer> http;
+  std::unique_ptr<SelfProbe> probe;  // null: this is not a process of its own
   std::thread housekeeper;
 
   mutable Mutex mu;
@@ -339,6 +350,10 @@ absl::Status Server::Parts::Start() {
   RETURN_IF_ERROR(StartEngine());
   RpcEdge::Options rpc_options = MakeRpcOptions(options);
   rpc_options.bulk.runs = paused.ok();
+  if (rpc_options.server.connections_max < options.limits.connections) {
+    LogFor("server").info("too few open files for limits.connections={}: connections={}", options.limits.connections,
+                          rpc_options.server.connections_max);
+  }
   if (data_dir != nullptr && !options.backup.dir.empty() && paused.ok()) {
     backups = std::make_unique<BackupKeeper>(MakeBackupOptions(options, *data_dir));
     backups->SetStore(store);
@@ -351,6 +366,11 @@ absl::Status Server::Parts::Start() {
     scrubber = std::make_unique<Scrubber>(scrub);
     scrubber->SetStore(store);
   }
+  if (data_dir != nullptr) {
+    probe = std::make_unique<SelfProbe>(
+        SelfProbe::Options{.interval = ProbeInterval()}, [this](absl::Duration time) { return rpc->Probe(time); },
+        [] { NotifyServiceManager("WATCHDOG=1"); });
+  }
   ASSIGN_OR_RETURN(rpc, RpcEdge::Start(std::move(rpc_options), slot, tickets, *this, *clock));
   if (!options.http.address.empty()) {
     metrics = std::make_shared<BrokerMetrics>([this] { return ReadMetrics(); });
@@ -361,6 +381,7 @@ absl::Status Server::Parts::Start() {
     RETURN_IF_ERROR(http->Start());
   }
   TellHealth();
+  if (probe != nullptr) probe->Start();
   housekeeper = std::thread([this] { Housekeep(); });
   LogFor("server").info("ready grpc={} http={} version={}", rpc->port(), http ? http->port() : 0, kVersion);
   return absl::OkStatus();
@@ -378,6 +399,7 @@ void Server::Parts::Stop() {
   }
   changed.SignalAll();
   if (housekeeper.joinable()) housekeeper.join();
+  if (probe != nullptr) probe->Stop();
   if (std::shared_ptr<Engine> engine = slot.Get()) engine->StopDispatch();
   // Before the edge, whose calls it answers, and the store.
   if (backups != nullptr) backups->Stop();
@@ -564,6 +586,8 @@ BrokerFigures Server::Parts::Read() const {
   } else {
     figures.problems.push_back("the storage refuses writes; see the broker's log");
   }
+  const std::string deaf = probe != nullptr ? probe->figures().failure : "";
+  if (!deaf.empty()) figures.problems.push_back("the broker does not answer on its own port: " + deaf);
   const std::string backup_error = backups != nullptr ? backups->figures().last_error : "";
   const std::vector<std::string> damage = scrubber != nullptr ? scrubber->figures().damage : std::vector<std::string>();
   if (!damage.empty()) figures.problems.push_back(DamageProblem(damage));
@@ -587,6 +611,12 @@ BrokerFigures Server::Parts::Read() const {
 
 Health Server::Parts::GetHealth() const {
   Health health;
+  if (const std::string deaf = probe != nullptr ? probe->figures().failure : ""; !deaf.empty()) {
+    health.live = false;
+    health.ready = false;
+    health.reason = "the broker does not answer on its own port: " + deaf;
+    return health;
+  }
   if (slot.Get() == nullptr) {
     health.ready = false;
     health.reason = "the storage refuses writes";
@@ -637,6 +667,14 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
   snapshot.data_bytes = figures.data_bytes;
   snapshot.enqueues_refused = figures.enqueues_refused;
   snapshot.rejects = slot.rejects();
+  const ListenerFigures connections = rpc->connections();
+  snapshot.connections = connections.open;
+  snapshot.connections_accepted = connections.accepted;
+  snapshot.connections_refused = connections.refused;
+  if (probe != nullptr) {
+    const SelfProbeFigures probes = probe->figures();
+    snapshot.probe = ProbeMetrics{!probes.failure.empty(), probes.probes, probes.failed};
+  }
   snapshot.process = ReadProcessUsage();
   snapshot.bulk = ToMetrics(rpc->bulk_figures());
   if (backups != nullptr) snapshot.backup = ToMetrics(backups->figures());

@@ -30,7 +30,8 @@ class Server {
   // To look at the data folder of a stopped broker: shows it as it was at its last commit, refuses whatever would
   // change it, and writes nothing to it. No timer fires, nothing expires, no worker gets a task.
   static absl::StatusOr<std::unique_ptr<Server>> StartPausedFork(const BrokerOptions& options);
-  // On a store of the caller's, for tests of users (broker/test_broker.h): no data folder, no disk watermark. `store`
+  // On a store of the caller's, for tests of users (broker/test_broker.h): no data folder, no disk watermark, and no
+  // question to itself whether it answers (broker/self_probe.h), which is for a process of its own. `store`
   // and `clock` outlive it.
   static absl::StatusOr<std::unique_ptr<Server>> StartOn(const BrokerOptions& options, Store& store, Clock& clock);
   ~Server();

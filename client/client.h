@@ -53,9 +53,8 @@ using WatchCallback = std::function<void(absl::StatusOr<TaskInfo>)>;
 // threads, and they bring the answers of every client in the process. So inside a callback
 //   - EnqueueAsync, EnqueueManyAsync, WaitAsync and those that return a future never wait for room: they go over
 //     in_flight_bytes instead. (But do not wait for the future there.)
-//   - the calls that block (Enqueue, EnqueueMany, Wait, WaitTask, GetTask, ListTasks, CancelTask, RetryTask, UpdateTask,
-//   ...) do nothing and answer
-//     FailedPrecondition.
+//   - the calls that block (Enqueue, EnqueueMany, Wait, WaitTask, GetTask, ListTasks, CancelTask, RetryTask, ...) do
+//     nothing and answer FailedPrecondition.
 //   - the client must not be destroyed.
 // The callbacks of Watch and Subscribe have threads of their own and may call anything.
 class Client {

@@ -71,8 +71,8 @@ class Deliverer {
   };
   // The runs' front is in memory, if there is one.
   void LoadRuns(Lane* lane);
-  // Of a FIFO key's lane that a task left out of turn: the front run has a task, or there is none. In the batch in which
-  // it left: a recovery finds the lane as it is then.
+  // Of a FIFO key's lane that a task left out of turn: the front run has a task, or there is none. In the batch in
+  // which it left: a recovery finds the lane as it is then.
   void DropEmptyRuns(Lane* lane);
   // The front run's block is loaded and its position stands at a task; false when no fresh task is left.
   bool LoadFront(Lane* lane);

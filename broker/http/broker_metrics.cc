@@ -233,6 +233,26 @@ void AddScrub(const ScrubMetrics& scrub, Families* out) {
   out->Gauge("penstock_scrub_running", "1 while all stored files are being read.", scrub.running ? 1 : 0);
 }
 
+void AddConnections(const MetricsSnapshot& snapshot, Families* out) {
+  out->Gauge("penstock_connections", "gRPC connections that are open.", static_cast<double>(snapshot.connections));
+  out->Counter("penstock_connections_accepted_total", "gRPC connections accepted since start.",
+               static_cast<double>(snapshot.connections_accepted));
+  out->Start("penstock_connections_refused_total", MetricType::Counter,
+             "gRPC connections closed at once, by the limit that was reached.");
+  for (const auto& [reason, count] : snapshot.connections_refused) {
+    out->Add({{"reason", reason}}, static_cast<double>(count));
+  }
+}
+
+void AddProbe(const ProbeMetrics& probe, Families* out) {
+  out->Gauge("penstock_self_probe_failing", "1 while the broker does not answer on its own port.",
+             probe.failing ? 1 : 0);
+  out->Start("penstock_self_probes_total", MetricType::Counter,
+             "How often the broker asked itself for an answer since start, by outcome.");
+  out->Add({{"outcome", "succeeded"}}, static_cast<double>(probe.probes - probe.failed));
+  out->Add({{"outcome", "failed"}}, static_cast<double>(probe.failed));
+}
+
 void AddProcess(const ProcessUsage& process, Families* out) {
   out->Counter("process_cpu_seconds_total", "User and system time since the process began.",
                absl::ToDoubleSeconds(process.cpu));
@@ -274,6 +294,8 @@ std::vector<MetricFamily> BrokerMetrics::Collect() const {
   out.Gauge("penstock_data_bytes", "Size of the data folder.", static_cast<double>(snapshot.data_bytes));
   out.Gauge("penstock_enqueues_refused", "1 while enqueues are refused: the disk is below its watermark, or full.",
             snapshot.enqueues_refused ? 1 : 0);
+  AddConnections(snapshot, &out);
+  if (snapshot.probe) AddProbe(*snapshot.probe, &out);
   if (snapshot.backup) AddBackup(*snapshot.backup, &out);
   if (snapshot.scrub) AddScrub(*snapshot.scrub, &out);
   AddProcess(snapshot.process, &out);

@@ -76,6 +76,13 @@ struct BulkMetrics {
   std::map<std::pair<std::string, std::string>, uint64_t> tasks;  // by action and outcome, since start
 };
 
+// Absent in a snapshot: the broker does not ask itself.
+struct ProbeMetrics {
+  bool failing = false;  // the last one did
+  uint64_t probes = 0;   // since start
+  uint64_t failed = 0;
+};
+
 struct MetricsSnapshot {
   std::string version;
   uint64_t epoch = 0;
@@ -96,6 +103,10 @@ struct MetricsSnapshot {
   std::map<std::string, uint64_t> throttles;  // by name: the queues, types, groups or keys that wait for it
   uint64_t cooled_waiting = 0;
   BulkMetrics bulk;
+  uint64_t connections = 0;
+  uint64_t connections_accepted = 0;
+  std::map<std::string, uint64_t> connections_refused;  // by reason: the limit, or "open_files"
+  std::optional<ProbeMetrics> probe;
   std::optional<BackupMetrics> backup;
   std::optional<ScrubMetrics> scrub;
   ProcessUsage process;

@@ -26,8 +26,8 @@ void CommandPoster::Drain(const std::shared_ptr<void>& keepalive) {
   Waiting next;
   int attempts = 0;
   while (TakeNext(&next)) {
-    const absl::Status status = owner_.Wanted() ? door_.Post(std::move(next.command), next.bytes)
-                                                : absl::CancelledError("the caller is gone");
+    const absl::Status status =
+        owner_.Wanted() ? door_.Post(std::move(next.command), next.bytes) : absl::CancelledError("the caller is gone");
     // Other limits (the disk's watermark) do not go away by waiting for the engine. The thread that makes room may be
     // the one that runs this: it must not wait here for what only it can do.
     if (IsMailboxFull(status) && ++attempts < kAttemptsMax && MayWait(&next)) {

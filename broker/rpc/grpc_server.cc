@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "broker/rpc/probe.h"
 #include "common/logging.h"
 #include "common/status.h"
 #include "grpc/support/log.h"
@@ -74,7 +75,10 @@ void SetArguments(const GrpcServerOptions& options, grpc::ServerBuilder* builder
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                              static_cast<int>(absl::ToInt64Milliseconds(options.handshake_time_max)));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                              static_cast<int>(absl::ToInt64Milliseconds(options.idle_time_max)));
   // No maximal connection age: a worker's stream lives as long as its worker.
 }
 
@@ -86,14 +90,25 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   gpr_set_log_function(LogForGrpc);
   grpc::EnableDefaultHealthCheckService(true);
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
-  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
-                   Listener::Open(options.address, ConnectionsThatFit(options.connections_max)));
+  ListenerOptions listening;
+  listening.address = options.address;
+  listening.connections_max = options.connections_max;
+  listening.connections_per_address_max = options.connections_per_address_max;
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(listening));
   // Names the plug-in's library, so that the linker keeps it.
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   if (!options.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
-  auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
+  constexpr auto kFromFd = grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD;
+  Acceptor acceptor = builder.experimental().AddExternalConnectionAcceptor(kFromFd, credentials);
+  Acceptor own_acceptor;
+  if (options.tls && !options.tls->client_ca_file.empty()) {
+    // The broker has no certificate that its own clients' authority signed.
+    TlsOptions own = *options.tls;
+    own.client_ca_file.clear();
+    ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> own_credentials, MakeCredentials(own));
+    own_acceptor = builder.experimental().AddExternalConnectionAcceptor(kFromFd, own_credentials);
+  }
   SetArguments(options, &builder);
   grpc::ResourceQuota quota("broker");
   quota.Resize(options.buffer_bytes_max);
@@ -101,28 +116,40 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) return absl::InternalError("gRPC cannot start its server");
-  return std::unique_ptr<GrpcServer>(
-      new GrpcServer(std::move(server), std::move(listener), std::move(acceptor), std::move(service_names)));
+  return std::unique_ptr<GrpcServer>(new GrpcServer(options.tls, std::move(server), std::move(listener),
+                                                    std::move(acceptor), std::move(own_acceptor),
+                                                    std::move(service_names)));
 }
 
-GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::unique_ptr<Listener> listener,
-                       std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor,
+GrpcServer::GrpcServer(std::optional<TlsOptions> tls, std::unique_ptr<grpc::Server> server,
+                       std::unique_ptr<Listener> listener, Acceptor acceptor, Acceptor own_acceptor,
                        std::vector<std::string> service_names)
-    : server_(std::move(server)),
+    : tls_(std::move(tls)),
+      server_(std::move(server)),
       listener_(std::move(listener)),
       acceptor_(std::move(acceptor)),
+      own_acceptor_(std::move(own_acceptor)),
       service_names_(std::move(service_names)) {
   SetServing(true);
-  listener_->Start([this](int fd) {
+  listener_->Start([this](int fd, bool own) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.fd = fd;
-    acceptor_->HandleNewConnection(&connection);
+    (own && own_acceptor_ != nullptr ? own_acceptor_ : acceptor_)->HandleNewConnection(&connection);
   });
 }
 
 GrpcServer::~GrpcServer() { Stop(absl::ZeroDuration()); }
 
 int GrpcServer::port() const { return listener_->port(); }
+
+absl::Status GrpcServer::Probe(absl::Duration time) const {
+  const absl::Status answered = ProbeListener(*listener_, tls_.has_value(), time);
+  if (answered.ok() || !tls_) return answered;
+  const absl::Status files = CheckTlsFiles(*tls_);
+  return files.ok() ? answered : absl::FailedPreconditionError(files.message());
+}
+
+ListenerFigures GrpcServer::connections() const { return listener_->figures(); }
 
 void GrpcServer::SetServing(bool serving) {
   server_->GetHealthCheckService()->SetServingStatus(serving);

@@ -35,8 +35,13 @@ struct GrpcServerOptions {
   // What gRPC may hold for buffers of calls before it reads no more from connections.
   size_t buffer_bytes_max = 256 << 20;
   int streams_per_connection_max = 1'000;
-  // Connections at a time; what comes beyond them is closed at once. Fewer if the process may not open so many files.
+  // Connections at a time, in all and from one address; what comes beyond them is closed at once.
   size_t connections_max = 10'000;
+  size_t connections_per_address_max = 2'000;
+  // From a connection's begin until it speaks TLS, if that is on, and HTTP/2; then it is closed.
+  absl::Duration handshake_time_max = absl::Seconds(10);
+  // A connection without a call for so long is closed; clients connect again when they need it.
+  absl::Duration idle_time_max = absl::Minutes(5);
 };
 
 // The listening gRPC server: any services, grpc.health.v1, and reflection if wanted. Owned by RpcEdge. Start and Stop
@@ -51,6 +56,13 @@ class GrpcServer {
   ~GrpcServer();
 
   int port() const;
+  // Whether the server answers on its own port: connects as a client on this machine would, with TLS where it has TLS,
+  // and asks for its health. OK: it answered, also if it said NOT_SERVING. FailedPrecondition: it cannot, since the
+  // files of its certificate are of no use any more, at which a restart would not help. Any other: it did not within
+  // `time`. From one thread, which has SIGPIPE blocked or ignored; not after Stop.
+  absl::Status Probe(absl::Duration time) const;
+  // Any thread.
+  ListenerFigures connections() const;
   // What grpc.health.v1 says for every service and for "".
   void SetServing(bool serving);
   // Only for this service.
@@ -59,13 +71,16 @@ class GrpcServer {
   void Stop(absl::Duration grace);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, std::unique_ptr<Listener> listener,
-             std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor,
-             std::vector<std::string> service_names);
+  using Acceptor = std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>;
 
+  GrpcServer(std::optional<TlsOptions> tls, std::unique_ptr<grpc::Server> server, std::unique_ptr<Listener> listener,
+             Acceptor acceptor, Acceptor own_acceptor, std::vector<std::string> service_names);
+
+  const std::optional<TlsOptions> tls_;
   const std::unique_ptr<grpc::Server> server_;
   const std::unique_ptr<Listener> listener_;
-  const std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
+  const Acceptor acceptor_;
+  const Acceptor own_acceptor_;  // of this process's own connections, which show no certificate; null: as all others
   const std::vector<std::string> service_names_;
   bool stopped_ = false;
 };

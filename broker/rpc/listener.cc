@@ -12,10 +12,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <system_error>
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/logging.h"
 #include "common/status.h"
 #include "fmt/format.h"
@@ -24,9 +26,22 @@ namespace penstock::broker {
 namespace {
 
 constexpr int kBacklog = 1'024;
-// Counting looks at every connection: not more often than this.
-constexpr absl::Duration kCountAgain = absl::Milliseconds(100);
 constexpr absl::Duration kComplainAgain = absl::Seconds(10);
+
+// The name of the limit in configuration, metrics and log.
+const char* NameOf(ConnectionLimit reached) {
+  switch (reached) {
+    case ConnectionLimit::kNone:
+      return "";
+    case ConnectionLimit::kInAll:
+      return "limits.connections";
+    case ConnectionLimit::kPerAddress:
+      return "limits.connections_per_address";
+    case ConnectionLimit::kFiles:
+      return "open_files";
+  }
+  std::abort();
+}
 
 std::string Reason(int error) { return std::generic_category().message(error); }
 
@@ -37,12 +52,11 @@ struct Addresses {
   }
 };
 
-int PortOf(int fd) {
+sockaddr_storage AddressOf(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
-  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
-                                             : reinterpret_cast<sockaddr_in*>(&address)->sin_port);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  return address;
 }
 
 void SetPort(int port, addrinfo* address) {
@@ -71,20 +85,26 @@ int ListenOn(const addrinfo& address, int* out) {
 
 }  // namespace
 
-size_t ConnectionsThatFit(size_t wanted) {
+size_t ConnectionsThatFit(size_t wanted, size_t others) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
-  return std::max<size_t>(16, std::min<size_t>(wanted, limit.rlim_cur / 4 * 3));
+  const size_t files = limit.rlim_cur;
+  const size_t left = std::max(files / 4, files - std::min(files, others));
+  return std::max<size_t>(16, std::min(wanted, left));
 }
 
-absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const std::string& address, size_t connections_max) {
+Listener::Listener(const ListenerOptions& options)
+    : options_(options), open_(options.connections_max, options.connections_per_address_max) {}
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const ListenerOptions& options) {
+  const std::string& address = options.address;
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos) {
     return absl::InvalidArgumentError(fmt::format("'{}' is no address; write for instance 127.0.0.1:7420", address));
   }
   std::string host = address.substr(0, colon);
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  std::unique_ptr<Listener> listener(new Listener(connections_max));
+  std::unique_ptr<Listener> listener(new Listener(options));
   RETURN_IF_ERROR(listener->Bind(host, address.substr(colon + 1)));
   listener->wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   listener->spare_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -114,7 +134,8 @@ absl::Status Listener::Bind(const std::string& host, const std::string& port) {
       continue;
     }
     listening_.push_back(fd);
-    port_ = PortOf(fd);
+    addresses_.push_back(AddressOf(fd));
+    port_ = Peer::From(addresses_.back()).port;
   }
   if (failure == 0 && !listening_.empty()) return absl::OkStatus();
   return absl::UnavailableError(fmt::format(
@@ -123,13 +144,13 @@ absl::Status Listener::Bind(const std::string& host, const std::string& port) {
 
 Listener::~Listener() {
   Stop();
-  for (int fd : listening_) close(fd);
+  CloseListening();  // it may not have been started
   for (int fd : {wake_, spare_}) {
     if (fd >= 0) close(fd);
   }
 }
 
-void Listener::Start(std::function<void(int fd)> take) {
+void Listener::Start(std::function<void(int fd, bool own)> take) {
   take_ = std::move(take);
   thread_ = std::thread([this] { Run(); });
 }
@@ -140,6 +161,27 @@ void Listener::Stop() {
   // Cannot fail: the counter is far from full.
   if (write(wake_, &one, sizeof(one)) != sizeof(one)) LogFor("rpc").error("the listener cannot be woken");
   thread_.join();
+  CloseListening();
+}
+
+void Listener::CloseListening() {
+  for (int fd : listening_) close(fd);
+  listening_.clear();
+}
+
+void Listener::ExpectOwn(const Peer& peer) {
+  MutexLock lock(mu_);
+  own_.insert(peer);
+}
+
+void Listener::ForgetOwn(const Peer& peer) {
+  MutexLock lock(mu_);
+  own_.erase(peer);
+}
+
+ListenerFigures Listener::figures() const {
+  MutexLock lock(mu_);
+  return {open_.Count(), accepted_, refused_};
 }
 
 void Listener::Run() {
@@ -148,7 +190,7 @@ void Listener::Run() {
   while (true) {
     if (poll(waited.data(), waited.size(), -1) < 0 && errno != EINTR) {
       LogFor("rpc").error("listening failed error=\"{}\"", Reason(errno));
-      absl::SleepFor(kCountAgain);
+      absl::SleepFor(absl::Milliseconds(100));
       continue;
     }
     if (waited[0].revents != 0) return;
@@ -159,44 +201,60 @@ void Listener::Run() {
 }
 
 void Listener::Accept(int listening) {
-  if (!HasRoom()) return AcceptToRefuse(listening);
-  const int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (fd >= 0) {
-    const int yes = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    struct stat state {};
-    fstat(fd, &state);
-    connections_.push_back({fd, state.st_ino});
-    return take_(fd);
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  const int fd = accept4(listening, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) {
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) AcceptToRefuse(listening);
+    // Anything else is about that one connection (it is gone already, for instance), or nothing (somebody was faster).
+    return;
   }
-  if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return AcceptToRefuse(listening);
-  // Anything else is about that one connection (it is gone already, for instance), or nothing (somebody was faster).
+  const Peer peer = Peer::From(address);
+  bool own = false;
+  const ConnectionLimit reached = Judge(fd, peer, &own);
+  if (reached != ConnectionLimit::kNone) return Refuse(fd, peer, reached);
+  const int yes = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+  take_(fd, own);
 }
 
 void Listener::AcceptToRefuse(int listening) {
-  if (absl::Now() - complained_ >= kComplainAgain) {
-    complained_ = absl::Now();
-    LogFor("rpc").warn("connections refused open={} limits.connections={}", connections_.size(), connections_max_);
-  }
   close(spare_);
-  const int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC);
-  if (fd >= 0) close(fd);
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  const int fd = accept4(listening, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC);
+  if (fd >= 0) Refuse(fd, Peer::From(address), ConnectionLimit::kFiles);
   spare_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
   // Others wait for descriptors too: no busy loop.
   if (fd < 0) absl::SleepFor(absl::Milliseconds(10));
 }
 
-bool Listener::HasRoom() {
-  if (connections_.size() < connections_max_) return true;
-  const absl::Time now = absl::Now();
-  if (now - counted_ < kCountAgain) return false;
-  counted_ = now;
-  // gRPC closes them without a word; a socket's inode tells whether the descriptor is still the same.
-  std::erase_if(connections_, [](const Connection& connection) {
-    struct stat state {};
-    return fstat(connection.fd, &state) != 0 || state.st_ino != connection.inode;
-  });
-  return connections_.size() < connections_max_;
+ConnectionLimit Listener::Judge(int fd, const Peer& peer, bool* own) {
+  MutexLock lock(mu_);
+  *own = own_.erase(peer) > 0;
+  if (*own) return ConnectionLimit::kNone;
+  const ConnectionLimit reached = open_.Judge(peer, SystemClock().Read().elapsed);
+  if (reached != ConnectionLimit::kNone) return reached;
+  open_.Add(fd, peer);
+  ++accepted_;
+  return ConnectionLimit::kNone;
+}
+
+void Listener::Refuse(int fd, const Peer& peer, ConnectionLimit reached) {
+  {
+    MutexLock lock(mu_);
+    ++refused_[NameOf(reached)];
+  }
+  // Reset, not closed: else each would stay with the kernel for a minute.
+  const linger at_once = {1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  close(fd);
+  ++refused_since_;
+  const absl::Duration now = SystemClock().Read().elapsed;
+  if (now - complained_ < kComplainAgain) return;
+  complained_ = now;
+  LogFor("rpc").warn("connections refused count={} reason={} last_from={}", std::exchange(refused_since_, 0),
+                     NameOf(reached), peer.HostText());
 }
 
 }  // namespace penstock::broker

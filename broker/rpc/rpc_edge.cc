@@ -72,6 +72,10 @@ RpcEdge::~RpcEdge() { Stop(absl::ZeroDuration()); }
 
 int RpcEdge::port() const { return parts_->server->port(); }
 
+absl::Status RpcEdge::Probe(absl::Duration time) const { return parts_->server->Probe(time); }
+
+ListenerFigures RpcEdge::connections() const { return parts_->server->connections(); }
+
 void RpcEdge::SetServing(bool serving) { parts_->server->SetServing(serving); }
 
 void RpcEdge::SetTakingTasks(bool taking) { parts_->server->SetServing(v1::TaskService::service_full_name(), taking); }

@@ -42,6 +42,9 @@ class RpcEdge {
   ~RpcEdge();
 
   int port() const;
+  // As GrpcServer.
+  absl::Status Probe(absl::Duration time) const;
+  ListenerFigures connections() const;
   // What grpc.health.v1 says.
   void SetServing(bool serving);
   // Only for the services that take tasks, so that probes of workers stay content while enqueues are refused.

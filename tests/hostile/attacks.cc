@@ -1,5 +1,6 @@
 #include "tests/hostile/attacks.h"
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -25,14 +26,20 @@ std::shared_ptr<grpc::Channel> Dial(const Target& target) {
                                    arguments);
 }
 
-// Keeps `count` connections in the state that `begin` brings them to; those that were closed begin anew.
-std::string Hold(const Target& target, size_t count, const std::string& begin, const std::string& again = "") {
+// Tries to keep `count` connections in the state that `begin` brings them to; those that were closed begin anew.
+// `addresses`: from how many they come.
+std::string Hold(const Target& target, size_t count, const std::string& begin, const std::string& again = "",
+                 size_t addresses = 1) {
   std::vector<RawConnection> connections;
-  size_t made = 0;
-  while (!target.stop) {
+  size_t made = 0, held = 0;
+  const auto count_held = [&] {
     std::erase_if(connections, [](RawConnection& connection) { return !connection.Swallow(); });
+    held = std::max(held, connections.size());
+  };
+  while (!target.stop) {
+    count_held();
     while (connections.size() < count && !target.stop) {
-      RawConnection connection(target.port);
+      RawConnection connection(target.port, addresses == 1 ? kStranger : fmt::format("127.0.1.{}", made % addresses));
       if (!connection.connected()) break;
       ++made;
       connection.Send(begin);
@@ -43,7 +50,8 @@ std::string Hold(const Target& target, size_t count, const std::string& begin, c
     }
     absl::SleepFor(absl::Milliseconds(20));
   }
-  return fmt::format("{} connections, {} held at the end", made, connections.size());
+  count_held();
+  return fmt::format("{} connections begun, at most {} held", made, held);
 }
 
 std::string Dribble(const Target& target) {
@@ -235,7 +243,10 @@ std::string Reconnect(const Target& target) {
 std::vector<Attack> Attacks() {
   const std::string giant = Preface() + CallHeaders(1, kEnqueue) + DataFrame(1, MessagePrefix(1 << 30), false);
   return {
-      {"silent", "2,000 connections that say nothing", [](const Target& target) { return Hold(target, 2'000, ""); }},
+      {"silent", "10,000 connections from one address that say nothing",
+       [](const Target& target) { return Hold(target, 10'000, ""); }},
+      {"silent_crowd", "10,000 connections from 20 addresses that say nothing",
+       [](const Target& target) { return Hold(target, 10'000, "", "", 20); }},
       {"preface", "1,000 connections that say the preface, open a call and are silent",
        [](const Target& target) { return Hold(target, 1'000, Preface() + CallHeaders(1, kGetStatus)); }},
       {"dribble", "200 connections whose headers come a byte at a time", Dribble},

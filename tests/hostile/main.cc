@@ -4,6 +4,8 @@
 //   penstock-hostile                     all attacks, 4 s each
 //   penstock-hostile --seconds 60 flood  one of them, for longer
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -72,6 +74,12 @@ int Main(int argc, char** argv) {
   app.add_option("attacks", names, "only these");
   CLI11_PARSE(app, argc, argv);
   if (absl::Status status = SetUpLogging({"error", "text", ""}); !status.ok()) return 2;
+  // Each connection is a file here, too.
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
   const std::string bin = std::filesystem::read_symlink("/proc/self/exe").parent_path();
 
   bool all_well = true;

@@ -10,10 +10,13 @@
 
 namespace penstock::hostile {
 
+// Where strangers come from. Honest clients are at 127.0.0.1.
+inline constexpr const char* kStranger = "127.0.0.2";
+
 // A TCP connection to the broker. Closes itself.
 class RawConnection {
  public:
-  explicit RawConnection(int port);
+  explicit RawConnection(int port, const std::string& from = kStranger);
   RawConnection(RawConnection&& other) noexcept;
   RawConnection& operator=(RawConnection&& other) noexcept;
   ~RawConnection();

@@ -26,8 +26,8 @@ SlowBroker::SlowBroker(const Disk& disk)
     : process_({"env", "LD_PRELOAD=" + BuildPath("tests/libpenstock_slow_disk_shim.so"),
                 fmt::format("PENSTOCK_SLOW_SYNC_US={}", absl::ToInt64Microseconds(disk.sync)),
                 fmt::format("PENSTOCK_SLOW_BYTES_PER_SECOND={}", disk.bytes_per_second),
-                BuildPath("bin/penstock-broker"), "--data-dir", folder_ / "data", "--grpc.address",
-                "127.0.0.1:0", "--http.address", "", "--log.level", "warn,server=info", "--limits.memory",
+                BuildPath("bin/penstock-broker"), "--data-dir", folder_ / "data", "--grpc.address", "127.0.0.1:0",
+                "--http.address", "", "--log.level", "warn,server=info", "--limits.memory",
                 fmt::format("{}MiB", kMemoryLimit >> 20), "--storage.block-cache", "64MiB", "--storage.memtables",
                 "32MiB"}) {}
 

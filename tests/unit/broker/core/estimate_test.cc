@@ -163,7 +163,7 @@ class Plant {
 // What estimates were worth.
 struct Score {
   int count = 0;
-  int within = 0;             // between low and high
+  int within = 0;  // between low and high
   int sooner = 0;
   std::vector<double> error;  // of the expected, in proportion to what came
   void Add(Span actual, const SpanEstimate& estimate) {

@@ -64,6 +64,10 @@ MetricsSnapshot Example() {
   snapshot.bulk.running = 2;
   snapshot.bulk.ended = {{"done", 1}, {"failed", 0}};
   snapshot.bulk.tasks = {{{"cancel", "changed"}, 100}, {{"cancel", "skipped"}, 1}};
+  snapshot.connections = 20;
+  snapshot.connections_accepted = 30;
+  snapshot.connections_refused = {{"limits.connections_per_address", 7}};
+  snapshot.probe = ProbeMetrics{.failing = true, .probes = 10, .failed = 3};
   snapshot.process = {absl::Milliseconds(1'500), 1 << 20, 12, 1'024};
   return snapshot;
 }
@@ -73,6 +77,12 @@ TEST(BrokerMetricsTest, SnapshotIsRenderedWhole) {
   for (const char* line : {
            "# TYPE penstock_build_info gauge\npenstock_build_info{version=\"0.1.0\"} 1\n",
            "penstock_epoch 3\n",
+           "penstock_connections 20\n",
+           "penstock_connections_accepted_total 30\n",
+           "penstock_connections_refused_total{reason=\"limits.connections_per_address\"} 7\n",
+           "penstock_self_probe_failing 1\n",
+           "penstock_self_probes_total{outcome=\"succeeded\"} 7\n"
+           "penstock_self_probes_total{outcome=\"failed\"} 3\n",
            "penstock_uptime_seconds 90\n",
            "penstock_queues 1\n",
            "# TYPE penstock_tasks_enqueued_total counter\npenstock_tasks_enqueued_total{queue=\"mail\"} 100\n",

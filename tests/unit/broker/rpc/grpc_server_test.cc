@@ -1,6 +1,7 @@
 #include "broker/rpc/grpc_server.h"
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,19 +11,27 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "common/mutex.h"
 #include "fmt/format.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "penstock/v1/task_service.grpc.pb.h"
+#include "tests/support/tcp_client.h"
 #include "tests/support/temp_folder.h"
 
 namespace penstock::broker {
 namespace {
 
+using testing::AwaitByte;
+using testing::ConnectTo;
+using testing::ReadAll;
+
+constexpr absl::Duration kLong = absl::Minutes(2);
 constexpr const char* kTaskService = "penstock.v1.TaskService";
 
 class GrpcServerTest : public ::testing::Test {
@@ -152,23 +161,6 @@ TEST_F(GrpcServerTest, TlsFileThatIsNoPemIsNamed) {
   EXPECT_NE(std::string(server.status().message()).find(certificate), std::string::npos) << server.status();
 }
 
-int ConnectTo(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-  return fd;
-}
-
-// Blocks until the other side has closed the connection.
-void AwaitClosed(int fd) {
-  char byte;
-  while (read(fd, &byte, 1) > 0) {
-  }
-}
-
 TEST_F(GrpcServerTest, ConnectionsBeyondTheLimitAreClosedAtOnceUntilOthersEnd) {
   GrpcServerOptions options = {.address = "127.0.0.1:0"};
   options.connections_max = 16;
@@ -181,7 +173,7 @@ TEST_F(GrpcServerTest, ConnectionsBeyondTheLimitAreClosedAtOnceUntilOthersEnd) {
     EXPECT_EQ(read(fd, &byte, 1), 1);
   }
   const int beyond = ConnectTo(server_->port());
-  AwaitClosed(beyond);
+  ReadAll(beyond);
   close(beyond);
   for (int fd : silent) close(fd);
   // The channel tries again until there is room.
@@ -206,7 +198,7 @@ TEST_F(GrpcServerTest, LackOfFileDescriptorsIsSurvived) {
   // Refused one by one: no descriptor is left to take them.
   for (int fd : waiting) {
     EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-    AwaitClosed(fd);
+    ReadAll(fd);
   }
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   for (int fd : waiting) close(fd);
@@ -214,28 +206,172 @@ TEST_F(GrpcServerTest, LackOfFileDescriptorsIsSurvived) {
   EXPECT_EQ(Health(""), "SERVING");
 }
 
-TEST_F(GrpcServerTest, TlsWithClientCertificatesLetsInThoseWhoHaveOne) {
-  const testing::TempFolder folder;
-  const std::string key = folder / "key.pem";
-  const std::string certificate = folder / "cert.pem";
-  const std::string command = fmt::format(
-      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
-      "-addext subjectAltName=DNS:localhost -keyout {} -out {} 2>/dev/null",
-      key, certificate);
-  if (std::system(command.c_str()) != 0) GTEST_SKIP() << "needs the openssl program";
-  GrpcServerOptions options = {.address = "127.0.0.1:0"};
-  options.tls = TlsOptions{certificate, key, certificate};
-  Start(options);
+TEST_F(GrpcServerTest, LimitPerAddressLeavesOtherAddressesAlone) {
+  Start({.address = "127.0.0.1:0", .connections_per_address_max = 2});
+  std::vector<int> silent;
+  for (int i = 0; i < 2; ++i) silent.push_back(ConnectTo(server_->port(), "127.0.0.2"));
+  for (int fd : silent) EXPECT_TRUE(AwaitByte(fd));
+  const int beyond = ConnectTo(server_->port(), "127.0.0.2");
+  EXPECT_EQ(ReadAll(beyond), "");
+  EXPECT_EQ(Health(""), "SERVING");  // from 127.0.0.1
+  for (int fd : silent) close(fd);
+  close(beyond);
+}
+
+TEST_F(GrpcServerTest, SilentConnectionIsClosedWhenItsTimeIsOver) {
+  Start({.address = "127.0.0.1:0", .handshake_time_max = absl::Milliseconds(200)});
+  const int silent = ConnectTo(server_->port());
+  ReadAll(silent);
+  close(silent);
+  while (server_->connections().open > 0) std::this_thread::yield();
+}
+
+TEST_F(GrpcServerTest, IdleConnectionIsClosedAndTheNextCallMakesAnother) {
+  Start({.address = "127.0.0.1:0", .idle_time_max = absl::Milliseconds(200)});
+  EXPECT_EQ(Health(""), "SERVING");
+  channel_->WaitForStateChange(GRPC_CHANNEL_READY, std::chrono::system_clock::now() + absl::ToChronoMinutes(kLong));
+  EXPECT_NE(channel_->GetState(false), GRPC_CHANNEL_READY);
+  EXPECT_EQ(Health(""), "SERVING");
+  EXPECT_EQ(server_->connections().accepted, 2u);
+}
+
+TEST_F(GrpcServerTest, ProbeIsAnsweredAlsoWhenAllConnectionsAreTaken) {
+  Start({.address = "127.0.0.1:0", .connections_max = 2, .connections_per_address_max = 2});
+  EXPECT_TRUE(server_->Probe(kLong).ok()) << server_->Probe(kLong);
+  server_->SetServing(false);  // is an answer, too
+  EXPECT_TRUE(server_->Probe(kLong).ok()) << server_->Probe(kLong);
+  std::vector<int> silent;
+  for (int i = 0; i < 2; ++i) silent.push_back(ConnectTo(server_->port()));
+  for (int fd : silent) EXPECT_TRUE(AwaitByte(fd));
+  EXPECT_TRUE(server_->Probe(kLong).ok()) << server_->Probe(kLong);
+  EXPECT_EQ(server_->connections().open, 2u);
+  for (int fd : silent) close(fd);
+}
+
+TEST_F(GrpcServerTest, ProbeFindsAServerOnAllAddresses) {
+  Start({.address = "0.0.0.0:0"});
+  EXPECT_TRUE(server_->Probe(kLong).ok()) << server_->Probe(kLong);
+  server_->Stop(absl::ZeroDuration());
+  auto both = GrpcServer::Start({.address = "[::]:0"}, {&service_}, {});
+  if (!both.ok()) GTEST_SKIP() << "this machine has no IPv6: " << both.status();
+  EXPECT_TRUE((*both)->Probe(kLong).ok()) << (*both)->Probe(kLong);
+}
+
+// Every reaction to GetTask blocks until the gate opens: one after the other gRPC's threads are gone.
+class BlockingService : public v1::TaskService::CallbackService {
+ public:
+  grpc::ServerUnaryReactor* GetTask(grpc::CallbackServerContext* context, const v1::GetTaskRequest*,
+                                    v1::GetTaskResponse*) override {
+    {
+      MutexLock lock(mu_);
+      while (!open_) opened_.Wait(mu_);
+    }
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+  void Open() {
+    MutexLock lock(mu_);
+    open_ = true;
+    opened_.SignalAll();
+  }
+
+ private:
+  Mutex mu_;
+  CondVar opened_;
+  bool open_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+TEST_F(GrpcServerTest, ProbeNoticesAServerWhoseThreadsAreBlocked) {
+  BlockingService service;
+  auto server = GrpcServer::Start({.address = "127.0.0.1:0"}, {&service}, {}).value();
+  EXPECT_TRUE(server->Probe(kLong).ok()) << server->Probe(kLong);
+  auto stub = v1::TaskService::NewStub(
+      grpc::CreateChannel(fmt::format("127.0.0.1:{}", server->port()), grpc::InsecureChannelCredentials()));
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 40; ++i) {
+    callers.emplace_back([&stub] {
+      grpc::ClientContext context;
+      v1::GetTaskResponse response;
+      EXPECT_TRUE(stub->GetTask(&context, {}, &response).ok());
+    });
+  }
+  absl::Status answered;
+  while ((answered = server->Probe(absl::Milliseconds(500))).ok()) {
+  }
+  EXPECT_TRUE(absl::IsDeadlineExceeded(answered)) << answered;
+  EXPECT_NE(std::string(answered.message()).find("no answer within"), std::string::npos) << answered;
+  service.Open();
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_TRUE(server->Probe(kLong).ok()) << server->Probe(kLong);
+}
+
+class TlsServerTest : public GrpcServerTest {
+ protected:
+  void SetUp() override {
+    signal(SIGPIPE, SIG_IGN);
+    if (!MakeCertificate()) GTEST_SKIP() << "needs the openssl program";
+    options_.tls = TlsOptions{certificate_, key_, ""};
+    options_.tls->refresh_interval = absl::Seconds(1);
+  }
+  bool MakeCertificate() {
+    const std::string command = fmt::format(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=DNS:localhost -keyout {} -out {} 2>/dev/null",
+        key_, certificate_);
+    return std::system(command.c_str()) == 0;
+  }
+
+  const testing::TempFolder folder_;
+  const std::string key_ = folder_ / "key.pem";
+  const std::string certificate_ = folder_ / "cert.pem";
+  GrpcServerOptions options_ = {.address = "127.0.0.1:0"};
+};
+
+TEST_F(TlsServerTest, WithClientCertificatesLetsInThoseWhoHaveOne) {
+  options_.tls->client_ca_file = certificate_;
+  Start(options_);
   grpc::SslCredentialsOptions ssl;
-  ssl.pem_root_certs = ReadFile(certificate);
+  ssl.pem_root_certs = ReadFile(certificate_);
   grpc::ChannelArguments arguments;
   arguments.SetSslTargetNameOverride("localhost");
   channel_ = grpc::CreateCustomChannel(Address(), grpc::SslCredentials(ssl), arguments);
   EXPECT_NE(Health(""), "SERVING");  // shows no certificate
-  ssl.pem_private_key = ReadFile(key);
-  ssl.pem_cert_chain = ReadFile(certificate);
+  ssl.pem_private_key = ReadFile(key_);
+  ssl.pem_cert_chain = ReadFile(certificate_);
   channel_ = grpc::CreateCustomChannel(Address(), grpc::SslCredentials(ssl), arguments);
   EXPECT_EQ(Health(""), "SERVING");
+}
+
+TEST_F(TlsServerTest, ProbeSpeaksTls) {
+  Start(options_);
+  EXPECT_TRUE(server_->Probe(kLong).ok()) << server_->Probe(kLong);
+}
+
+TEST_F(TlsServerTest, ProbeNeedsNoClientCertificateAndOthersStillDo) {
+  options_.tls->client_ca_file = certificate_;
+  Start(options_);
+  EXPECT_TRUE(server_->Probe(kLong).ok()) << server_->Probe(kLong);
+  grpc::SslCredentialsOptions ssl;
+  ssl.pem_root_certs = ReadFile(certificate_);
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride("localhost");
+  channel_ = grpc::CreateCustomChannel(Address(), grpc::SslCredentials(ssl), arguments);
+  EXPECT_NE(Health(""), "SERVING");
+}
+
+TEST_F(TlsServerTest, ProbeThatFailsForWantOfACertificateSaysThatARestartDoesNotHelp) {
+  Start(options_);
+  EXPECT_TRUE(server_->Probe(kLong).ok()) << server_->Probe(kLong);
+  // Another key: certificate and key do not fit any more. gRPC reads them again within seconds.
+  const std::string certificate = ReadFile(certificate_);
+  ASSERT_TRUE(MakeCertificate());
+  std::ofstream(certificate_) << certificate;
+  absl::Status answered;
+  while ((answered = server_->Probe(kLong)).ok()) {
+  }
+  EXPECT_TRUE(absl::IsFailedPrecondition(answered)) << answered;
+  EXPECT_NE(std::string(answered.message()).find(key_), std::string::npos) << answered;
 }
 
 }  // namespace

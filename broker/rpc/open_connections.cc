@@ -1,0 +1,49 @@
+#include "broker/rpc/open_connections.h"
+
+#include <sys/stat.h>
+
+namespace penstock::broker {
+namespace {
+
+constexpr absl::Duration kCountAgain = absl::Milliseconds(100);
+
+}  // namespace
+
+ConnectionLimit OpenConnections::Judge(const Peer& peer, absl::Duration now) {
+  const HostBytes network = peer.Network();
+  const ConnectionLimit reached = Compare(network);
+  if (reached == ConnectionLimit::kNone || now - counted_ < kCountAgain) return reached;
+  counted_ = now;
+  DropClosed();
+  return Compare(network);
+}
+
+ConnectionLimit OpenConnections::Compare(const HostBytes& network) const {
+  const auto of_network = by_network_.find(network);
+  if (of_network != by_network_.end() && of_network->second >= per_address_max_) return ConnectionLimit::kPerAddress;
+  return connections_.size() >= in_all_max_ ? ConnectionLimit::kInAll : ConnectionLimit::kNone;
+}
+
+void OpenConnections::Add(int fd, const Peer& peer) {
+  struct stat state {};
+  fstat(fd, &state);
+  connections_.push_back({fd, state.st_ino, peer.Network()});
+  ++by_network_[peer.Network()];
+}
+
+size_t OpenConnections::Count() {
+  DropClosed();
+  return connections_.size();
+}
+
+void OpenConnections::DropClosed() {
+  std::erase_if(connections_, [this](const Connection& connection) {
+    struct stat state {};
+    if (fstat(connection.fd, &state) == 0 && state.st_ino == connection.inode) return false;
+    const auto of_network = by_network_.find(connection.network);
+    if (--of_network->second == 0) by_network_.erase(of_network);
+    return true;
+  });
+}
+
+}  // namespace penstock::broker

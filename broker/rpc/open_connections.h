@@ -1,0 +1,58 @@
+#ifndef PENSTOCK_BROKER_RPC_OPEN_CONNECTIONS_H_
+#define PENSTOCK_BROKER_RPC_OPEN_CONNECTIONS_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <map>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "broker/rpc/peer.h"
+
+namespace penstock::broker {
+
+// The limit that one more connection would pass.
+enum class ConnectionLimit {
+  kNone,
+  kInAll,       // limits.connections
+  kPerAddress,  // limits.connections_per_address
+  kFiles,       // the process has no file descriptor left
+};
+
+// The connections that gRPC was given, and the two limits on them. gRPC closes them without a word, so they are looked
+// at when it matters: when a limit seems to be reached, or somebody asks. Used under the listener's lock.
+class OpenConnections {
+ public:
+  OpenConnections(size_t in_all_max, size_t per_address_max)
+      : in_all_max_(in_all_max), per_address_max_(per_address_max) {}
+
+  // Whether one more from there may come in. `now` is monotonic: a count looks at every connection, and is not made
+  // again within 100 ms.
+  ConnectionLimit Judge(const Peer& peer, absl::Duration now);
+  // `fd` is open, and given to gRPC after this.
+  void Add(int fd, const Peer& peer);
+  // How many are open, counted now.
+  size_t Count();
+
+ private:
+  // The descriptor may have been closed and used again for something else since: the inode of a socket tells.
+  struct Connection {
+    int fd;
+    ino_t inode;
+    HostBytes network;
+  };
+
+  ConnectionLimit Compare(const HostBytes& network) const;
+  void DropClosed();
+
+  const size_t in_all_max_;
+  const size_t per_address_max_;
+  std::vector<Connection> connections_;
+  std::map<HostBytes, size_t> by_network_;  // none is 0
+  absl::Duration counted_ = -absl::InfiniteDuration();
+};
+
+}  // namespace penstock::broker
+
+#endif  // PENSTOCK_BROKER_RPC_OPEN_CONNECTIONS_H_
