@@ -23,7 +23,8 @@ void CheckBrought(Index* index) {
                                     [&](const Lease& one) { return one.deliver->token == asked.token; });
     if (lease == parent.leases.end() || lease->answer == nullptr || parent.shaky) continue;
     const Phase phase = lease->answer->phase;
-    if (enqueue.seen && (phase == Phase::kFail || phase == Phase::kStale)) {
+    // One that was sent again may have counted before, and be forgotten.
+    if (enqueue.seen && (phase == Phase::kFail || (phase == Phase::kStale && !lease->answer->dup))) {
       in.Report("brought", "a task was enqueued by a completion that did not count", {&asked, lease->answer});
     }
     // Nobody was told its id: whoever completed it was given it before.

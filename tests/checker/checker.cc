@@ -93,7 +93,9 @@ class Rules {
                        (most > least ? " or one more" : ""),
                    {previous == nullptr ? nullptr : previous->deliver, &now});
       }
-      if (now.attempt > now.max_attempts) in_.Report("attempts", "more attempts than there may be", {&now});
+      // An update may lower what there may be under what there was.
+      const bool lowered = previous != nullptr && previous->content != lease.content;
+      if (now.attempt > now.max_attempts && !lowered) in_.Report("attempts", "more attempts than there may be", {&now});
       if (previous != nullptr && previous->accepted() && !again &&
           (previous->outcome->kind == "rejected" ||
            (previous->outcome->kind == "failed" && previous->deliver->attempt >= previous->deliver->max_attempts))) {
@@ -120,8 +122,11 @@ class Rules {
       return (asked.op == Op::kAsk && !asked.keep_start) || asked.conflict == "debounce";
     };
     const Event* own = task.enqueue == nullptr ? nullptr : task.enqueue->asked;
-    if (lease.content == own || !task.changed()) return lease.content;
     if (lease.content == nullptr || starts_anew(*lease.content)) return lease.content;
+    if (lease.content == own) {
+      // Without an answer, it may have replaced another that had none.
+      return task.enqueue->ok() || !task.enqueue->may_replace() ? own : nullptr;
+    }
     const bool anew = std::any_of(task.contents.begin(), task.contents.end(), [&](const Content& content) {
       return content.asked != own && starts_anew(*content.asked);
     });

@@ -10,7 +10,7 @@ class Judge {
  public:
   explicit Judge(Index* index) : in_(*index) {}
 
-  void Check(const Queue& queue) {
+  void Check(const std::string& queue_name, const Queue& queue) {
     if (queue.counters == nullptr || in_.drained == nullptr || in_.Asked(queue.asks, {"delete"}, 0)) return;
     const auto& counts = queue.counters->counts;
     auto expect = [&](const char* what, int64_t value, int64_t least, int64_t most) {
@@ -32,6 +32,13 @@ class Judge {
       others_cancelled += in_.Asked(task.asks, {"cancel"}, 0);
       others_retried += in_.Asked(task.asks, {"retry"}, 0);
       others_deleted += in_.Asked(task.asks, {"delete_task"}, 0);
+      // Of an enqueue without an answer; that the task is seen at all is another's doing, which it became.
+      if (task.contents.empty() || task.contents.front().asked->q != queue_name) continue;
+      dead_most += task.end != nullptr && task.end->state == "dead";
+      failed_most += static_cast<int64_t>(task.leases.size());
+      completed_most += std::any_of(task.leases.begin(), task.leases.end(), [](const Lease& lease) {
+        return lease.outcome != nullptr && lease.outcome->kind == "completed";
+      });
     }
     for (const Enqueue* enqueue : queue.enqueues) {
       const bool refused = enqueue->answer != nullptr && enqueue->answer->phase == Phase::kFail;
@@ -99,7 +106,7 @@ class Judge {
 void CheckCounters(Index* index) {
   Judge judge(index);
   for (const auto& [name, queue] : index->queues) {
-    if (!index->Forgetful(queue)) judge.Check(queue);
+    if (!index->Forgetful(queue)) judge.Check(name, queue);
   }
 }
 

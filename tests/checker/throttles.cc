@@ -19,6 +19,7 @@ struct Meter {
   std::vector<const Lease*> held;
   int64_t started = 0;  // units
   int64_t largest = 0;  // units of one task
+  int64_t latest = 0;   // when all that has started had come
   // The least of what had started before a delivery, less what the rate had allowed until then.
   double least = std::numeric_limits<double>::infinity();
   const Lease* first = nullptr;
@@ -34,40 +35,52 @@ class Judge {
     }
     std::sort(leases_.begin(), leases_.end(),
               [](const Lease* a, const Lease* b) { return a->deliver->t < b->deliver->t; });
+    by_start_ = leases_;
+    std::stable_sort(by_start_.begin(), by_start_.end(),
+                     [this](const Lease* a, const Lease* b) { return Earliest(*a) < Earliest(*b); });
   }
 
   void Run() {
     for (const auto& [name, asks] : in_.throttles) {
       for (const Period& period : SurePeriods(asks)) {
-        if (period.asked->kind != "throttle_delete") Check(period);
+        if (period.asked->kind == "throttle_delete") continue;
+        if (period.asked->n > 0) CheckRunning(period);
+        // While wall time is behind its own past, histories stand still.
+        if (period.asked->rate > 0 && in_.last_jump < 0) CheckStarts(period);
       }
     }
   }
 
  private:
-  // A sweep over all deliveries: what runs under each meter, and what has started.
-  void Check(const Period& period) {
+  // A sweep over all deliveries: what runs under each meter.
+  void CheckRunning(const Period& period) {
     const Event& throttle = *period.asked;
     std::map<std::string, Meter> meters;
     for (const Lease* lease : leases_) {
       if (lease->deliver->t >= period.until) return;
-      const Event& task = *lease->content;
       std::string scope;
-      if (!Names(throttle.queues, task.q) || !Names(throttle.types, task.type) || !ScopeOf(throttle, task, &scope)) {
-        continue;
-      }
+      if (!ScopeOf(throttle, *lease->content, &scope)) continue;
       Meter& meter = meters[scope];
       const int64_t t = lease->deliver->t;
       std::erase_if(meter.held, [t](const Lease* held) { return held->held_until <= t; });
-      if (in_.SurelyAfter(lease->deliver, period.told)) {
-        CheckRunning(throttle, meter, *lease);
-        CheckRate(throttle, &meter, *lease);
-      }
+      if (in_.SurelyAfter(lease->deliver, period.told)) CheckRunning(throttle, meter, *lease);
       if (lease->held_until > t) meter.held.push_back(lease);
     }
   }
 
+  // Another, in the order in which they were given out, as far as that is known: what starts.
+  void CheckStarts(const Period& period) {
+    std::map<std::string, Meter> meters;
+    for (const Lease* lease : by_start_) {
+      std::string scope;
+      if (lease->deliver->t >= period.until || !in_.SurelyAfter(lease->deliver, period.told)) continue;
+      if (ScopeOf(*period.asked, *lease->content, &scope)) CheckRate(*period.asked, &meters[scope], *lease);
+    }
+  }
+
+  // False: the throttle does not count the task.
   static bool ScopeOf(const Event& throttle, const Event& task, std::string* scope) {
+    if (!Names(throttle.queues, task.q) || !Names(throttle.types, task.type)) return false;
     if (throttle.per == "queue") *scope = task.q;
     if (throttle.per == "type") *scope = task.type;
     if (throttle.per == "key") *scope = task.key;
@@ -77,7 +90,7 @@ class Judge {
   }
 
   void CheckRunning(const Event& throttle, const Meter& meter, const Lease& lease) {
-    if (throttle.n == 0 || meter.held.empty()) return;  // what costs more than there is runs alone
+    if (meter.held.empty()) return;  // what costs more than there is runs alone
     int64_t units = lease.content->cost;
     for (const Lease* held : meter.held) units += held->content->cost;
     if (units > throttle.n) {
@@ -88,15 +101,20 @@ class Judge {
     }
   }
 
+  // When it was given out, or later.
+  int64_t Earliest(const Lease& lease) const {
+    const Event& given = *lease.deliver;
+    return given.since > 0 ? given.since : given.t - in_.config.max_delay - in_.config.max_commit;
+  }
+
   // In any time, no more start than the burst, and what the rate lets come in it; of what costs more than the burst,
   // one more.
   void CheckRate(const Event& throttle, Meter* meter, const Lease& lease) {
     const Event& given = *lease.deliver;
-    if (throttle.rate == 0 || (given.since == 0 && in_.last_jump >= 0)) return;
     const double rate = static_cast<double>(throttle.rate) / static_cast<double>(throttle.period);
     const auto allowed = [rate](int64_t t) { return rate * static_cast<double>(t); };
-    const int64_t earliest = given.since > 0 ? given.since : given.t - in_.config.max_delay - in_.config.max_commit;
-    const double before = static_cast<double>(meter->started) - allowed(earliest);
+    const double before = static_cast<double>(meter->started) - allowed(Earliest(lease));
+    meter->latest = std::max(meter->latest, given.t);
     if (before < meter->least) {
       meter->least = before;
       meter->first = &lease;
@@ -104,7 +122,7 @@ class Judge {
     meter->started += lease.content->cost;
     meter->largest = std::max(meter->largest, lease.content->cost);
     const int64_t burst = throttle.burst == 0 ? throttle.rate : throttle.burst;
-    const double most = meter->least + allowed(given.t) + static_cast<double>(std::max(burst, meter->largest));
+    const double most = meter->least + allowed(meter->latest) + static_cast<double>(std::max(burst, meter->largest));
     if (static_cast<double>(meter->started) > most + 0.01) {
       in_.Report("rate", "more started in a time than throttle " + throttle.name + " lets",
                  {&throttle, meter->first->deliver, &given});
@@ -112,7 +130,8 @@ class Judge {
   }
 
   Index& in_;
-  std::vector<const Lease*> leases_;  // by their deliveries
+  std::vector<const Lease*> leases_;    // by their deliveries
+  std::vector<const Lease*> by_start_;  // by when they were given out
 };
 
 }  // namespace

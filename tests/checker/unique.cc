@@ -42,7 +42,7 @@ class Judge {
     // It waited, and no worker had had it: what asks to take its place does.
     if (enqueue.may_replace() && !enqueue.answer->replaced && first->answer->t < enqueue.asked->t &&
         task.asks.empty() && !task.shaky && in_.SurelyUntouched(task, enqueue.answer) &&
-        !in_.Asked(queue.asks, {"purge", "delete"}, first->asked->t)) {
+        !in_.Asked(queue.asks, {"purge", "delete", "redrive"}, first->asked->t)) {
       in_.Report("unique", "a task that waited was not replaced",
                  {first->asked, enqueue.asked, enqueue.answer, task.leases.front().deliver});
     }

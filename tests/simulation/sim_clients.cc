@@ -114,7 +114,9 @@ void SimProducer::Hear(const std::shared_ptr<Attempt>& attempt, const absl::Stat
                                                                        : Point::kEnqueueDebounced);
       } else if (!results[i].duplicate && world_.has(Feature::kUpdates) && known_.size() < 300) {
         // Names, not bytes of the request: they live as long as the world.
-        known_.push_back({results[i].task, asked.queue, asked.type, asked.key});
+        const auto& queues = world_.queues();
+        const auto queue = static_cast<size_t>(std::find(queues.begin(), queues.end(), asked.queue) - queues.begin());
+        known_.push_back({results[i].task, queue, asked.type, asked.key});
       }
       if (tasks_.size() < 300) tasks_.push_back(results[i].task);
       if (!results[i].duplicate && world_.has(Feature::kWatches) && random_.OneIn(2))
@@ -226,14 +228,14 @@ void SimProducer::UpdateTask() {
   command.task = known.task;
   command.revision = known.revision + (random_.OneIn(10) ? 1 : 0);
   const SimTaskMaker::Fixed fixed{known.type, known.key};
-  command.changed = maker_.Make(std::string(known.queue), &fixed, &line, texts.get());
+  command.changed = maker_.Make(world_.queues()[known.queue], &fixed, &line, texts.get());
   command.keep_start = line.keep_start = random_.OneIn(2);
   if (command.keep_start) {
     command.changed.delay = command.changed.run_at = line.run_at = 0;
     line.delay = -1;
   }
   command.keepalive = texts;
-  const bool moves = command.changed.queue != known.queue;
+  const bool moves = command.changed.queue != world_.queues()[known.queue];
   const size_t bytes = command.changed.spec.size() + 100;
   Ask(std::move(command), bytes, call,
       [this, task = known.task, moves](const absl::Status& status, const Reply* reply, histcheck::Event*) {

@@ -62,7 +62,8 @@ class SimProducer {
   // What it knows of a task that it may change.
   struct Known {
     TaskId task;
-    std::string_view queue, type, key;
+    size_t queue = 0;  // of the world's
+    std::string_view type, key;
     uint32_t revision = 0;
   };
   std::vector<Known> known_;

@@ -16,7 +16,7 @@ NewTask SimTaskMaker::Make(const std::string& queue, const Fixed* fixed, histche
   task.type = world_.types()[random_.Below(world_.types().size())];
   if (world_.has(Feature::kPriorities))
     task.priority = static_cast<uint8_t>(random_.OneIn(2) ? random_.Below(10) : 4 + random_.Below(3));
-  const std::string payload = fmt::format("{}.{}", name_, ++made_);
+  const std::string payload = fmt::format("{}.{}{}", name_, ++made_, fixed == nullptr ? "" : "u");
   line->payload = payload;
   if (world_.has(Feature::kDelays) && random_.OneIn(4)) {
     if (random_.OneIn(2)) {
@@ -94,8 +94,8 @@ void SimTaskMaker::DrawUniqueKey(NewTask* task, histcheck::Event* line) {
 
 SpecFields ReadSpec(std::string_view spec) {
   SpecFields fields;
-  std::string* const order[] = {&fields.payload,  &fields.queue, &fields.type,
-                                &fields.priority, &fields.group, &fields.key};
+  std::string* const order[] = {&fields.payload, &fields.queue, &fields.type,  &fields.priority,
+                                &fields.group,   &fields.key,   &fields.labels};
   size_t begin = 0;
   for (std::string* field : order) {
     const size_t end = std::min(spec.find('|', begin), spec.size());

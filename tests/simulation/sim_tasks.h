@@ -35,8 +35,8 @@ class SimTaskMaker {
     std::string_view type;
     std::string_view key;
   };
-  // A task for `queue`, mostly; `line` says what it is. `fixed`: what a waiting task with these becomes; null: a new
-  // one.
+  // A task for `queue`, one of the world's, mostly; `line` says what it is. `fixed`: what a waiting task with these
+  // becomes; null: a new one.
   NewTask Make(const std::string& queue, const Fixed* fixed, histcheck::Event* line, std::deque<std::string>* texts);
 
  private:
