@@ -174,7 +174,7 @@ void Dispatcher::DropOldest(QueueState* queue, uint64_t tasks, uint64_t bytes) {
     if (lanes.empty()) return;  // only after damage: CanDrop has found them
     const LaneId oldest = lanes.begin()->second;
     Lane* lane = context_.state.FindLane(oldest);
-    // Those at its front may have left it out of turn (cancelled, deleted, changed): since when the first of the others
+    // Those at its front may have left it out of turn (cancelled, expired, changed): since when the first of the others
     // has waited shows only once they are looked at.
     (void)deliverer_.FirstOf(lane);
     Refresh(lane);
