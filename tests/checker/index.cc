@@ -82,7 +82,9 @@ Index::Index(const History& history, Verdict* verdict) : history_(history), verd
     now = std::max(now, event.t);
     Take(event);
   }
-  for (const auto& [id, claim] : claims_) Drop(claim, now);
+  for (const auto& [id, claim] : claims_) {
+    if (Holds(claim, now)) claim.lease->held_until = valid_.at(claim.lease->deliver->who);
+  }
   AddReplacements();
   for (auto& [id, task] : tasks) {
     Complete(&task);
