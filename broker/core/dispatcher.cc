@@ -172,7 +172,13 @@ void Dispatcher::DropOldest(QueueState* queue, uint64_t tasks, uint64_t bytes) {
   while (tasks_before - queue->waiting() < tasks || bytes_before - queue->waiting_bytes < bytes) {
     const DropOrder::Lanes& lanes = drop_order_.Of(queue->id);
     if (lanes.empty()) return;  // only after damage: CanDrop has found them
-    Lane* lane = context_.state.FindLane(lanes.begin()->second);
+    const LaneId oldest = lanes.begin()->second;
+    Lane* lane = context_.state.FindLane(oldest);
+    // Those at its front may have left it out of turn (cancelled, expired, changed): since when the first of the others
+    // has waited shows only once they are looked at.
+    (void)deliverer_.FirstOf(lane);
+    Refresh(lane);
+    if (lanes.empty() || lanes.begin()->second != oldest) continue;
     deliverer_.DropHead(lane);
     Refresh(lane);
   }

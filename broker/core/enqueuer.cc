@@ -146,6 +146,12 @@ void Enqueuer::MeasureNeed(const std::vector<NewTask>& tasks, TaskId ending, boo
       const std::optional<TaskId> holder = HolderOf(*need->queue, task.unique_key, ending);
       const bool again = !taken.emplace(need->queue->id, std::string(task.unique_key)).second;
       if (holder || again) {
+        const bool waits =
+            holder && !again && lifecycle_.Unfinished(*holder) && context_.state.FindLease(*holder) == nullptr;
+        if (waits) {
+          ++need->held_tasks;
+          need->held_bytes += bytes;
+        }
         if (task.unique_conflict == UniqueConflict::kKeep) continue;
         // In its place, so it needs what it is larger; among several of one call, what it is.
         if (holder && !again) {
@@ -153,6 +159,7 @@ void Enqueuer::MeasureNeed(const std::vector<NewTask>& tasks, TaskId ending, boo
           if (!stored.ok() || !lifecycle_.MayBeReplaced(*stored)) continue;  // it stays as it is
           const uint64_t before = need->queue->counts_bytes_of(*holder) ? stored->spec().size() : bytes;
           bytes -= std::min(bytes, before);
+          if (waits) need->held_bytes -= bytes;
         }
         need->bytes += bytes;
         continue;
@@ -197,8 +204,11 @@ absl::Status Enqueuer::CheckRoom(const std::vector<NewTask>& tasks, TaskId endin
                                queue.waiting(), need.tasks, settings.max_waiting)
                  : fmt::format("queue {} has {} waiting bytes, and {} more are over its max_waiting_bytes of {}",
                                queue.name, queue.waiting_bytes, need.bytes, settings.max_waiting_bytes);
-    if ((settings.max_waiting != 0 && need.tasks > settings.max_waiting) ||
-        (settings.max_waiting_bytes != 0 && need.bytes > settings.max_waiting_bytes)) {
+    // What is given up may have had the unique keys of these.
+    const uint64_t tasks_most = need.tasks + (settings.drop_oldest ? need.held_tasks : 0);
+    const uint64_t bytes_most = need.bytes + (settings.drop_oldest ? need.held_bytes : 0);
+    if ((settings.max_waiting != 0 && tasks_most > settings.max_waiting) ||
+        (settings.max_waiting_bytes != 0 && bytes_most > settings.max_waiting_bytes)) {
       need.queue->times.refused += need.tasks;
       return LimitReached(limit, what + "; enqueue fewer at once, or raise the limit");
     }

@@ -72,6 +72,9 @@ class Enqueuer {
     QueueState* queue = nullptr;
     uint64_t tasks = 0;
     uint64_t bytes = 0;
+    // What more they need if the waiting tasks that have their unique keys are given up.
+    uint64_t held_tasks = 0;
+    uint64_t held_bytes = 0;
     uint64_t drop_tasks = 0;
     uint64_t drop_bytes = 0;
   };

@@ -1,14 +1,13 @@
-// Every rule with a history that keeps it and one that breaks it. Lines are written short: time, op, fields.
+// The rules of a task's life, each with a history that keeps it and one that breaks it.
 
 #include "tests/checker/checker.h"
 
-#include <algorithm>
-#include <set>
 #include <sstream>
 #include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/checker/short_history.h"
 
 namespace penstock::histcheck {
 namespace {
@@ -19,43 +18,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-// "12 deliver who=w token=5" as a line of a file.
-std::string Line(const std::string& text) {
-  std::istringstream words(text);
-  std::string t, op, json;
-  words >> t >> op;
-  json = "{\"t\":" + t + ",\"op\":\"" + op + "\"";
-  for (std::string word; words >> word;) {
-    const size_t equals = word.find('=');
-    const std::string value = word.substr(equals + 1);
-    const bool plain = value == "true" || value.find_first_not_of("0123456789") == std::string::npos;
-    json += ",\"" + word.substr(0, equals) + "\":" + (plain ? value : "\"" + value + "\"");
-  }
-  return json + "}";
-}
-
-History Parse(const std::string& text) {
-  std::istringstream lines(text);
-  std::string json;
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.empty()) json += Line(line) + "\n";
-  }
-  std::istringstream in(json);
-  History history;
-  std::string error;
-  EXPECT_TRUE(Read(in, &history, &error)) << error;
-  std::stable_sort(history.begin(), history.end(), [](const Event& a, const Event& b) { return a.t < b.t; });
-  return history;
-}
-
-// The rules that a history breaks.
-std::set<std::string> Broken(const std::string& text) {
-  std::set<std::string> rules;
-  for (const Violation& violation : Check(Parse(text)).violations) rules.insert(violation.rule);
-  return rules;
-}
-
-const std::string kConfig = "0 config max_delay=5 max_commit=5 max_silence=5 window=100 liveness=1000 n=15\n";
 const std::string kEnqueued = R"(
 10 enqueue who=p call=1 q=q type=t payload=a
 11 enqueued who=p call=1 phase=ok task=T

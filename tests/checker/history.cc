@@ -37,23 +37,38 @@ constexpr NumberField kNumbers[] = {{"call", &Event::call},
                                     {"max_delay", &Event::max_delay},
                                     {"max_commit", &Event::max_commit},
                                     {"max_silence", &Event::max_silence},
-                                    {"liveness", &Event::liveness}};
+                                    {"liveness", &Event::liveness},
+                                    {"cost", &Event::cost},
+                                    {"bytes", &Event::bytes},
+                                    {"max_waiting", &Event::max_waiting},
+                                    {"max_bytes", &Event::max_bytes},
+                                    {"rate", &Event::rate},
+                                    {"period", &Event::period},
+                                    {"burst", &Event::burst}};
 
 struct TextField {
   const char* name;
   std::string Event::*member;
 };
-constexpr TextField kTexts[] = {{"who", &Event::who},         {"q", &Event::q},           {"type", &Event::type},
-                                {"payload", &Event::payload}, {"unique", &Event::unique}, {"key", &Event::key},
-                                {"limits", &Event::limits},   {"kind", &Event::kind},     {"state", &Event::state},
-                                {"cool", &Event::cool},       {"saved", &Event::saved}};
+constexpr TextField kTexts[] = {{"who", &Event::who},           {"q", &Event::q},
+                                {"type", &Event::type},         {"payload", &Event::payload},
+                                {"unique", &Event::unique},     {"key", &Event::key},
+                                {"limits", &Event::limits},     {"kind", &Event::kind},
+                                {"state", &Event::state},       {"cool", &Event::cool},
+                                {"saved", &Event::saved},       {"scope", &Event::scope},
+                                {"conflict", &Event::conflict}, {"group", &Event::group},
+                                {"labels", &Event::labels},     {"name", &Event::name},
+                                {"per", &Event::per},           {"queues", &Event::queues},
+                                {"types", &Event::types},       {"overflow", &Event::overflow},
+                                {"reason", &Event::reason}};
 
 struct FlagField {
   const char* name;
   bool Event::*member;
 };
-constexpr FlagField kFlags[] = {
-    {"dup", &Event::dup}, {"relaxed", &Event::relaxed}, {"forgets", &Event::forgets}, {"told", &Event::told}};
+constexpr FlagField kFlags[] = {{"dup", &Event::dup},           {"relaxed", &Event::relaxed},
+                                {"forgets", &Event::forgets},   {"told", &Event::told},
+                                {"replaced", &Event::replaced}, {"keep_start", &Event::keep_start}};
 
 template <size_t kSize>
 int Find(const std::array<const char*, kSize>& names, const std::string& name) {

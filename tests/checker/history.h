@@ -67,6 +67,8 @@ struct Event {
   bool relaxed = false;
   bool forgets = false;
   bool told = false;
+  bool replaced = false;
+  bool keep_start = false;
   int64_t t = 0;  // microseconds
   int64_t call = 0;
   int64_t i = 0;
@@ -88,7 +90,15 @@ struct Event {
   int64_t max_commit = 0;
   int64_t max_silence = 0;
   int64_t liveness = 0;
+  int64_t cost = 1;
+  int64_t bytes = 0;
+  int64_t max_waiting = 0;
+  int64_t max_bytes = 0;
+  int64_t rate = 0;
+  int64_t period = 0;
+  int64_t burst = 0;
   std::string who, q, type, payload, unique, key, limits, kind, state, cool, saved;
+  std::string scope, conflict, group, labels, name, per, queues, types, overflow, reason;
   std::array<int64_t, kCountCount> counts{};
 };
 

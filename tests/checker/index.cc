@@ -6,13 +6,18 @@ namespace penstock::histcheck {
 namespace {
 
 // "a,b" as two names.
-std::vector<std::string> Names(const Event& event) {
+std::vector<std::string> Split(const std::string& text) {
   std::vector<std::string> names;
-  for (size_t begin = 0; begin < event.limits.size();) {
-    const size_t end = std::min(event.limits.find(',', begin), event.limits.size());
-    names.push_back(event.limits.substr(begin, end - begin));
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    names.push_back(text.substr(begin, end - begin));
     begin = end + 1;
   }
+  return names;
+}
+
+std::vector<std::string> Names(const Event& event) {
+  std::vector<std::string> names = Split(event.limits);
   // A FIFO key is a limit of one.
   if (!event.key.empty()) names.push_back(event.q + "/" + event.key);
   return names;
@@ -44,6 +49,29 @@ bool Index::Asked(const std::vector<const Ask*>& asks, std::initializer_list<con
   });
 }
 
+bool Index::AskedOfQueues(const Task& task, std::initializer_list<const char*> verbs, int64_t from,
+                          int64_t until) const {
+  return std::any_of(task.queues.begin(), task.queues.end(),
+                     [&](const Queue* queue) { return Asked(queue->asks, verbs, from, until); });
+}
+
+bool Index::SurelyUntouched(const Task& task, const Event* moment) const {
+  if (task.leases.empty()) return false;
+  // Unless a connection broke: what was on its way then, nobody has seen.
+  const Event* first = task.leases.front().deliver;
+  return first->since > moment->t && first_cut >= first->t + config.max_silence;
+}
+
+bool Index::Forgetful() const {
+  return std::any_of(queues.begin(), queues.end(), [this](const auto& entry) { return Forgetful(entry.second); });
+}
+
+const Content* Task::ContentOf(const Lease& lease) const {
+  auto found = std::find_if(contents.begin(), contents.end(),
+                            [&](const Content& content) { return content.asked == lease.content; });
+  return found == contents.end() ? nullptr : &*found;
+}
+
 Index::Index(const History& history, Verdict* verdict) : history_(history), verdict_(verdict) {
   int64_t now = INT64_MIN, skew = 0;
   skews_.reserve(history.size());
@@ -54,7 +82,12 @@ Index::Index(const History& history, Verdict* verdict) : history_(history), verd
     now = std::max(now, event.t);
     Take(event);
   }
+  for (const auto& [id, claim] : claims_) {
+    if (Holds(claim, now)) claim.lease->held_until = valid_.at(claim.lease->deliver->who);
+  }
+  AddReplacements();
   for (auto& [id, task] : tasks) {
+    Complete(&task);
     std::sort(task.leases.begin(), task.leases.end(),
               [](const Lease& a, const Lease& b) { return a.deliver->token < b.deliver->token; });
     const std::string& q = task.enqueue != nullptr ? task.enqueue->asked->q
@@ -65,6 +98,8 @@ Index::Index(const History& history, Verdict* verdict) : history_(history), verd
     task.shaky = task.enqueue != nullptr && undone(task.enqueue->answer);
     for (const Lease& lease : task.leases) task.shaky |= undone(lease.deliver) || undone(lease.answer);
     for (const Ask* ask : task.asks) task.shaky |= undone(ask->told);
+    for (const Content& content : task.contents) task.shaky |= undone(content.answer);
+    if (task.moved()) task.shaky |= Forgetful();
   }
   for (const Kept& kept : refused_) {
     const bool newer = kept.task->leases.back().deliver->token > kept.lease->deliver->token;
@@ -115,14 +150,9 @@ void Index::Take(const Event& event) {
     case Op::kValid:
       valid_[event.who] = event.until;
       break;
-    case Op::kAsk: {
-      Ask* ask = &asks_.emplace_back();
-      ask->asked = &event;
-      ask_of_[event.call] = ask;
-      if (event.task != 0) tasks[event.task].asks.push_back(ask);
-      if (!event.q.empty()) queues[event.q].asks.push_back(ask);
+    case Op::kAsk:
+      TakeAsk(event);
       break;
-    }
     case Op::kTold:
       if (auto found = ask_of_.find(event.call); found != ask_of_.end()) found->second->told = &event;
       break;
@@ -157,11 +187,83 @@ void Index::TakeEnqueue(const Event& event) {
   calls_[event.call].push_back(enqueue);
   queues[event.q].enqueues.push_back(enqueue);
   if (!event.unique.empty()) queues[event.q].unique[event.unique].push_back(enqueue);
-  if (!by_payload_.emplace(event.payload, enqueue).second) Report("format", "a payload is used twice", {&event});
+  NoteSource(event, {.enqueue = enqueue});
+  // A completion brings it.
+  if (event.task == 0) return;
+  if (Lease* lease = FindLease(event); lease != nullptr) lease->brings = true;
 }
 
-void Index::Bind(Task* task, const Enqueue* enqueue, const Event& event) {
-  if (task->enqueue != nullptr && task->enqueue != enqueue) {
+void Index::NoteSource(const Event& event, Source source) {
+  if (!by_payload_.emplace(event.payload, source).second) Report("format", "a payload is used twice", {&event});
+}
+
+void Index::TakeAsk(const Event& event) {
+  Ask* ask = &asks_.emplace_back();
+  ask->asked = &event;
+  ask->token_floor = max_token_;
+  ask_of_[event.call] = ask;
+  if (!event.name.empty()) {
+    throttles[event.name].push_back(ask);
+  } else if (event.task != 0) {
+    tasks[event.task].asks.push_back(ask);
+    if (event.kind == "update_task") NoteSource(event, {.update = ask});
+  } else if (!event.q.empty()) {
+    queues[event.q].asks.push_back(ask);
+    queues[event.q].drops |= event.overflow == "drop";
+  }
+}
+
+// What enqueues with their unique key made of tasks, or may have made of them.
+void Index::AddReplacements() {
+  for (const auto& [name, queue] : queues) {
+    for (const auto& [key, named] : queue.unique) {
+      for (const Enqueue* enqueue : named) {
+        if (!enqueue->may_replace()) continue;
+        const Content content{enqueue->asked, enqueue->answer};
+        if (enqueue->ok()) {
+          if (enqueue->answer->replaced) tasks[enqueue->answer->task].contents.push_back(content);
+          continue;
+        }
+        if (content.refused()) continue;
+        for (const Enqueue* other : named) {
+          if (other != enqueue && other->task != 0) tasks[other->task].contents.push_back(content);
+        }
+      }
+    }
+  }
+}
+
+void Index::Complete(Task* task) {
+  auto add = [&](const Event* asked, const Event* answer) {
+    const bool known = std::any_of(task->contents.begin(), task->contents.end(),
+                                   [&](const Content& content) { return content.asked == asked; });
+    if (!known) task->contents.push_back({asked, answer});
+  };
+  if (task->enqueue != nullptr) add(task->enqueue->asked, task->enqueue->answer);
+  for (const Ask* ask : task->asks) {
+    if (ask->asked->kind == "update_task" && !ask->refused()) add(ask->asked, ask->told);
+  }
+  // Of those whose enqueue or update was never answered, or was refused: whatever was given out.
+  for (const Lease& lease : task->leases) {
+    if (lease.content == nullptr) continue;
+    const Source& source = by_payload_.at(lease.content->payload);
+    add(lease.content, source.enqueue != nullptr ? source.enqueue->answer : source.update->told);
+  }
+  for (const Content& content : task->contents) {
+    Queue* queue = &queues[content.asked->q];
+    if (std::find(task->queues.begin(), task->queues.end(), queue) == task->queues.end()) {
+      task->queues.push_back(queue);
+    }
+  }
+  if (task->queues.size() < 2) return;
+  for (const Content& content : task->contents) queues[content.asked->q].moves = true;
+}
+
+void Index::Bind(Task* task, Enqueue* enqueue, const Event& event) {
+  Enqueue* before = task->enqueue;
+  if (before != nullptr && before != enqueue && !before->ok() && before->may_replace()) {
+    before->task = 0;  // it was not the first: the task became what it was to be
+  } else if (before != nullptr && before != enqueue) {
     Report("nowhere", "two enqueues have one task", {task->enqueue->asked, enqueue->asked, &event});
   }
   task->enqueue = enqueue;
@@ -192,7 +294,11 @@ void Index::TakeEnqueued(const Event& event) {
   enqueue->answer = &event;
   enqueue->task = event.task;
   Task* task = &tasks[event.task];
-  if (!event.dup) Bind(task, enqueue, event);
+  if (!event.dup) return Bind(task, enqueue, event);
+  if (enqueue->seen && !event.replaced) {
+    Report("unique", "a task ran that was answered to be another", {enqueue->asked, &event});
+  }
+  if (task->enqueue == enqueue) task->enqueue = nullptr;  // it was another's before
 }
 
 bool Index::Holds(const Claim& claim, int64_t t) const {
@@ -201,7 +307,7 @@ bool Index::Holds(const Claim& claim, int64_t t) const {
 }
 
 // Whose lease surely holds while this delivery comes.
-void Index::CheckClaims(const Event& event, Task* task) {
+void Index::CheckClaims(const Event& event, const Event* asked) {
   const Queue& queue = queues[event.q];
   auto undone = [&](const Claim& claim) { return Undone(queue, claim.lease->deliver); };
   if (auto found = claims_.find(event.task); found != claims_.end()) {
@@ -210,8 +316,8 @@ void Index::CheckClaims(const Event& event, Task* task) {
       Report("overlap", "a task was delivered while a lease of it held", {claim.lease->deliver, &event});
     }
   }
-  if (task->enqueue == nullptr) return;
-  for (const std::string& name : Names(*task->enqueue->asked)) {
+  if (asked == nullptr) return;
+  for (const std::string& name : Names(*asked)) {
     std::set<uint64_t>& held = held_[name];
     const bool fifo = !limits_.contains(name);
     const int64_t most = fifo ? 1 : limits_[name];
@@ -236,21 +342,7 @@ void Index::TakeDeliver(const Event& event) {
   if (found == by_payload_.end()) {
     Report("nowhere", "nobody enqueued what was delivered", {&event});
   } else {
-    Enqueue* enqueue = found->second;
-    if (enqueue->ok() && enqueue->answer->dup) {
-      Report("unique", "a task ran that was answered to be another", {enqueue->asked, enqueue->answer, &event});
-    } else if (enqueue->task != 0 && enqueue->task != event.task && !Undone(queues[event.q], enqueue->asked, &event)) {
-      Report("twice", "one enqueue made two tasks", {enqueue->asked, &event});
-    }
-    if (enqueue->asked->q != event.q || enqueue->asked->type != event.type ||
-        enqueue->asked->priority != event.priority) {
-      Report("nowhere", "a task came otherwise than it was enqueued", {enqueue->asked, &event});
-    }
-    if (event.token <= enqueue->token_floor) {
-      Report("tokens", "a token is no greater than those given before the enqueue", {enqueue->asked, &event});
-    }
-    enqueue->task = event.task;
-    Bind(task, enqueue, event);
+    CheckSource(event, task, found->second);
   }
   auto [same, first] = tokens_.emplace(event.token, &event);
   if (!first) Report("tokens", "a token was given twice", {same->second, &event});
@@ -258,14 +350,62 @@ void Index::TakeDeliver(const Event& event) {
   if (event.token <= last) Report("tokens", "tokens of one worker do not grow", {&event});
   last = std::max(last, event.token);
   max_token_ = std::max(max_token_, event.token);
-  CheckClaims(event, task);
+  const Event* asked = found == by_payload_.end() ? nullptr : found->second.asked();
+  CheckClaims(event, asked);
   Lease* lease = &task->leases.emplace_back();
   lease->deliver = &event;
+  lease->content = asked;
   auto claim = claims_.find(event.task);
   if (claim == claims_.end()) {
     claims_.emplace(event.task, Claim{lease, task});
   } else if (claim->second.lease->deliver->token < event.token) {
     claim->second = {lease, task};
+  }
+}
+
+// Whether what was delivered may have come from what was asked for.
+void Index::CheckSource(const Event& event, Task* task, const Source& source) {
+  const Event& asked = *source.asked();
+  if (asked.q != event.q || asked.type != event.type || asked.priority != event.priority) {
+    Report("nowhere", "a task came otherwise than it was enqueued", {&asked, &event});
+  }
+  CheckLabels(event, asked);
+  const uint64_t floor = source.enqueue != nullptr ? source.enqueue->token_floor : source.update->token_floor;
+  if (event.token <= floor) {
+    Report("tokens", "a token is no greater than those given before it was asked for", {&asked, &event});
+  }
+  if (source.update != nullptr) {
+    if (asked.task != event.task) Report("update", "a task ran that another was changed to", {&asked, &event});
+    return;
+  }
+  Enqueue* enqueue = source.enqueue;
+  enqueue->seen = true;
+  if (enqueue->ok() && enqueue->answer->dup) {
+    if (!enqueue->answer->replaced || enqueue->answer->task != event.task) {
+      Report("unique", "a task ran that was answered to be another", {&asked, enqueue->answer, &event});
+    }
+    return;
+  }
+  if (!enqueue->ok() && enqueue->may_replace() && task->enqueue != nullptr && task->enqueue != enqueue) {
+    if (task->enqueue->asked->unique != asked.unique) {
+      Report("unique", "a task became what one with another key was to be", {task->enqueue->asked, &asked, &event});
+    }
+    return;
+  }
+  if (enqueue->task != 0 && enqueue->task != event.task && !Undone(queues[event.q], enqueue->asked, &event)) {
+    Report("twice", "one enqueue made two tasks", {&asked, &event});
+  }
+  enqueue->task = event.task;
+  Bind(task, enqueue, event);
+}
+
+void Index::CheckLabels(const Event& event, const Event& asked) {
+  auto worker = workers.find(event.who);
+  if (asked.labels.empty() || worker == workers.end()) return;
+  const std::string has = "," + worker->second->labels + ",";
+  for (const std::string& label : Split(asked.labels)) {
+    if (has.find("," + label + ",") != std::string::npos) continue;
+    Report("labels", "a worker without " + label + " was given a task", {worker->second, &asked, &event});
   }
 }
 
@@ -289,6 +429,7 @@ void Index::TakeReport(const Event& event) {
   if (event.op == Op::kOutcome) {
     if (lease->outcome == nullptr) lease->outcome = &event;
     if (!held) return;
+    Drop(claim->second, event.t);
     for (auto& [name, tasks_held] : held_) tasks_held.erase(event.task);
     claims_.erase(claim);
     return;
@@ -311,6 +452,7 @@ void Index::TakeLost(const Event& event) {
   for (const auto& [id, claim] : claims_) {
     if (claim.lease->deliver->who != event.who || (event.task != 0 && id != event.task)) continue;
     if (event.token != 0 && claim.lease->deliver->token != event.token) continue;
+    Drop(claim, event.t);
     claim.lease->dropped = true;
     claim.lease->told_lost = event.told;
     claim.lease->given_back = event.kind == "given_back";

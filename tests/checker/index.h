@@ -13,18 +13,36 @@
 
 namespace penstock::histcheck {
 
+// What a task was to be from some moment on: as it was enqueued, as an update changed it, or as another enqueue with
+// its unique key was to be.
+struct Content {
+  const Event* asked = nullptr;
+  const Event* answer = nullptr;  // an enqueue's: the first that was ok, else the last
+  bool ok() const { return answer != nullptr && answer->phase == Phase::kOk; }
+  bool refused() const { return answer != nullptr && answer->phase == Phase::kFail; }
+  // It surely was over before the other was asked for.
+  bool SurelyBefore(const Content& other) const { return ok() && answer->t < other.asked->t; }
+};
+
 // A delivery, and what its worker did under it.
 struct Lease {
   const Event* deliver = nullptr;
+  const Event* content = nullptr;  // what was asked for: Content::asked; null: nobody did
   const Event* outcome = nullptr;
   const Event* answer = nullptr;
+  int64_t held_until = 0;   // it surely held from its delivery until then; 0: nobody knows
+  bool brings = false;      // its outcome was to enqueue tasks, too
   bool started = false;     // and the broker surely knows
   bool given_back = false;  // by a goodbye, or because its worker forgot it
   bool dropped = false;     // the worker did not count on it any more when it reported
   bool told_lost = false;   // because the broker had said so
+  // "Already finished" may say of one that brings tasks that they were refused before, and that its task has died of
+  // it.
   bool accepted() const {
-    return answer != nullptr && (answer->phase == Phase::kOk || answer->phase == Phase::kFinished);
+    return answer != nullptr && (answer->phase == Phase::kOk || (answer->phase == Phase::kFinished && !brings));
   }
+  // What it was to enqueue was refused, and so it counts as failed.
+  bool refused() const { return answer != nullptr && answer->phase == Phase::kFail; }
   bool accepted(const char* kind) const { return accepted() && outcome->kind == kind; }
 };
 
@@ -34,27 +52,38 @@ struct Enqueue {
   const Event* answer = nullptr;  // the first that was ok, else the last
   uint64_t task = 0;
   uint64_t token_floor = 0;  // every lease of it must have a greater token
+  bool seen = false;         // a delivery had its payload
   bool ok() const { return answer != nullptr && answer->phase == Phase::kOk; }
   bool fresh() const { return ok() && !answer->dup; }
+  // Another task may have become what this one was to be.
+  bool may_replace() const { return !asked->unique.empty() && !asked->conflict.empty(); }
 };
 
 // What an operator or a client asked for.
 struct Ask {
   const Event* asked = nullptr;
   const Event* told = nullptr;
+  uint64_t token_floor = 0;  // as an enqueue's, of an update
   bool ok() const { return told != nullptr && told->phase == Phase::kOk; }
   bool refused() const { return told != nullptr && told->phase == Phase::kFail; }
   // When it was over, as far as anybody knows.
   int64_t end() const { return told == nullptr || told->phase == Phase::kUnknown ? kNever : told->t; }
 };
 
+struct Queue;
+
 struct Task {
   uint64_t id = 0;
-  const Enqueue* enqueue = nullptr;
+  Enqueue* enqueue = nullptr;
   std::deque<Lease> leases;  // by token, once the index is complete
   std::vector<const Ask*> asks;
+  std::vector<Content> contents;     // what it may have been, its enqueue's among them; once the index is complete
+  std::vector<const Queue*> queues;  // that it may have been in
   std::vector<const Event*> seen;
   const Event* end = nullptr;
+  bool changed() const { return contents.size() > 1; }
+  bool moved() const { return queues.size() > 1; }
+  const Content* ContentOf(const Lease& lease) const;
   bool shaky = false;  // a power failure may have undone something of it that was acknowledged without fsync
 };
 
@@ -63,6 +92,8 @@ struct Queue {
   std::vector<const Ask*> asks;
   std::map<std::string, std::vector<const Enqueue*>> unique;
   bool relaxed = false;
+  bool moves = false;  // an update may have brought a task here, or taken one away
+  bool drops = false;  // it may have given up its oldest tasks when it was full
   const Event* counters = nullptr;
 };
 
@@ -80,12 +111,31 @@ class Index {
   bool Undone(const Queue& queue, const Event* event) const { return Undone(queue, event, event); }
   bool Asked(const std::vector<const Ask*>& asks, std::initializer_list<const char*> verbs, int64_t from,
              int64_t until = kNever) const;
+  // The same of any queue that the task may have been in.
+  bool AskedOfQueues(const Task& task, std::initializer_list<const char*> verbs, int64_t from,
+                     int64_t until = kNever) const;
+  // Somebody may have made a dead task available again, or let one run early.
+  bool Redriven(const Task& task, int64_t from, int64_t until = kNever) const {
+    return Asked(task.asks, {"retry"}, from, until) || AskedOfQueues(task, {"redrive"}, from, until);
+  }
+  // A delivery was surely given out after a moment: it came too late to have been on its way then, or its worker knows
+  // that the broker answered it since.
+  bool SurelyAfter(const Event* deliver, const Event* moment) const {
+    if (deliver->since > 0) return deliver->since > moment->t;
+    return At(deliver) > At(moment) + config.max_delay;
+  }
+  // No worker had had the task when `moment` came, although it is there: its first delivery is known, and came later.
+  bool SurelyUntouched(const Task& task, const Event* moment) const;
+  // A power failure may have undone what a relaxed queue had acknowledged.
+  bool Forgetful(const Queue& queue) const { return queue.relaxed && !power_losses.empty(); }
+  bool Forgetful() const;
 
   Event config;
   std::map<uint64_t, Task> tasks;
   std::deque<Enqueue> enqueues;
   std::map<std::string, Queue> queues;
   std::map<std::string, const Event*> workers;
+  std::map<std::string, std::vector<const Ask*>> throttles;  // by name
   std::vector<const Event*> power_losses;
   int64_t last_jump = -1;
   int64_t first_cut = kNever;
@@ -103,16 +153,31 @@ class Index {
   void TakeDeliver(const Event& event);
   void TakeReport(const Event& event);
   void TakeLost(const Event& event);
-  void CheckClaims(const Event& event, Task* task);
+  void CheckClaims(const Event& event, const Event* asked);
+  void TakeAsk(const Event& event);
+  // What asked for a payload.
+  struct Source {
+    Enqueue* enqueue = nullptr;
+    Ask* update = nullptr;
+    const Event* asked() const { return enqueue != nullptr ? enqueue->asked : update->asked; }
+  };
+  void NoteSource(const Event& event, Source source);
+  void CheckSource(const Event& event, Task* task, const Source& source);
+  void CheckLabels(const Event& event, const Event& asked);
   Lease* FindLease(const Event& event);
   bool Holds(const Claim& claim, int64_t t) const;
-  void Bind(Task* task, const Enqueue* enqueue, const Event& event);
+  void Drop(const Claim& claim, int64_t t) const {
+    if (Holds(claim, t)) claim.lease->held_until = t;
+  }
+  void Bind(Task* task, Enqueue* enqueue, const Event& event);
+  void AddReplacements();
+  void Complete(Task* task);
 
   const History& history_;
   Verdict* const verdict_;
   std::vector<int64_t> skews_;  // by line
   std::map<int64_t, std::vector<Enqueue*>> calls_;
-  std::map<std::string, Enqueue*> by_payload_;
+  std::map<std::string, Source> by_payload_;
   std::deque<Ask> asks_;
   std::map<int64_t, Ask*> ask_of_;
   std::map<std::string, uint64_t> last_token_;  // by worker

@@ -79,9 +79,10 @@ class Judge {
   // Nothing but its turn kept the task from its first delivery.
   bool SurelyWaited(const Task& task) const {
     if (task.leases.empty() || task.enqueue == nullptr || !task.enqueue->fresh() || !task.asks.empty()) return false;
+    if (task.changed() || !in_.throttles.empty()) return false;
     const Event& asked = *task.enqueue->asked;
-    // One with a FIFO key waits for its turn among those of its key.
-    return asked.run_at <= 0 && asked.delay <= 0 && asked.key.empty() && !cooled_ &&
+    // One with a FIFO key waits for its turn among those of its key, one with labels for a worker that has them.
+    return asked.run_at <= 0 && asked.delay <= 0 && asked.key.empty() && asked.labels.empty() && !cooled_ &&
            in_.first_cut >= task.leases.front().deliver->t + in_.config.max_silence &&
            !in_.Asked(in_.queues[asked.q].asks, {"pause", "purge", "delete", "drain", "redrive"}, 0);
   }

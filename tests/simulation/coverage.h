@@ -44,6 +44,15 @@ namespace penstock::broker {
   P(AnsweredFinished, "refused: already finished")             \
   P(AnsweredStale, "refused: stale lease")                     \
   P(AnsweredUnknown, "outcome without an answer")              \
+  P(CompletedBringing, "completed, with tasks to enqueue")     \
+  P(AnsweredRefused, "refused: what it brought")               \
+  P(CoolAsked, "cooled: queue or type")                        \
+  P(CoolGroupAsked, "cooled: group")                           \
+  P(CoolKeyAsked, "cooled: key")                               \
+  P(RanByLabels, "given to a worker with its labels")          \
+  P(RanChanged, "given as it was changed")                     \
+  P(RanBrought, "given, brought by a completion")              \
+  P(Dropped, "available -> dead (dropped)")                    \
   /* Sessions. */                                              \
   P(SessionNew, "session opened")                              \
   P(SessionResumed, "session resumed")                         \
@@ -66,6 +75,27 @@ namespace penstock::broker {
   P(EnqueueLimit, "enqueue: RESOURCE_EXHAUSTED")               \
   P(EnqueueReused, "enqueue: INVALID_ARGUMENT")                \
   P(EnqueueUnknown, "enqueue: outcome unknown")                \
+  P(EnqueueReplaced, "enqueue: replaced another")              \
+  P(EnqueueDebounced, "enqueue: debounced another")            \
+  P(EnqueueFull, "enqueue: RESOURCE_EXHAUSTED (tasks)")        \
+  P(EnqueueFullBytes, "enqueue: RESOURCE_EXHAUSTED (bytes)")   \
+  P(UpdateOk, "update task: OK")                               \
+  P(UpdateMoved, "update task: to another queue")              \
+  P(UpdateOld, "update task: ABORTED")                         \
+  P(UpdateRefused, "update task: FAILED_PRECONDITION")         \
+  P(UpdateNotFound, "update task: NOT_FOUND")                  \
+  P(UpdateLimit, "update task: RESOURCE_EXHAUSTED")            \
+  P(DeleteTaskOk, "delete task: OK")                           \
+  P(DeleteTaskRefused, "delete task: FAILED_PRECONDITION")     \
+  P(DeleteTaskNotFound, "delete task: NOT_FOUND")              \
+  P(ThrottleCreated, "throttle: created")                      \
+  P(ThrottleExists, "throttle: ALREADY_EXISTS")                \
+  P(ThrottleUpdated, "throttle: updated")                      \
+  P(ThrottleDeleted, "throttle: deleted")                      \
+  P(ThrottleNotFound, "throttle: NOT_FOUND")                   \
+  P(ThrottleFull, "throttle: full, and some wait")             \
+  P(ThrottleRate, "throttle: rate reached, and some wait")     \
+  P(QueueLimited, "queue: limits set")                         \
   P(MailboxFull, "mailbox: RESOURCE_EXHAUSTED")                \
   P(MailboxClosed, "mailbox: UNAVAILABLE")                     \
   P(CommitUnknown, "reply: UNAVAILABLE, outcome unknown")      \

@@ -26,6 +26,27 @@ constexpr const char* kScheduleVerbs[] = {"create", "update", "get", "pause", "r
 constexpr const char* kCatchUps[] = {"none", "one", "all"};
 constexpr const char* kOverlaps[] = {"allow", "skip", "cancel"};
 
+constexpr const char* kCoolScopes[] = {"", "queue", "type", "group", "key"};
+
+// "gpu=y\nzone=a" as "gpu:y,zone:a".
+std::string LabelWords(std::string_view labels) {
+  std::string words(labels);
+  std::replace(words.begin(), words.end(), '=', ':');
+  std::replace(words.begin(), words.end(), '\n', ',');
+  return words;
+}
+
+// All in the first one's queue: scripts know no other.
+std::string BroughtWords(const std::vector<NewTask>& tasks) {
+  std::string words = fmt::format(" q={} enqueue=", tasks.front().queue);
+  for (const NewTask& task : tasks) {
+    if (&task != &tasks.front()) words += ",";
+    words += task.type;
+    if (!task.unique_key.empty()) words += fmt::format(":{}", task.unique_key);
+  }
+  return words;
+}
+
 constexpr const char* kThrottleVerbs[] = {"create", "update", "get", "delete"};
 constexpr const char* kPers[] = {"", "all", "queue", "type", "group", "key"};
 
@@ -153,6 +174,33 @@ std::string DoorScript::WorkerName(Ticket stream) {
   return found == streams_.end() ? "nobody" : found->second;
 }
 
+// What a task is, as `enqueue` and `update` have it.
+std::string DoorScript::TaskWords(const NewTask& task) const {
+  std::string line = fmt::format(" q={} type={}", task.queue, task.type);
+  if (task.priority != 5) line += fmt::format(" priority={}", task.priority);
+  if (task.delay > 0) line += fmt::format(" delay={}", Seconds(task.delay));
+  if (task.run_at > 0) line += fmt::format(" run_at={}", Seconds(std::max<Span>(task.run_at - start_, 0)));
+  if (task.expire_at != kNever) line += fmt::format(" expire={}", Seconds(std::max<Span>(task.expire_at - last_, 0)));
+  if (task.life_timeout > 0) line += fmt::format(" life={}", Seconds(task.life_timeout));
+  if (!task.unique_key.empty()) line += fmt::format(" unique={}", task.unique_key);
+  if (!task.key.empty()) line += fmt::format(" key={}", task.key);
+  if (!task.group.empty()) line += fmt::format(" group={}", task.group);
+  if (task.unique_waiting) line += " scope=waiting";
+  if (task.unique_conflict != UniqueConflict::kKeep) {
+    line += task.unique_conflict == UniqueConflict::kReplace ? " conflict=replace" : " conflict=debounce";
+  }
+  if (!task.labels.empty()) line += " labels=" + LabelWords(task.labels);
+  if (task.cost > 1) line += fmt::format(" cost={}", task.cost);
+  if (task.unique_window > 0) line += fmt::format(" window={}", Seconds(task.unique_window));
+  if (task.result_retention) line += fmt::format(" retention={}", Seconds(*task.result_retention));
+  if (task.retry_policy) {
+    line += fmt::format(" attempts={} backoff={} jitter={}", task.retry_policy->max_attempts,
+                        Seconds(task.retry_policy->initial_backoff), task.retry_policy->jitter);
+  }
+  if (task.spec.size() > 200) line += fmt::format(" size={}", task.spec.size());
+  return line;
+}
+
 void DoorScript::Say(const Command& command) {
   auto say = [this](std::string line) { out_->push_back(std::move(line)); };
   std::visit(
@@ -165,26 +213,10 @@ void DoorScript::Say(const Command& command) {
               return say("# the same request again");
             }
             for (const NewTask& task : enqueue.tasks) {
-              std::string line = fmt::format("enqueue q={} type={}", task.queue, task.type);
-              if (task.priority != 5) line += fmt::format(" priority={}", task.priority);
-              if (task.delay > 0) line += fmt::format(" delay={}", Seconds(task.delay));
-              if (task.run_at > 0) line += fmt::format(" run_at={}", Seconds(std::max<Span>(task.run_at - start_, 0)));
-              if (task.expire_at != kNever)
-                line += fmt::format(" expire={}", Seconds(std::max<Span>(task.expire_at - last_, 0)));
-              if (task.life_timeout > 0) line += fmt::format(" life={}", Seconds(task.life_timeout));
-              if (!task.unique_key.empty()) line += fmt::format(" unique={}", task.unique_key);
-              if (!task.key.empty()) line += fmt::format(" key={}", task.key);
-              if (!task.group.empty()) line += fmt::format(" group={}", task.group);
-              if (task.unique_window > 0) line += fmt::format(" window={}", Seconds(task.unique_window));
-              if (task.result_retention) line += fmt::format(" retention={}", Seconds(*task.result_retention));
-              if (task.retry_policy) {
-                line += fmt::format(" attempts={} backoff={} jitter={}", task.retry_policy->max_attempts,
-                                    Seconds(task.retry_policy->initial_backoff), task.retry_policy->jitter);
-              }
+              std::string line = "enqueue" + TaskWords(task);
               if (!several && !enqueue.request_id.empty()) {
                 line += fmt::format(" request={}", enqueue.request_id.high * 100'000 + enqueue.request_id.low);
               }
-              if (task.spec.size() > 200) line += fmt::format(" size={}", task.spec.size());
               say(std::move(line));
             }
           },
@@ -204,8 +236,12 @@ void DoorScript::Say(const Command& command) {
               types += (types.empty() ? "" : ",") + type.type;
               if (type.max_concurrency > 0) types += fmt::format(":{}", type.max_concurrency);
             }
-            say(fmt::format("worker {} queues={} types={} slots={} lease={}", worker, fmt::join(open.queues, ","),
-                            types, open.concurrency, Seconds(open.lease)));
+            std::string labels;
+            for (const auto& [key, value] : open.labels) {
+              labels += fmt::format("{}{}:{}", labels.empty() ? " labels=" : ",", key, value);
+            }
+            say(fmt::format("worker {} queues={} types={} slots={} lease={}{}", worker, fmt::join(open.queues, ","),
+                            types, open.concurrency, Seconds(open.lease), labels));
           },
           [&](const SessionInput& input) {
             const std::string worker = WorkerName(input.stream);
@@ -229,8 +265,9 @@ void DoorScript::Say(const Command& command) {
                                     Seconds(*outcome.delay));
               }
               if (outcome.cool != CoolScope::kNone) {
-                line += outcome.cool == CoolScope::kQueue ? " cool=queue" : " cool=type";
+                line += fmt::format(" cool={}", kCoolScopes[static_cast<size_t>(outcome.cool)]);
               }
+              if (outcome.enqueue != nullptr) line += BroughtWords(*outcome.enqueue);
               say(std::move(line));
             }
             for (const LogReport& log : input.log_reports)
@@ -258,12 +295,23 @@ void DoorScript::Say(const Command& command) {
           [&](const CancelTaskCommand& cancel) {
             say(fmt::format("cancel {} reason={}", TaskName(cancel.task), cancel.reason.empty() ? "" : "why"));
           },
+          [&](const UpdateTaskCommand& update) {
+            std::string line = fmt::format("update {} revision={}", TaskName(update.task), update.revision);
+            line += TaskWords(update.changed);
+            if (!update.keep_start && update.changed.delay == 0 && update.changed.run_at == 0) line += " run_at=0s";
+            say(std::move(line));
+          },
+          [&](const DeleteTaskCommand& remove) { say(fmt::format("delete {}", TaskName(remove.task))); },
           [&](const RetryTaskCommand& retry) { say(fmt::format("retry {}", TaskName(retry.task))); },
           [&](const ListLanesCommand& list) { say(fmt::format("lanes {} max={}", list.queue, list.max_runs)); },
           [&](const ListRunningCommand& list) { say(fmt::format("running {}", list.queue)); },
           [&](const QueueCommand& queue) {
             std::string line = fmt::format("queue {} {}", kVerbs[static_cast<size_t>(queue.verb)], queue.queue);
             if (queue.force) line += " force";
+            const QueueSettingsChange& settings = queue.settings;
+            if (settings.max_waiting) line += fmt::format(" max_waiting={}", *settings.max_waiting);
+            if (settings.max_waiting_bytes) line += fmt::format(" max_bytes={}", *settings.max_waiting_bytes);
+            if (settings.drop_oldest) line += *settings.drop_oldest ? " overflow=drop" : " overflow=reject";
             if (queue.settings.relaxed) line += fmt::format(" relaxed={}", *queue.settings.relaxed);
             say(std::move(line));
           },

@@ -36,6 +36,7 @@ class DoorScript {
   };
   void Say(const Command& command);
   std::string TaskName(TaskId task) const;
+  std::string TaskWords(const NewTask& task) const;
   std::string WorkerName(Ticket stream);
   void NameTasks(const Turn& turn);
   void Flush();

@@ -95,6 +95,7 @@ void SimBroker::Turn() {
     if (fact.kind == LogFact::Kind::kRecordUnreadable) edge_.OnProblem("unreadable", fact.text);
   }
   batch.effects.facts.clear();
+  edge_.OnGivenOut(batch.effects);
   loop_.Trace(batch.sequence * 31 + batch.writes.bytes());
   ended_ = ending && commands.empty();
   const CoreNow deadline = core_->next_deadline();

@@ -28,6 +28,8 @@ class SimBroker : private EffectReceiver {
   class Edge {
    public:
     virtual ~Edge() = default;
+    // The core gives out what is in here; it comes by OnEffects, once it is committed.
+    virtual void OnGivenOut(const Effects& effects) = 0;
     virtual void OnEffects(Effects effects) = 0;
     // It takes commands from now on.
     virtual void OnUp() = 0;

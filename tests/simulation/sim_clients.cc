@@ -1,10 +1,12 @@
 #include "tests/simulation/sim_clients.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "common/status_details.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "tests/simulation/sim_world.h"
 
 namespace penstock::broker {
@@ -31,7 +33,8 @@ SimProducer::SimProducer(SimWorld& world, int index)
       random_(world.config().seed * 64 + 10 + static_cast<uint64_t>(index)),
       name_(fmt::format("p{}", index)),
       index_(index),
-      pace_(std::max<Span>(world.config().span / 60, 5 * kMilli)) {}
+      pace_(std::max<Span>(world.config().span / 60, 5 * kMilli)),
+      maker_(world, random_, name_) {}
 
 void SimProducer::Later() {
   loop_.After(random_.About(pace_), [this] {
@@ -54,71 +57,19 @@ void SimProducer::Enqueue() {
   attempt->call = world_.NextNumber();
   attempt->since = loop_.now();
   EnqueueCommand& command = attempt->command;
-  const Time now = world_.clock().latest();
   const int count = random_.OneIn(4) && world_.has(Feature::kBursts) ? static_cast<int>(random_.Between(10, 80))
                     : random_.OneIn(3)                               ? static_cast<int>(random_.Between(2, 5))
                                                                      : 1;
   auto specs = std::make_shared<std::deque<std::string>>();
   uint64_t hash = 0;
-  static constexpr std::string_view kKeys[] = {"k1", "k2", "k3", "k4"};
-  static constexpr std::string_view kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
   const std::string& queue = world_.queues()[random_.Below(1 + random_.Below(world_.queues().size()))];
   for (int i = 0; i < count; ++i) {
-    NewTask task;
-    task.queue = random_.OneIn(6) ? world_.queues()[random_.Below(world_.queues().size())] : queue;
-    task.type = world_.types()[random_.Below(world_.types().size())];
-    if (world_.has(Feature::kPriorities))
-      task.priority = static_cast<uint8_t>(random_.OneIn(2) ? random_.Below(10) : 4 + random_.Below(3));
-    const std::string payload = fmt::format("{}.{}", name_, ++made_);
     histcheck::Event& line = world_.Log(Op::kEnqueue, name_);
     line.call = static_cast<int64_t>(attempt->call);
     line.i = i;
-    line.q = std::string(task.queue);
-    line.type = std::string(task.type);
-    line.priority = task.priority;
-    line.payload = payload;
-    if (world_.has(Feature::kDelays) && random_.OneIn(4)) {
-      if (random_.OneIn(2)) {
-        task.delay = line.delay = static_cast<Span>(random_.Below(30'000)) * kMilli;
-      } else {
-        task.run_at = line.run_at = now + static_cast<Span>(random_.Below(60'000)) * kMilli;
-      }
-    }
-    if (world_.has(Feature::kExpiry) && random_.OneIn(4)) {
-      task.expire_at = line.expire_at = now + static_cast<Span>(random_.Below(40'000)) * kMilli;
-    }
-    if (world_.has(Feature::kLives) && random_.OneIn(3)) {
-      task.life_timeout = line.life = static_cast<Span>(1 + random_.Below(60'000)) * kMilli;
-    }
-    if (world_.has(Feature::kUniqueKeys) && random_.OneIn(3)) {
-      task.unique_key = kKeys[random_.Below(4)];
-      line.unique = std::string(task.unique_key);
-      if (random_.OneIn(3)) task.unique_window = line.window = static_cast<Span>(1 + random_.Below(60'000)) * kMilli;
-    }
-    if (world_.has(Feature::kFifoKeys) && random_.OneIn(2)) {
-      static constexpr std::string_view kFifoKeys[] = {"f1", "f2", "f3"};
-      task.key = kFifoKeys[random_.Below(3)];
-      line.key = std::string(task.key);
-    }
-    if (world_.has(Feature::kGroups) && random_.OneIn(2)) task.group = random_.OneIn(2) ? "g1" : "g2";
-    if (world_.has(Feature::kPolicies) && random_.OneIn(4)) {
-      task.retry_policy = RetryPolicy{.max_attempts = static_cast<uint32_t>(random_.Between(1, 4)),
-                                      .initial_backoff = static_cast<Span>(random_.Below(3)) * kSecond,
-                                      .multiplier = 2,
-                                      .max_backoff = 20 * kSecond,
-                                      .jitter = random_.OneIn(2) ? 1.0 : 0.0};
-      line.max_attempts = task.retry_policy->max_attempts;
-      line.backoff = task.retry_policy->jitter == 0 ? task.retry_policy->initial_backoff : 0;
-    }
-    if (world_.has(Feature::kShortRetention) && random_.OneIn(4)) task.result_retention = random_.Below(10) * kSecond;
-    const size_t padding =
-        world_.has(Feature::kLargeTasks) && random_.OneIn(8) ? 600 + random_.Below(3'000) : random_.Below(40);
-    specs->push_back(fmt::format("{}|{}|{}|{}|", payload, task.queue, task.type, kDigits[task.priority]));
-    specs->back().append(padding, '.');
-    task.spec = specs->back();
-    hash ^= HashOf(task.spec);
-    attempt->bytes += task.spec.size() + 100;
-    command.tasks.push_back(task);
+    command.tasks.push_back(maker_.Make(queue, nullptr, &line, specs.get()));
+    hash ^= HashOf(command.tasks.back().spec);
+    attempt->bytes += command.tasks.back().spec.size() + 100;
   }
   command.keepalive = specs;
   if (world_.has(Feature::kRequestIds) || random_.OneIn(2)) {
@@ -155,7 +106,18 @@ void SimProducer::Hear(const std::shared_ptr<Attempt>& attempt, const absl::Stat
       line.i = static_cast<int64_t>(i);
       line.task = results[i].task.value();
       line.dup = results[i].duplicate;
+      line.replaced = results[i].replaced;
+      const NewTask& asked = attempt->command.tasks[i];
       world_.Cover(results[i].duplicate ? Point::kEnqueueDuplicate : Point::kEnqueueOk);
+      if (results[i].replaced) {
+        world_.Cover(asked.unique_conflict == UniqueConflict::kReplace ? Point::kEnqueueReplaced
+                                                                       : Point::kEnqueueDebounced);
+      } else if (!results[i].duplicate && world_.has(Feature::kUpdates) && known_.size() < 300) {
+        // Names, not bytes of the request: they live as long as the world.
+        const auto& queues = world_.queues();
+        const auto queue = static_cast<size_t>(std::find(queues.begin(), queues.end(), asked.queue) - queues.begin());
+        known_.push_back({results[i].task, queue, asked.type, asked.key});
+      }
       if (tasks_.size() < 300) tasks_.push_back(results[i].task);
       if (!results[i].duplicate && world_.has(Feature::kWatches) && random_.OneIn(2))
         world_.Watch(results[i].task, random_.OneIn(4));
@@ -175,7 +137,12 @@ void SimProducer::Hear(const std::shared_ptr<Attempt>& attempt, const absl::Stat
     return;
   }
   if (absl::IsFailedPrecondition(status)) world_.Cover(Point::kEnqueueDraining);
-  if (absl::IsResourceExhausted(status) && !busy) world_.Cover(Point::kEnqueueLimit);
+  if (absl::IsResourceExhausted(status) && !busy) {
+    const std::string limit = LimitOf(status);
+    world_.Cover(limit == "max_waiting"         ? Point::kEnqueueFull
+                 : limit == "max_waiting_bytes" ? Point::kEnqueueFullBytes
+                                                : Point::kEnqueueLimit);
+  }
   if (absl::IsInvalidArgument(status)) world_.Cover(Point::kEnqueueReused);
   if (attempt->unsure) world_.Cover(Point::kEnqueueUnknown);
   answer(attempt->unsure ? Phase::kUnknown : Phase::kFail);
@@ -183,12 +150,30 @@ void SimProducer::Hear(const std::shared_ptr<Attempt>& attempt, const absl::Stat
 }
 
 void SimProducer::AskAboutTask() {
+  if (world_.has(Feature::kUpdates) && !known_.empty() && random_.OneIn(2)) return UpdateTask();
   const TaskId task =
       random_.OneIn(30) ? TaskId(0, 999'999, 3)
                         : tasks_[tasks_.size() - 1 -
                                  random_.Below(random_.OneIn(2) ? std::min<size_t>(tasks_.size(), 8) : tasks_.size())];
+  if (world_.has(Feature::kTaskDeletes) && random_.OneIn(4)) return DeleteTask(task);
   const bool cancel = random_.OneIn(2);
-  if (!world_.has(cancel ? Feature::kCancels : Feature::kRetries)) return;
+  if (world_.has(cancel ? Feature::kCancels : Feature::kRetries)) CancelOrRetry(task, cancel);
+}
+
+void SimProducer::Ask(Command command, size_t bytes, uint64_t call,
+                      std::function<void(const absl::Status&, const Reply*, histcheck::Event*)> heard) {
+  ++open_;
+  world_.Call(std::move(command), bytes, 5 * kSecond,
+              [this, call, heard = std::move(heard)](const absl::Status& status, const Reply* reply) {
+                --open_;
+                histcheck::Event& told = world_.Log(Op::kTold, name_);
+                told.call = static_cast<int64_t>(call);
+                told.phase = PhaseOf(status);
+                heard(status, reply, &told);
+              });
+}
+
+void SimProducer::CancelOrRetry(TaskId task, bool cancel) {
   const uint64_t call = world_.NextNumber();
   histcheck::Event& line = world_.Log(Op::kAsk, name_);
   line.call = static_cast<int64_t>(call);
@@ -200,25 +185,76 @@ void SimProducer::AskAboutTask() {
   } else {
     command = RetryTaskCommand{Ticket(), task};
   }
-  ++open_;
-  world_.Call(std::move(command), 100, 5 * kSecond,
-              [this, call, cancel](const absl::Status& status, const Reply* reply) {
-                --open_;
-                histcheck::Event& told = world_.Log(Op::kTold, name_);
-                told.call = static_cast<int64_t>(call);
-                told.phase = PhaseOf(status);
-                if (status.ok() && cancel) {
-                  const bool running = std::get<CancelReply>(reply->value).state == State::kRunning;
-                  told.state = running ? "running" : "cancelled";
-                  world_.Cover(running ? Point::kCancelRunning : Point::kCancelWaiting);
-                } else if (status.ok()) {
-                  world_.Cover(Point::kRetryOk);
-                } else if (absl::IsFailedPrecondition(status)) {
-                  world_.Cover(cancel ? Point::kCancelFinished : Point::kRetryRefused);
-                } else if (absl::IsNotFound(status)) {
-                  world_.Cover(cancel ? Point::kCancelNotFound : Point::kRetryNotFound);
-                }
-              });
+  Ask(std::move(command), 100, call,
+      [this, cancel](const absl::Status& status, const Reply* reply, histcheck::Event* told) {
+        if (status.ok() && cancel) {
+          const bool running = std::get<CancelReply>(reply->value).state == State::kRunning;
+          told->state = running ? "running" : "cancelled";
+          world_.Cover(running ? Point::kCancelRunning : Point::kCancelWaiting);
+        } else if (status.ok()) {
+          world_.Cover(Point::kRetryOk);
+        } else if (absl::IsFailedPrecondition(status)) {
+          world_.Cover(cancel ? Point::kCancelFinished : Point::kRetryRefused);
+        } else if (absl::IsNotFound(status)) {
+          world_.Cover(cancel ? Point::kCancelNotFound : Point::kRetryNotFound);
+        }
+      });
+}
+
+void SimProducer::DeleteTask(TaskId task) {
+  const uint64_t call = world_.NextNumber();
+  histcheck::Event& line = world_.Log(Op::kAsk, name_);
+  line.call = static_cast<int64_t>(call);
+  line.kind = "delete_task";
+  line.task = task.value();
+  Ask(DeleteTaskCommand{Ticket(), task}, 100, call,
+      [this](const absl::Status& status, const Reply*, histcheck::Event*) {
+        if (status.ok()) world_.Cover(Point::kDeleteTaskOk);
+        if (absl::IsFailedPrecondition(status)) world_.Cover(Point::kDeleteTaskRefused);
+        if (absl::IsNotFound(status)) world_.Cover(Point::kDeleteTaskNotFound);
+      });
+}
+
+void SimProducer::UpdateTask() {
+  const size_t newest = random_.Below(random_.OneIn(3) ? known_.size() : std::min<size_t>(known_.size(), 6));
+  const Known& known = known_[known_.size() - 1 - newest];
+  auto texts = std::make_shared<std::deque<std::string>>();
+  const uint64_t call = world_.NextNumber();
+  histcheck::Event& line = world_.Log(Op::kAsk, name_);
+  line.call = static_cast<int64_t>(call);
+  line.kind = "update_task";
+  line.task = known.task.value();
+  UpdateTaskCommand command;
+  command.task = known.task;
+  command.revision = known.revision + (random_.OneIn(10) ? 1 : 0);
+  const SimTaskMaker::Fixed fixed{known.type, known.key};
+  command.changed = maker_.Make(world_.queues()[known.queue], &fixed, &line, texts.get());
+  command.keep_start = line.keep_start = random_.OneIn(2);
+  if (command.keep_start) {
+    command.changed.delay = command.changed.run_at = line.run_at = 0;
+    line.delay = -1;
+  }
+  command.keepalive = texts;
+  const bool moves = command.changed.queue != world_.queues()[known.queue];
+  const size_t bytes = command.changed.spec.size() + 100;
+  Ask(std::move(command), bytes, call,
+      [this, task = known.task, moves](const absl::Status& status, const Reply* reply, histcheck::Event*) {
+        HearUpdate(task, moves, status, reply);
+      });
+}
+
+void SimProducer::HearUpdate(TaskId task, bool moves, const absl::Status& status, const Reply* reply) {
+  if (status.ok()) {
+    world_.Cover(moves ? Point::kUpdateMoved : Point::kUpdateOk);
+    for (Known& known : known_) {
+      if (known.task == task) known.revision = std::get<UpdateReply>(reply->value).revision;
+    }
+    return;
+  }
+  if (absl::IsAborted(status)) world_.Cover(Point::kUpdateOld);
+  if (absl::IsFailedPrecondition(status)) world_.Cover(Point::kUpdateRefused);
+  if (absl::IsNotFound(status)) world_.Cover(Point::kUpdateNotFound);
+  if (absl::IsResourceExhausted(status) && LimitOf(status) != "limits.mailbox") world_.Cover(Point::kUpdateLimit);
 }
 
 // --- the operator ---
@@ -239,6 +275,12 @@ void SimOperator::Start() {
       Change(std::move(command), [](const absl::Status&) {});
     }
   }
+  if (world_.has(Feature::kQueueLimits)) {
+    for (const std::string& queue : world_.queues()) {
+      if (random_.OneIn(2)) LimitQueue(queue, QueueVerb::kUpdate);
+    }
+  }
+  if (world_.has(Feature::kThrottles)) ChangeThrottle(ThrottleVerb::kCreate);
   Later();
 }
 
@@ -251,6 +293,14 @@ void SimOperator::Later() {
 }
 
 void SimOperator::Act() {
+  if (world_.has(Feature::kQueueLimits) && random_.OneIn(4)) {
+    return LimitQueue(random_.Pick(world_.queues()), random_.OneIn(3) ? QueueVerb::kCreate : QueueVerb::kUpdate);
+  }
+  if (world_.has(Feature::kThrottles) && random_.OneIn(3)) {
+    static constexpr ThrottleVerb kVerbs[] = {ThrottleVerb::kCreate, ThrottleVerb::kUpdate, ThrottleVerb::kUpdate,
+                                              ThrottleVerb::kGet,    ThrottleVerb::kGet,    ThrottleVerb::kDelete};
+    return ChangeThrottle(kVerbs[random_.Below(6)]);
+  }
   switch (random_.Below(4)) {
     case 0:
     case 1:
@@ -270,12 +320,19 @@ void SimOperator::Change(QueueCommand command, std::function<void(const absl::St
   line.call = static_cast<int64_t>(call);
   line.kind = kVerbNames[static_cast<size_t>(verb)];
   line.q = command.queue;
+  const bool limits = command.settings.drop_oldest.has_value();
+  if (limits) {
+    line.max_waiting = static_cast<int64_t>(*command.settings.max_waiting);
+    line.max_bytes = static_cast<int64_t>(*command.settings.max_waiting_bytes);
+    line.overflow = *command.settings.drop_oldest ? "drop" : "reject";
+  }
   world_.Call(std::move(command), 100, 5 * kSecond,
-              [this, call, verb, done = std::move(done)](const absl::Status& status, const Reply* reply) {
+              [this, call, verb, limits, done = std::move(done)](const absl::Status& status, const Reply* reply) {
                 histcheck::Event& told = world_.Log(Op::kTold, "operator");
                 told.call = static_cast<int64_t>(call);
                 told.phase = PhaseOf(status);
                 if (status.ok()) {
+                  if (limits) world_.Cover(Point::kQueueLimited);
                   if (verb != QueueVerb::kDelete)
                     told.n = static_cast<int64_t>(std::get<QueueReply>(reply->value).purged);
                   static constexpr Point kDone[] = {Point::kQueueCreated, Point::kQueueUpdated, Point::kQueuePaused,
@@ -329,6 +386,78 @@ void SimOperator::ChangeQueue() {
       command.verb = QueueVerb::kResume;
   }
   Change(std::move(command), [](const absl::Status&) {});
+}
+
+void SimOperator::LimitQueue(const std::string& queue, QueueVerb verb) {
+  QueueCommand command;
+  command.verb = verb;
+  command.queue = queue;
+  const bool tasks = random_.OneIn(2);
+  command.settings.max_waiting = tasks ? static_cast<uint64_t>(random_.Between(3, 40)) : 0;
+  command.settings.max_waiting_bytes = tasks ? 0 : static_cast<uint64_t>(random_.Between(200, 3'000));
+  command.settings.drop_oldest = random_.OneIn(2);
+  Change(std::move(command), [](const absl::Status&) {});
+}
+
+void SimOperator::ChangeThrottle(ThrottleVerb verb) {
+  static constexpr const char* kVerbs[] = {"throttle_create", "throttle_update", "", "throttle_delete"};
+  static constexpr const char* kPers[] = {"", "all", "queue", "type", "group", "key"};
+  ThrottleCommand command;
+  command.verb = verb;
+  command.name = random_.OneIn(2) ? "h1" : "h2";
+  if (verb == ThrottleVerb::kGet) return LookAtThrottle();
+  auto change = std::make_shared<ThrottleChange>();
+  if (verb != ThrottleVerb::kDelete) {
+    change->queues.emplace();
+    change->types.emplace();
+    for (int i = random_.OneIn(2) ? 0 : 2; i > 0; --i) change->queues->push_back(random_.Pick(world_.queues()));
+    if (random_.OneIn(3)) change->types->push_back(random_.Pick(world_.types()));
+    change->per = static_cast<ThrottlePer>(1 + random_.Below(5));
+    const uint64_t kind = change->per == ThrottlePer::kKey ? 1 : random_.Below(3);
+    change->max_running = kind == 1 ? 0 : static_cast<uint32_t>(random_.Between(1, 6));
+    // So much that all that a world has is through in the liveness phase.
+    change->rate = ThrottleRate{.tasks = static_cast<uint32_t>(random_.Between(10, 60)),
+                                .period = kSecond,
+                                .burst = static_cast<uint32_t>(random_.Below(12))};
+    if (kind == 0) change->rate = ThrottleRate();
+    command.change = change;
+  }
+  const uint64_t call = world_.NextNumber();
+  histcheck::Event& line = world_.Log(Op::kAsk, "operator");
+  line.call = static_cast<int64_t>(call);
+  line.kind = kVerbs[static_cast<size_t>(verb)];
+  line.name = command.name;
+  if (command.change != nullptr) {
+    line.queues = fmt::format("{}", fmt::join(*change->queues, ","));
+    line.types = fmt::format("{}", fmt::join(*change->types, ","));
+    line.per = kPers[static_cast<size_t>(*change->per)];
+    line.n = *change->max_running;
+    line.rate = change->rate->tasks;
+    line.period = change->rate->period;
+    line.burst = change->rate->burst;
+  }
+  world_.Call(std::move(command), 300, 5 * kSecond, [this, call, verb](const absl::Status& status, const Reply*) {
+    histcheck::Event& told = world_.Log(Op::kTold, "operator");
+    told.call = static_cast<int64_t>(call);
+    told.phase = PhaseOf(status);
+    static constexpr Point kDone[] = {Point::kThrottleCreated, Point::kThrottleUpdated, Point::kThrottleUpdated,
+                                      Point::kThrottleDeleted};
+    if (status.ok()) world_.Cover(kDone[static_cast<size_t>(verb)]);
+    if (absl::IsAlreadyExists(status)) world_.Cover(Point::kThrottleExists);
+    if (absl::IsNotFound(status)) world_.Cover(Point::kThrottleNotFound);
+  });
+}
+
+void SimOperator::LookAtThrottle() {
+  ThrottleCommand command;
+  command.name = random_.OneIn(2) ? "h1" : "h2";
+  world_.Call(std::move(command), 100, 5 * kSecond, [this](const absl::Status& status, const Reply* reply) {
+    if (!status.ok()) return;
+    for (const MeterView& meter : std::get<ThrottleReply>(reply->value).throttle.meters) {
+      if (meter.waiting > 0 && meter.state == MeterState::kFull) world_.Cover(Point::kThrottleFull);
+      if (meter.waiting > 0 && meter.state == MeterState::kRate) world_.Cover(Point::kThrottleRate);
+    }
+  });
 }
 
 void SimOperator::ChangeDead() {

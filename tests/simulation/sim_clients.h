@@ -11,6 +11,7 @@
 #include "broker/core/command.h"
 #include "broker/core/effects.h"
 #include "tests/simulation/sim_loop.h"
+#include "tests/simulation/sim_tasks.h"
 
 namespace penstock::broker {
 
@@ -24,7 +25,6 @@ class SimProducer {
   void Start() { Later(); }
   // Every enqueue that was begun has its answer, or has given up.
   bool idle() const { return open_ == 0; }
-  const std::vector<TaskId>& tasks() const { return tasks_; }
 
  private:
   // One enqueue call, tries included.
@@ -42,6 +42,13 @@ class SimProducer {
   void Try(std::shared_ptr<Attempt> attempt);
   void Hear(const std::shared_ptr<Attempt>& attempt, const absl::Status& status, const Reply* reply);
   void AskAboutTask();
+  void CancelOrRetry(TaskId task, bool cancel);
+  void UpdateTask();
+  void HearUpdate(TaskId task, bool moves, const absl::Status& status, const Reply* reply);
+  void DeleteTask(TaskId task);
+  // Asks about a task; `heard` is told the answer and may add to its line.
+  void Ask(Command command, size_t bytes, uint64_t call,
+           std::function<void(const absl::Status&, const Reply*, histcheck::Event*)> heard);
 
   SimWorld& world_;
   SimLoop& loop_;
@@ -49,14 +56,22 @@ class SimProducer {
   const std::string name_;
   const int index_;
   const Span pace_;
-  uint64_t made_ = 0;
+  SimTaskMaker maker_;
   int open_ = 0;
   std::vector<TaskId> tasks_;
+  // What it knows of a task that it may change.
+  struct Known {
+    TaskId task;
+    size_t queue = 0;  // of the world's
+    std::string_view type, key;
+    uint32_t revision = 0;
+  };
+  std::vector<Known> known_;
   RequestId last_request_;
   uint64_t next_request_ = 1;
 };
 
-// Who pauses, purges, drains, deletes, redrives and looks.
+// Who limits, throttles, pauses, purges, drains, deletes, redrives and looks.
 class SimOperator {
  public:
   explicit SimOperator(SimWorld& world);
@@ -70,6 +85,9 @@ class SimOperator {
   void Act();
   void ChangeQueue();
   void ChangeDead();
+  void LimitQueue(const std::string& queue, QueueVerb verb);
+  void ChangeThrottle(ThrottleVerb verb);
+  void LookAtThrottle();
   void Look();
   void Change(QueueCommand command, std::function<void(const absl::Status&)> done);
 

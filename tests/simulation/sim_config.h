@@ -59,7 +59,14 @@ namespace penstock::broker {
   F(Groups, "groups")                  \
   F(Lives, "lives")                    \
   F(Cooling, "cooling")                \
-  F(Checkpoints, "checkpoints")
+  F(Checkpoints, "checkpoints")        \
+  F(UniqueScopes, "unique-scopes")     \
+  F(Updates, "updates")                \
+  F(TaskDeletes, "task-deletes")       \
+  F(Throttles, "throttles")            \
+  F(QueueLimits, "queue-limits")       \
+  F(Labels, "labels")                  \
+  F(Brought, "brought")
 // clang-format on
 
 enum class Feature : uint8_t {

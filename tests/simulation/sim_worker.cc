@@ -33,27 +33,16 @@ const char* KindName(OutcomeKind kind) {
   return "";
 }
 
-// A task's bytes say all that a worker is told of it: payload|queue|type|priority|...
-std::vector<std::string> SpecFields(std::string_view spec) {
-  std::vector<std::string> fields;
-  for (size_t begin = 0; fields.size() < 4 && begin <= spec.size();) {
-    const size_t end = std::min(spec.find('|', begin), spec.size());
-    fields.emplace_back(spec.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  fields.resize(4);
-  return fields;
-}
-
 }  // namespace
 
 SimWorker::SimWorker(SimWorld& world, int index, bool finisher)
     : world_(world),
       loop_(world.loop()),
       random_(world.config().seed * 64 + 40 + static_cast<uint64_t>(index)),
-      name_(finisher ? "last" : fmt::format("w{}", index)),
+      name_(finisher ? fmt::format("last{}", index) : fmt::format("w{}", index)),
       told_name_(random_.OneIn(5) ? "w0" : name_),
-      finisher_(finisher) {
+      finisher_(finisher),
+      maker_(world, random_, name_) {
   const auto& queues = world_.queues();
   const auto& types = world_.types();
   const bool all = finisher_ || random_.OneIn(2);
@@ -81,6 +70,10 @@ SimWorker::SimWorker(SimWorld& world, int index, bool finisher)
     handler_time_ = 10 * kMilli;
     heartbeat_every_ = 10 * kSecond;
   }
+  if (!world_.has(Feature::kLabels)) return;
+  if (finisher_ || random_.OneIn(2)) labels_["gpu"] = "y";
+  const bool first = index % 2 == 0;
+  if (finisher_ || random_.OneIn(2)) labels_["zone"] = first ? "a" : "b";
 }
 
 bool SimWorker::has_bad_luck() const { return !good_ && !world_.quiet(); }
@@ -95,6 +88,7 @@ void SimWorker::Later(Span delay, std::function<void()> action) {
 
 void SimWorker::Start() {
   histcheck::Event& line = world_.Log(Op::kWorker, name_);
+  for (const auto& [key, value] : labels_) line.labels += (line.labels.empty() ? "" : ",") + key + "=" + value;
   const bool limited =
       std::any_of(types_.begin(), types_.end(), [](const auto& type) { return type.max_concurrency > 0; });
   if (!limited) {
@@ -194,6 +188,7 @@ void SimWorker::Connect() {
   open.types = types_;
   open.concurrency = concurrency_;
   open.lease = lease_;
+  open.labels = labels_;
   if (has_session_ && world_.has(Feature::kCareless) && has_bad_luck() && !held_.empty() && random_.OneIn(8)) {
     LoseOne(held_.begin()->first, false, "given_back");  // it has forgotten one
     world_.Cover(Point::kWorkerNotHeld);
@@ -336,7 +331,7 @@ void SimWorker::Flush(bool even_empty) {
     for (const HandledType& type : types_) {
       if (type.max_concurrency == 0) continue;
       uint32_t taken = outstanding_types_[type.type];
-      for (const auto& [task, held] : held_) taken += held.type == type.type;
+      for (const auto& [task, held] : held_) taken += held.spec.type == type.type;
       if (taken >= type.max_concurrency) continue;
       input.type_credits.push_back({type.type, type.max_concurrency - taken});
       outstanding_types_[type.type] += type.max_concurrency - taken;
@@ -360,6 +355,7 @@ void SimWorker::Flush(bool even_empty) {
       if (report.kind == OutcomeKind::kCompleted) {
         outcome.result = "result";
         outcome.content_type = "text/plain";
+        if (report.brings != nullptr) outcome.enqueue = {report.brings, &report.brings->tasks};
       }
       if (report.kind == OutcomeKind::kFailed || report.kind == OutcomeKind::kRejected)
         outcome.error = {"E", "failed", ""};
@@ -445,10 +441,16 @@ void SimWorker::EndHandler(TaskId task, FencingToken token) {
   Report& report = reports_.back();
   if (delay && world_.has(Feature::kCooling) && random_.OneIn(3)) {
     report.cool = random_.OneIn(2) ? CoolScope::kQueue : CoolScope::kType;
-    line.cool = report.cool == CoolScope::kQueue ? "queue" : "type";
+    if (!held.spec.key.empty() && random_.OneIn(2)) report.cool = CoolScope::kKey;
+    if (held.spec.key.empty() && !held.spec.group.empty() && random_.OneIn(2)) report.cool = CoolScope::kGroup;
+    static constexpr const char* kScopes[] = {"", "queue", "type", "group", "key"};
+    line.cool = kScopes[static_cast<size_t>(report.cool)];
   }
   if (kind != OutcomeKind::kCompleted && world_.has(Feature::kCheckpoints) && random_.OneIn(2)) {
     line.saved = report.saved = fmt::format("c{}", world_.NextNumber());
+  }
+  if (kind == OutcomeKind::kCompleted && has_bad_luck() && world_.has(Feature::kBrought) && random_.OneIn(4)) {
+    report.brings = MakeBrought(report);
   }
   StartSome();
   if (good_ || !random_.OneIn(4)) {
@@ -458,22 +460,41 @@ void SimWorker::EndHandler(TaskId task, FencingToken token) {
   }
 }
 
+std::shared_ptr<const SimTasks> SimWorker::MakeBrought(const Report& completed) {
+  auto made = std::make_shared<SimTasks>();
+  const auto call = static_cast<int64_t>(world_.NextNumber());
+  const int64_t count = random_.Between(1, 3);
+  for (int64_t i = 0; i < count; ++i) {
+    histcheck::Event& line = world_.Log(Op::kEnqueue, name_);
+    line.call = call;
+    line.i = i;
+    line.task = completed.task.value();
+    line.token = completed.token.value();
+    made->tasks.push_back(maker_.Make(random_.Pick(world_.queues()), nullptr, &line, &made->texts));
+  }
+  return made;
+}
+
 // --- what it hears ---
 
 void SimWorker::Arrive(Ticket stream, SessionMessage message) {
   if (stream != stream_ || gone_) return;
   for (const Delivery& delivery : message.deliveries) {
-    const std::vector<std::string> fields = SpecFields(delivery.spec);
+    const SpecFields fields = ReadSpec(delivery.spec);
     histcheck::Event& line = world_.Log(Op::kDeliver, name_);
     line.task = delivery.task.value();
     line.token = delivery.token.value();
     line.attempt = delivery.attempt;
     line.max_attempts = delivery.max_attempts;
-    line.payload = fields[0];
+    line.payload = fields.payload;
+    if (!fields.labels.empty()) world_.Cover(Point::kRanByLabels);
+    if (fields.payload.ends_with('u')) world_.Cover(Point::kRanChanged);
+    if (fields.payload.starts_with('w')) world_.Cover(Point::kRanBrought);
+    line.since = world_.GivenOut(delivery.token);
     line.saved = delivery.checkpoint;
-    line.q = fields[1];
-    line.type = fields[2];
-    line.priority = fields[3].empty() ? -1 : fields[3][0] - '0';
+    line.q = fields.queue;
+    line.type = fields.type;
+    line.priority = fields.priority.empty() ? -1 : fields.priority[0] - '0';
   }
   if (frozen_until_ > loop_.now()) {
     inbox_.emplace_back(stream, std::move(message));
@@ -559,9 +580,9 @@ void SimWorker::HearDelivery(const Delivery& delivery) {
   held.token = delivery.token;
   held.attempt = delivery.attempt;
   held.max_attempts = delivery.max_attempts;
-  held.type = SpecFields(delivery.spec)[2];
+  held.spec = ReadSpec(delivery.spec);
   if (outstanding_ > 0) --outstanding_;
-  if (auto typed = outstanding_types_.find(held.type); typed != outstanding_types_.end() && typed->second > 0)
+  if (auto typed = outstanding_types_.find(held.spec.type); typed != outstanding_types_.end() && typed->second > 0)
     --typed->second;
   held_[delivery.task] = held;
   waiting_.push_back(delivery.task);
@@ -600,6 +621,11 @@ void SimWorker::Answer(const Report& report, bool known, const Refusal* refusal)
   line.token = report.token.value();
   line.dup = report.resent;
   if (refusal != nullptr) {
+    if (refusal->reason == RefusalReason::kInvalid) {
+      line.phase = Phase::kFail;
+      world_.Cover(Point::kAnsweredRefused);
+      return;
+    }
     const bool stale = refusal->reason == RefusalReason::kStaleLease;
     line.phase = stale ? Phase::kStale : Phase::kFinished;
     world_.Cover(stale ? Point::kAnsweredStale : Point::kAnsweredFinished);
@@ -611,6 +637,10 @@ void SimWorker::Answer(const Report& report, bool known, const Refusal* refusal)
     return;
   }
   line.phase = Phase::kOk;
+  if (report.brings != nullptr) world_.Cover(Point::kCompletedBringing);
+  if (report.cool == CoolScope::kQueue || report.cool == CoolScope::kType) world_.Cover(Point::kCoolAsked);
+  if (report.cool == CoolScope::kGroup) world_.Cover(Point::kCoolGroupAsked);
+  if (report.cool == CoolScope::kKey) world_.Cover(Point::kCoolKeyAsked);
   switch (report.kind) {
     case OutcomeKind::kCompleted:
       world_.Cover(report.cancel        ? Point::kCompletedCancelAsked

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "broker/core/effects.h"
 #include "tests/checker/history.h"
 #include "tests/simulation/sim_loop.h"
+#include "tests/simulation/sim_tasks.h"
 
 namespace penstock::broker {
 
@@ -39,7 +41,7 @@ class SimWorker {
     FencingToken token;
     uint32_t attempt = 1;
     uint32_t max_attempts = 1;
-    std::string type;
+    SpecFields spec;
     bool started = false;
     bool cancel = false;
     Span start = 0;
@@ -52,6 +54,7 @@ class SimWorker {
     std::optional<Span> delay;
     CoolScope cool = CoolScope::kNone;
     std::string saved;  // in the same frame
+    std::shared_ptr<const SimTasks> brings;
     Span run_time = 0;
     uint32_t attempt = 1;
     bool last = false;
@@ -72,6 +75,8 @@ class SimWorker {
   void EndHandler(TaskId task, FencingToken token);
   // The line of the history that says so.
   histcheck::Event& AddReport(TaskId task, const Held& held, OutcomeKind kind, std::optional<Span> delay);
+  // The tasks that a completion brings.
+  std::shared_ptr<const SimTasks> MakeBrought(const Report& completed);
   // What is to be saved with the reports that go into `input`.
   void AddCheckpoints(SessionInput* input);
   // `known`: it was acknowledged.
@@ -93,6 +98,8 @@ class SimWorker {
   const bool finisher_;
   std::vector<std::string> queues_;
   std::vector<HandledType> types_;
+  std::map<std::string, std::string> labels_;
+  SimTaskMaker maker_;
   uint32_t concurrency_ = 1;
   uint32_t prefetch_ = 0;
   Span lease_ = 0;

@@ -326,6 +326,14 @@ void SimWorld::Welcomed(Ticket ticket) {
 
 // --- the broker's side ---
 
+void SimWorld::OnGivenOut(const Effects& effects) {
+  for (const SessionMessage& message : effects.session_messages) {
+    for (const Delivery& delivery : message.deliveries) {
+      given_out_[delivery.token.value()] = std::max(clock_.latest(), log_time_);
+    }
+  }
+}
+
 void SimWorld::OnEffects(Effects effects) {
   for (Reply& reply : effects.replies) {
     if (watches_.contains(reply.ticket)) {
@@ -480,15 +488,19 @@ void SimWorld::BeginQuiet() {
   Log(Op::kQuiet, "");
   broker_.store().set_full(false);
   broker_.set_slow(false);
+  // Of those who finish everything, none has all labels.
+  const size_t finishers = has(Feature::kLabels) ? 2 : 1;
   size_t stay = 0;
   for (auto& worker : workers_) {
     // All behave; most leave, for their heartbeats would be most of what happens.
-    const bool stays = stay < 2 && faults_.OneIn(2);
+    const bool stays = stay + finishers < 3 && faults_.OneIn(2);
     stay += stays;
     worker->BeGood(stays);
   }
-  workers_.push_back(std::make_unique<SimWorker>(*this, 900, true));
-  workers_.back()->Start();
+  for (size_t i = 0; i < finishers; ++i) {
+    workers_.push_back(std::make_unique<SimWorker>(*this, 900 + static_cast<int>(i), true));
+    workers_.back()->Start();
+  }
   loop_.After(20 * kSecond, [this] {
     operator_->ResumeAll([this] { resumed_ = true; });
     PollDrained();
@@ -535,10 +547,14 @@ void SimWorld::LogEnd() {
     if (event.op == Op::kDeliver || (event.op == Op::kEnqueued && event.phase == Phase::kOk)) tasks.insert(event.task);
   }
   for (uint64_t task : tasks) {
-    std::string state = StateOf(TaskId(task));
+    static constexpr const char* kReasons[] = {"", "attempts", "rejected", "expired", "dropped", "timed_out"};
+    EndState end = StateOf(TaskId(task));
     histcheck::Event& line = Log(Op::kTask);
     line.task = task;
-    line.state = std::move(state);
+    line.state = std::move(end.state);
+    line.reason = kReasons[static_cast<size_t>(end.reason)];
+    line.until = end.end_time;
+    if (end.reason == DeadReason::kDropped) Cover(Point::kDropped);
   }
   Effects effects = broker_.AskAtRest(StatusCommand{Ticket(next_ticket_++)});
   for (const Reply& reply : effects.replies) {
@@ -558,23 +574,25 @@ void SimWorld::LogEnd() {
 }
 
 // As rpc/task_reader.h joins them: what the core knows, then the task's record, its block, and history.
-std::string SimWorld::StateOf(TaskId task) {
+SimWorld::EndState SimWorld::StateOf(TaskId task) {
   static constexpr const char* kStates[] = {"",          "scheduled", "blocked",   "available", "running",
                                             "retryable", "completed", "cancelled", "dead"};
   Effects effects = broker_.AskAtRest(GetTaskCommand{Ticket(next_ticket_++), task});
   const TaskSnapshot snapshot = std::get<TaskReply>(effects.replies.at(0).value).snapshot;
-  if (snapshot.place == TaskSnapshot::Place::kRunning) return "running";
-  if (snapshot.place == TaskSnapshot::Place::kGone) return "gone";
+  if (snapshot.place == TaskSnapshot::Place::kRunning) return {"running"};
+  if (snapshot.place == TaskSnapshot::Place::kGone) return {"gone"};
   const SimStore& store = broker_.store();
   const Keys keys(config_.core.partition);
   auto record = GetRecord<records::TaskRecord>(store, Family::kTasks, keys.TaskRecord(task));
-  if (record.ok()) return kStates[record->state()];
+  if (record.ok()) {
+    return {kStates[record->state()], static_cast<DeadReason>(record->dead_reason()), record->end_time()};
+  }
   std::vector<HistoryAddress> finishes = snapshot.finishes;
   if (snapshot.place != TaskSnapshot::Place::kFinished) {
     const BlockId block(task.block());
     if (store.Get(Family::kBlocks, keys.Block(block)).ok() ||
         store.Get(Family::kTasks, keys.CompactedBlock(block)).ok()) {
-      return kStates[static_cast<size_t>(snapshot.state)];
+      return {kStates[static_cast<size_t>(snapshot.state)]};
     }
     const std::string key = keys.Finishes(block);
     if (auto value = store.Get(Family::kIndex, key); value.ok()) {
@@ -595,7 +613,7 @@ std::string SimWorld::StateOf(TaskId task) {
       return state == "gone";
     });
   }
-  return state;
+  return {state};
 }
 
 // Everything that is kept ends some day. Wall time alone passes: nobody's lease ends by that.

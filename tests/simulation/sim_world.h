@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -68,6 +69,11 @@ class SimWorld : private SimBroker::Edge {
   void Send(Ticket stream, Command command);
   // The connection is gone: what is on its way is lost. The broker hears of it after `broker_after`; kNever: not.
   void CutStream(Ticket stream, Span broker_after);
+  // The history's time when the core gave out the lease with this token.
+  Time GivenOut(FencingToken token) const {
+    auto found = given_out_.find(token.value());
+    return found == given_out_.end() ? 0 : found->second;
+  }
   // A welcome came to its worker: the session surely exists.
   void Welcomed(Ticket stream);
 
@@ -94,6 +100,7 @@ class SimWorld : private SimBroker::Edge {
     bool known = false;
   };
 
+  void OnGivenOut(const Effects& effects) override;
   void OnEffects(Effects effects) override;
   void OnUp() override;
   void OnDown() override;
@@ -114,7 +121,13 @@ class SimWorld : private SimBroker::Edge {
   void PollDrained();
   void Finish();
   void LogEnd();
-  std::string StateOf(TaskId task);
+  // How a task is at the end.
+  struct EndState {
+    std::string state;
+    DeadReason reason = DeadReason::kNone;
+    Time end_time = 0;
+  };
+  EndState StateOf(TaskId task);
   void ExpectNothingLeft();
   void Judge();
 
@@ -132,6 +145,7 @@ class SimWorld : private SimBroker::Edge {
   uint64_t next_number_ = 1;
   uint64_t next_ticket_ = 1;
 
+  std::unordered_map<uint64_t, Time> given_out_;
   std::map<Ticket, Stream> streams_;
   std::map<std::string, Vouch> vouches_;  // by worker
   struct Pending {

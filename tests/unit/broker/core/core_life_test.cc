@@ -185,6 +185,31 @@ TEST_F(CoreLifeTest, RequestIdOfAnotherRequestIsRefused) {
   EXPECT_EQ(Counters().available, 1u);
 }
 
+TEST_F(CoreLifeTest, AFullQueueTakesNoMoreThanItHoldsWhateverItGivesUp) {
+  QueueCommand limit;
+  limit.ticket = driver_.NewTicket();
+  limit.queue = "q";
+  limit.settings.max_waiting = 2;
+  limit.settings.drop_oldest = true;
+  Keep(driver_.Step(Command(limit)));
+  NewTask unique = Plain();
+  unique.unique_key = "k";
+  Enqueue(unique);
+  // With the one that has the key there would be three; if that is given up, the key is free, and there are three.
+  EnqueueCommand three;
+  three.ticket = driver_.NewTicket();
+  three.tasks = {Plain(), Plain(), unique};
+  const absl::Status status = driver_.Step(Command(three)).replies.at(0).status;
+  EXPECT_EQ(LimitOf(status), "max_waiting") << status;
+  EXPECT_EQ(Counters().available, 1u);
+  EXPECT_EQ(Counters().dead, 0u);
+  EnqueueCommand two;
+  two.ticket = driver_.NewTicket();
+  two.tasks = {Plain(), unique};
+  EXPECT_TRUE(driver_.Step(Command(two)).replies.at(0).status.ok());
+  EXPECT_EQ(Counters().available, 2u);
+}
+
 TEST_F(CoreLifeTest, FailedAttemptsBackOffAndDieWithTheirReason) {
   NewTask task = Plain();
   task.retry_policy = RetryPolicy{.max_attempts = 2, .initial_backoff = 10 * kSecond, .jitter = 0};
