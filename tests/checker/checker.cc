@@ -93,9 +93,9 @@ class Rules {
                        (most > least ? " or one more" : ""),
                    {previous == nullptr ? nullptr : previous->deliver, &now});
       }
-      // An update may lower what there may be under what there was.
-      const bool lowered = previous != nullptr && previous->content != lease.content;
-      if (now.attempt > now.max_attempts && !lowered) in_.Report("attempts", "more attempts than there may be", {&now});
+      // A change may lower what there may be under what there was.
+      if (now.attempt > now.max_attempts && !task.changed())
+        in_.Report("attempts", "more attempts than there may be", {&now});
       if (previous != nullptr && previous->accepted() && !again &&
           (previous->outcome->kind == "rejected" ||
            (previous->outcome->kind == "failed" && previous->deliver->attempt >= previous->deliver->max_attempts))) {
