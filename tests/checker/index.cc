@@ -102,11 +102,11 @@ Index::Index(const History& history, Verdict* verdict) : history_(history), verd
     if (task.moved()) task.shaky |= Forgetful();
   }
   for (const Kept& kept : refused_) {
-    const bool newer = kept.task->leases.back().deliver->token > kept.lease->deliver->token;
+    const bool newer = kept.task->leases.back().deliver->token > kept.deliver->token;
     // A repeated outcome may have counted before; then it is "already finished", as long as the task is known.
     const bool forgotten = kept.task->end == nullptr || kept.task->end->state == "gone";
     if (!newer && !kept.task->shaky && !(kept.event->dup && forgotten)) {
-      Report("lease", "a lease was taken away while it held", {kept.lease->deliver, kept.event});
+      Report("lease", "a lease was taken away while it held", {kept.deliver, kept.event});
     }
   }
 }
@@ -443,7 +443,7 @@ void Index::TakeReport(const Event& event) {
   }
   auto valid = valid_.find(event.who);
   if (event.phase == Phase::kStale && !lease->dropped && valid != valid_.end() && valid->second > event.t) {
-    refused_.push_back({&tasks[event.task], lease, &event});
+    refused_.push_back({&tasks[event.task], lease->deliver, &event});
   }
 }
 
@@ -456,7 +456,7 @@ void Index::TakeLost(const Event& event) {
     claim.lease->dropped = true;
     claim.lease->told_lost = event.told;
     claim.lease->given_back = event.kind == "given_back";
-    if (event.told && Holds(claim, event.t)) refused_.push_back({claim.task, claim.lease, &event});
+    if (event.told && Holds(claim, event.t)) refused_.push_back({claim.task, claim.lease->deliver, &event});
     lost.push_back(id);
   }
   for (uint64_t id : lost) {

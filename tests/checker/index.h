@@ -189,7 +189,7 @@ class Index {
   std::map<std::string, std::set<uint64_t>> held_;  // tasks by limit, and by "q/key"
   struct Kept {
     Task* task;
-    Lease* lease;
+    const Event* deliver;  // what gave the lease out
     const Event* event;
   };
   std::vector<Kept> refused_;  // although the lease surely held, unless a newer one shows up
