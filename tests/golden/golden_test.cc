@@ -91,7 +91,8 @@ TEST_P(GoldenTest, RunsWhatWaitsAndFitsTogetherAfterwards) {
   redrive.queue = "keyed";
   redrive.verb = DeadVerb::kRedrive;
   broker.Do(redrive);
-  broker.Connect(queues, {"work", "other", "bulk", "nobody handles this"}, 100, {{"gpu", "yes"}, {"zone", "eu"}});
+  broker.Connect(queues, {"work", "other", "bulk", "nobody handles this", "nobody.handles.this"}, 100,
+                 {{"gpu", "yes"}, {"zone", "eu"}});
   for (int round = 0; round < 200; ++round) {
     for (const auto& [task, token] : std::map<TaskId, FencingToken>(broker.held())) {
       broker.End(task, OutcomeKind::kCompleted, "drained");

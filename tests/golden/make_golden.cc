@@ -82,7 +82,7 @@ void LiveALittle(SteppedBroker& broker) {
   broker.Credit(1);
   broker.End(redriven, OutcomeKind::kFailed, "no use");
   broker.Do(RetryTaskCommand{Ticket(4), redriven});
-  v1::TaskSpec expires = Spec("q", "nobody handles this", "too late");
+  v1::TaskSpec expires = Spec("q", "nobody.handles.this", "too late");
   expires.mutable_expire_at()->set_seconds(broker.now().wall / kSecond + 5);
   broker.Enqueue(expires);
   broker.Advance(10 * kSecond);

@@ -240,14 +240,15 @@ void Report(const char* name, Scores scores, double share_least, double error_mo
   EXPECT_LE(scores.position_error, position_error_most) << name;
 }
 
-// docs/explain.md has what came of it when it was written.
+// docs/explain.md promises nine in ten, and has what came of it when it was written: of 40 drains and about 480 starts,
+// so that 85 in a hundred are no less than that.
 TEST(EstimateTest, StartsAndDrainsComeAboutAsEstimated) {
   Report("one type", Measure({}), 0.85, 0.12, 0.001);
-  Report("steady", Measure({.steady = true}), 0.5, 0.03, 0.001);
-  Report("three types", Measure({.workers = 4, .slots = 5, .types = 3}), 0.6, 0.3, 0.15);
-  Report("priorities", Measure({.workers = 3, .slots = 4, .types = 2, .priorities = 4}), 0.75, 0.15, 0.1);
-  Report("groups", Measure({.workers = 3, .slots = 4, .groups = 5}), 0.75, 0.2, 0.1);
-  Report("keys", Measure({.workers = 5, .slots = 4, .keys = 30}), 0.5, 0.45, 0.45);
+  Report("steady", Measure({.steady = true}), 0.75, 0.03, 0.001);
+  Report("three types", Measure({.workers = 4, .slots = 5, .types = 3}), 0.85, 0.2, 0.08);
+  Report("priorities", Measure({.workers = 3, .slots = 4, .types = 2, .priorities = 4}), 0.85, 0.15, 0.06);
+  Report("groups", Measure({.workers = 3, .slots = 4, .groups = 5}), 0.85, 0.2, 0.1);
+  Report("keys", Measure({.workers = 5, .slots = 4, .keys = 30}), 0.85, 0.35, 0.18);
 }
 
 TEST(EstimateTest, ThePositionInALaneIsExact) {
