@@ -120,7 +120,7 @@ TEST(GoldenFolders, EveryFormatHasThem) {
     formats.insert(std::filesystem::path(folder).parent_path().filename().string() + " has format " +
                    ReadFile(folder + "/FORMAT").substr(7, 1));
   }
-  EXPECT_THAT(formats, ::testing::Contains("v1 has format 1"));
+  EXPECT_THAT(formats, ::testing::IsSupersetOf({"v1 has format 1", "v2 has format 2"}));
   for (const std::string& format : formats) EXPECT_EQ(format[1], format.back()) << format;
   uint64_t bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(SourcePath("tests/testdata/golden"))) {
