@@ -2,8 +2,8 @@
 """names_exist.py SOURCE_FOLDER: what the documentation names is there.
 
 Every row of docs/features.md names a test, and each that it names exists: `program`: `Suite.Test`, where a name of a test
-may have * in it and go without its suite; a program alone; a scenario script; a file. In all documents, paths in
-backquotes and links lead to something."""
+may have * in it and go without its suite; a program alone; a scenario script; a file; "rule" or "rules" and names of the
+checker's. In all documents, paths in backquotes and links lead to something."""
 import fnmatch
 import pathlib
 import re
@@ -36,14 +36,23 @@ def programs_of(root):
     return programs
 
 
+def rules_of(root):
+    """What the checker of histories reports."""
+    return {rule for source in root.glob("tests/checker/*.cc") for rule in re.findall(r'Report\(\s*"(\w+)"', source.read_text())}
+
+
 def fits(pattern, name):
     suite, test = name.split(".")
     return any(fnmatch.fnmatchcase(whole, pattern) for whole in (name, suite, test))
 
 
-def wrong_names(cell, programs, is_there):
+def wrong_names(cell, programs, rules, is_there):
     """What the second column of a row names and is not there."""
     program = None
+    named_rules = r",? rules? ((?:`\w+`(?:, )?)+)"
+    for names in re.findall(named_rules, cell):
+        yield from (f"rule {name}" for name in re.findall(r"`(\w+)`", names) if name not in rules)
+    cell = re.sub(named_rules, "; ", cell)
     for name, colon in re.findall(r"`([^`]+)`(:?)", cell):
         if colon and name in programs:
             program = name
@@ -56,6 +65,7 @@ def wrong_names(cell, programs, is_there):
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     programs = programs_of(root)
+    rules = rules_of(root)
     scenarios = {path.stem for path in root.glob("tests/scenario/testdata/*.txt")}
 
     def is_there(name):
@@ -70,7 +80,7 @@ def main():
         rows += 1
         if "`" not in cells[-2]:
             wrong.append(f"docs/features.md:{number}: no test is named")
-        wrong += [f"docs/features.md:{number}: {name}" for name in wrong_names(cells[-2], programs, is_there)]
+        wrong += [f"docs/features.md:{number}: {name}" for name in wrong_names(cells[-2], programs, rules, is_there)]
 
     folders = "|".join(path.name for path in root.iterdir() if (path / "CMakeLists.txt").exists()) + "|docs|deploy"
     for document in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
