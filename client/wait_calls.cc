@@ -159,8 +159,9 @@ void WaitCalls::Keep() {
     const absl::Time now = absl::Now();
     absl::Time next = now + absl::Hours(1);
     for (auto wait = waits_.begin(); wait != waits_.end(); ++wait) {
-      if (wait->again_at <= now && wait->refused && !budget_.Take(now)) {
-        next = std::min(next, now + budget_.UntilNext());
+      // One whose time is up ends by its call, which costs the broker nothing.
+      if (wait->again_at <= now && wait->refused && wait->deadline > now && !budget_.Take(now)) {
+        next = std::min({next, now + budget_.UntilNext(), wait->deadline});
       } else if (wait->again_at <= now) {
         Call(wait);
       } else {

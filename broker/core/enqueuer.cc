@@ -215,7 +215,10 @@ absl::Status Enqueuer::CheckRoom(const std::vector<NewTask>& tasks, TaskId endin
     if (settings.drop_oldest) {
       need.drop_tasks = std::min(tasks_over, need.tasks + kDropsMax);
       need.drop_bytes = std::min(bytes_over, need.bytes + kDropBytesMax);
-      if (dispatcher_->CanDrop(queue, need.drop_tasks, need.drop_bytes)) continue;
+      // With room for those whose unique keys may be freed by it.
+      const uint64_t held_tasks = settings.max_waiting == 0 ? 0 : need.held_tasks;
+      const uint64_t held_bytes = settings.max_waiting_bytes == 0 ? 0 : need.held_bytes;
+      if (dispatcher_->CanDrop(queue, need.drop_tasks + held_tasks, need.drop_bytes + held_bytes)) continue;
     }
     need.queue->times.refused += need.tasks;
     return LimitReached(limit,
@@ -241,18 +244,26 @@ absl::Status Enqueuer::Admit(const std::vector<NewTask>& tasks, TaskId ending) {
 
 std::vector<EnqueueResult> Enqueuer::Add(const std::vector<NewTask>& tasks) {
   if (std::any_of(need_.begin(), need_.end(), [](const Need& need) { return need.drop_tasks + need.drop_bytes > 0; })) {
-    const std::vector<Need> before = need_;
+    std::vector<Need> met = need_;
     MakeRoom();
-    // What was given up may have had the unique key of one of these, which needs room of its own then.
-    MeasureNeed(tasks, TaskId(), /*exactly=*/true);
-    for (size_t i = 0; i < need_.size(); ++i) {
-      const QueueSettings& settings = need_[i].queue->settings;
-      if (before[i].drop_tasks + before[i].drop_bytes == 0) continue;
-      const uint64_t more_tasks =
-          settings.max_waiting == 0 ? 0 : need_[i].tasks - std::min(need_[i].tasks, before[i].tasks);
-      const uint64_t more_bytes =
-          settings.max_waiting_bytes == 0 ? 0 : need_[i].bytes - std::min(need_[i].bytes, before[i].bytes);
-      if (more_tasks + more_bytes > 0) dispatcher_->DropOldest(need_[i].queue, more_tasks, more_bytes);
+    // What was given up may have had the unique key of one of these, which needs room of its own then; and so on, at
+    // most until all of them are new.
+    for (bool more = true; more;) {
+      more = false;
+      MeasureNeed(tasks, TaskId(), /*exactly=*/true);
+      for (size_t i = 0; i < need_.size(); ++i) {
+        const QueueSettings& settings = need_[i].queue->settings;
+        if (met[i].drop_tasks + met[i].drop_bytes == 0) continue;
+        const uint64_t more_tasks =
+            settings.max_waiting == 0 ? 0 : need_[i].tasks - std::min(need_[i].tasks, met[i].tasks);
+        const uint64_t more_bytes =
+            settings.max_waiting_bytes == 0 ? 0 : need_[i].bytes - std::min(need_[i].bytes, met[i].bytes);
+        if (more_tasks + more_bytes == 0) continue;
+        dispatcher_->DropOldest(need_[i].queue, more_tasks, more_bytes);
+        met[i].tasks = std::max(met[i].tasks, need_[i].tasks);
+        met[i].bytes = std::max(met[i].bytes, need_[i].bytes);
+        more = true;
+      }
     }
   }
   std::vector<EnqueueResult> results;

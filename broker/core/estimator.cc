@@ -90,7 +90,8 @@ Estimator::Place Estimator::PlaceOf(Lane* lane, const Lifecycle::StoredTask& tas
   absl::btree_map<TypeId, double> types_ahead;  // all of these
   int lanes_left = kLanesOfPlace;
   const uint64_t own_group = lane->group;
-  const BlockId block = task.record ? BlockId() : BlockId(task.id.block());
+  // Of a task that waited for a time, or came back, its block does not say since when it waits.
+  const BlockId block = task.record || task.extras().run_at != 0 ? BlockId() : BlockId(task.id.block());
   dispatcher_.ready().VisitReady([&](const LaneClass& lane_class, const Lane& other) {
     if (lanes_left-- <= 0) return false;
     if (&other == lane || lane_class.parked) return true;

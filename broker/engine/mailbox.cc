@@ -67,12 +67,16 @@ absl::Status Mailbox::Refusal(std::string_view limit, double bytes_too_many) con
 absl::Status Mailbox::Check(Class of, size_t bytes, absl::Duration patience) const {
   if (!closed_.ok()) return closed_;
   if (patience <= absl::ZeroDuration()) {
-    return absl::DeadlineExceededError("the call's deadline has passed; nothing was done");
+    return absl::DeadlineExceededError("the call's deadline has passed; nothing was done for this call");
   }
   // Work on its way out of the broker comes before new work: completions must not wait behind a flood of enqueues.
   const size_t more = of == kProducers ? 0 : of == kOperators ? 8 : 4;
   const auto over = [&](size_t limit) { return more == 0 ? limit : limit + limit / more; };
-  if (count_ >= over(limits_.commands)) {
+  // Whatever else waits, a worker's renewal must get in: only workers' own commands count against it.
+  const size_t count = of == kWorkers ? lanes_[kWorkers].items.size() : count_;
+  // Those who were told to wait for room would never see any if others took it as it comes.
+  const bool their_turn = of == kProducers && !room_.empty() && !HasRoom();
+  if (count >= over(limits_.commands) || their_turn) {
     return Refusal("limits.mailbox_commands", static_cast<double>(bytes_) / 2);
   }
   const size_t room = of == kProducers ? EnqueueBytes() : limits_.bytes;
@@ -188,7 +192,9 @@ Mailbox::Taken Mailbox::Take(absl::Duration timeout, size_t bytes) {
         for (size_t after = of + 1; keeping && after < kClasses; ++after) {
           if (!lanes_[after].items.empty()) share -= bytes / 8;
         }
-        while (!lanes_[of].items.empty() && got < share) TakeFront(static_cast<Class>(of), now, &got, &taken);
+        // A large command of one class must not use up what is kept for the others.
+        const size_t end = keeping ? std::max(share, got + bytes / 8) : bytes;
+        while (!lanes_[of].items.empty() && got < end) TakeFront(static_cast<Class>(of), now, &got, &taken);
       }
     }
     if (any) rate_.Taken(now, got, count_ > 0);
@@ -231,7 +237,7 @@ void AnswerExpired(const std::vector<Ticket>& expired, Effects* effects) {
   for (Ticket ticket : expired) {
     effects->replies.push_back({ticket,
                                 absl::DeadlineExceededError("the call's deadline passed before its turn came; nothing "
-                                                            "was done"),
+                                                            "was done for this call"),
                                 {}});
   }
 }

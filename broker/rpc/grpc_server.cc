@@ -144,7 +144,7 @@ int GrpcServer::port() const { return listener_->port(); }
 
 absl::Status GrpcServer::Probe(absl::Duration time) const {
   const absl::Status answered = ProbeListener(*listener_, tls_.has_value(), time);
-  if (answered.ok() || !tls_) return answered;
+  if (answered.ok() || absl::IsFailedPrecondition(answered) || !tls_) return answered;
   const absl::Status files = CheckTlsFiles(*tls_);
   return files.ok() ? answered : absl::FailedPreconditionError(files.message());
 }

@@ -46,7 +46,7 @@ grpc::ServerUnaryReactor* EnqueueAndAnswer(RpcContext& context, grpc::CallbackSe
   Request request;
   grpc::ByteBuffer slices = bytes;  // parsing takes them
   if (const grpc::Status parsed = grpc::SerializationTraits<Request>::Deserialize(&slices, &request); !parsed.ok()) {
-    return answer(FromGrpc(parsed), 0);
+    return answer(absl::InvalidArgumentError("the request is not a message of this method"), 0);
   }
   absl::StatusOr<Sized<EnqueueCommand>> sized = ToCommand(request, context.limits, context.WallNow());
   if (!sized.ok()) return answer(sized.status(), 0);

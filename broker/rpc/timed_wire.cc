@@ -45,14 +45,15 @@ TimedWire::~TimedWire() {
 
 absl::StatusOr<Peer> TimedWire::Bind(const sockaddr_storage& server) {
   fd_ = socket(server.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd_ < 0) return Failed("no socket", errno);
+  // What only this process lacks says nothing about the server.
+  if (fd_ < 0) return absl::FailedPreconditionError(Failed("no socket", errno).message());
   // Without SO_REUSEADDR: nobody else has this port while we do.
   sockaddr_storage own = server;
   (own.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(own).sin6_port
                              : reinterpret_cast<sockaddr_in&>(own).sin_port) = 0;
   socklen_t size = sizeof(own);
   if (bind(fd_, Plain(own), SizeOf(own)) != 0 || getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size) != 0) {
-    return Failed("no port to connect from", errno);
+    return absl::FailedPreconditionError(Failed("no port to connect from", errno).message());
   }
   return Peer::From(own);
 }

@@ -210,6 +210,51 @@ TEST_F(CoreLifeTest, AFullQueueTakesNoMoreThanItHoldsWhateverItGivesUp) {
   EXPECT_EQ(Counters().available, 2u);
 }
 
+TEST_F(CoreLifeTest, AFullQueueKeepsItsLimitWhenWhatItGivesUpFreesKeyAfterKey) {
+  QueueCommand limit;
+  limit.ticket = driver_.NewTicket();
+  limit.queue = "q";
+  limit.settings.max_waiting = 3;
+  limit.settings.drop_oldest = true;
+  Keep(driver_.Step(Command(limit)));
+  NewTask a = Plain();
+  a.unique_key = "a";
+  NewTask b = Plain();
+  b.unique_key = "b";
+  Enqueue(a);
+  Enqueue(b);
+  Enqueue(Plain());
+  EnqueueCommand three;
+  three.ticket = driver_.NewTicket();
+  three.tasks = {a, b, Plain()};
+  EXPECT_TRUE(driver_.Step(Command(three)).replies.at(0).status.ok());
+  EXPECT_EQ(Counters().available, 3u);
+  EXPECT_EQ(Counters().dead, 3u);
+}
+
+TEST_F(CoreLifeTest, AFullQueueGivesUpNothingWhereThatWouldNotBeEnough) {
+  QueueCommand limit;
+  limit.ticket = driver_.NewTicket();
+  limit.queue = "q";
+  limit.settings.max_waiting = 3;
+  limit.settings.drop_oldest = true;
+  Keep(driver_.Step(Command(limit)));
+  NewTask later = Plain();
+  later.run_at = driver_.now().wall + kHour;
+  Enqueue(later);
+  Enqueue(later);
+  NewTask a = Plain();
+  a.unique_key = "a";
+  Enqueue(a);
+  // To make room the one with the key would be given up, and its key be free for a third.
+  EnqueueCommand two;
+  two.ticket = driver_.NewTicket();
+  two.tasks = {a, Plain()};
+  EXPECT_EQ(LimitOf(driver_.Step(Command(two)).replies.at(0).status), "max_waiting");
+  EXPECT_EQ(Counters().scheduled, 2u);
+  EXPECT_EQ(Counters().available, 1u);
+}
+
 TEST_F(CoreLifeTest, FailedAttemptsBackOffAndDieWithTheirReason) {
   NewTask task = Plain();
   task.retry_policy = RetryPolicy{.max_attempts = 2, .initial_backoff = 10 * kSecond, .jitter = 0};

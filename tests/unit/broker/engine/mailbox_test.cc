@@ -80,6 +80,39 @@ TEST(MailboxTest, AnEighthOfABatchIsKeptForEachClassThatHasToWait) {
   EXPECT_GE(std::count(taken.begin(), taken.end(), 3), 3);
 }
 
+TEST(MailboxTest, LargeCommandsOfOneClassDoNotUseUpWhatIsKeptForTheOthers) {
+  Mailbox mailbox({.bytes = 1 << 20}, SystemClock());
+  for (uint64_t i = 0; i < 3; ++i) ASSERT_TRUE(mailbox.Put(Input(1), 100'000).ok());
+  for (uint64_t i = 0; i < 3; ++i) ASSERT_TRUE(mailbox.Put(Status(2), 100'000).ok());
+  ASSERT_TRUE(mailbox.Put(Enqueue(3), 1'000).ok());
+  EXPECT_THAT(TakeNow(mailbox, 32'000), ElementsAre(1, 2, 3));
+}
+
+TEST(MailboxTest, WhoWaitsForRoomGetsItBeforeWhoComesLater) {
+  Mailbox mailbox({.bytes = kMax}, SystemClock());
+  Fill(mailbox).IgnoreError();
+  int calls = 0;
+  mailbox.WhenRoom([&] { ++calls; });
+  for (int turn = 0; calls == 0 && turn < 100; ++turn) {
+    TakeNow(mailbox, 1);
+    Fill(mailbox).IgnoreError();
+  }
+  EXPECT_EQ(calls, 1);
+  TakeNow(mailbox);
+  EXPECT_TRUE(mailbox.Put(Enqueue(1), 9'000).ok()) << "nobody waits any more";
+}
+
+TEST(MailboxTest, WorkersAreNotKeptOutByTheNumberOfOtherCommands) {
+  Mailbox mailbox({.bytes = 1 << 20, .commands = 100}, SystemClock());
+  absl::Status status;
+  while (status.ok()) status = mailbox.Put(Status(2), 0);
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(mailbox.Put(Input(3), 0).ok());
+  status = absl::OkStatus();
+  int more = 0;
+  for (; status.ok(); ++more) status = mailbox.Put(Input(3), 0);
+  EXPECT_EQ(more, 26) << "a quarter more than the limit";
+}
+
 TEST(MailboxTest, WhatWorkersSaidIsCounted) {
   Mailbox mailbox({.bytes = kMax}, SystemClock());
   ASSERT_TRUE(mailbox.Put(Enqueue(1), 10).ok());
