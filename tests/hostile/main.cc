@@ -69,9 +69,11 @@ int Main(int argc, char** argv) {
   double seconds = 4;
   uint64_t memory_mb = 1'024;
   std::vector<std::string> names;
+  std::vector<std::string> without;
   app.add_option("--seconds", seconds, "of each attack")->capture_default_str();
   app.add_option("--memory", memory_mb, "the broker's limits.memory, in MiB")->capture_default_str();
   app.add_option("attacks", names, "only these");
+  app.add_option("--without", without, "not these");
   CLI11_PARSE(app, argc, argv);
   if (absl::Status status = SetUpLogging({"error", "text", ""}); !status.ok()) return 2;
   // Each connection is a file here, too.
@@ -88,6 +90,7 @@ int Main(int argc, char** argv) {
       "|---|---|---|---|---|---|---|\n");
   for (const Attack& attack : Attacks()) {
     if (!names.empty() && std::find(names.begin(), names.end(), attack.name) == names.end()) continue;
+    if (std::find(without.begin(), without.end(), attack.name) != without.end()) continue;
     const testing::TempFolder folder;
     chaos::ChaosBroker broker(bin, folder.path() + "/data", {"--limits.memory", fmt::format("{}MiB", memory_mb)});
     if (absl::Status status = broker.Start(); !status.ok()) {
