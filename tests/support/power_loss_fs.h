@@ -28,7 +28,8 @@ class PowerLossFs final : public rocksdb::FileSystemWrapper {
   PowerLossFs() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
   const char* Name() const override { return "PowerLossFs"; }
 
-  // The power goes off after `bytes` more bytes have been appended, in the middle of a write: from then on writes fail.
+  // The power goes off after `bytes` more bytes have been appended, in the middle of a write: from then on writes fail;
+  // those of table files seem to succeed, and nothing of them is kept.
   void CutPowerAfter(uint64_t bytes);
   // The same in the middle of the nth append, from 1, to a file whose name contains `name`: `part` in 256 of it are
   // written.

@@ -11,6 +11,15 @@ namespace {
 
 class CoreLifeTest : public ::testing::Test {
  protected:
+  // The queue gives up its oldest for new ones when more would wait.
+  void DropOldestBeyond(uint64_t max_waiting) {
+    QueueCommand limit;
+    limit.ticket = driver_.NewTicket();
+    limit.queue = "q";
+    limit.settings.max_waiting = max_waiting;
+    limit.settings.drop_oldest = true;
+    Keep(driver_.Step(Command(limit)));
+  }
   std::vector<EnqueueResult> Enqueue(NewTask task, int count = 1, RequestId request = {}) {
     EnqueueCommand command;
     command.ticket = driver_.NewTicket();
@@ -186,12 +195,7 @@ TEST_F(CoreLifeTest, RequestIdOfAnotherRequestIsRefused) {
 }
 
 TEST_F(CoreLifeTest, AFullQueueTakesNoMoreThanItHoldsWhateverItGivesUp) {
-  QueueCommand limit;
-  limit.ticket = driver_.NewTicket();
-  limit.queue = "q";
-  limit.settings.max_waiting = 2;
-  limit.settings.drop_oldest = true;
-  Keep(driver_.Step(Command(limit)));
+  DropOldestBeyond(2);
   NewTask unique = Plain();
   unique.unique_key = "k";
   Enqueue(unique);
@@ -211,12 +215,7 @@ TEST_F(CoreLifeTest, AFullQueueTakesNoMoreThanItHoldsWhateverItGivesUp) {
 }
 
 TEST_F(CoreLifeTest, AFullQueueKeepsItsLimitWhenWhatItGivesUpFreesKeyAfterKey) {
-  QueueCommand limit;
-  limit.ticket = driver_.NewTicket();
-  limit.queue = "q";
-  limit.settings.max_waiting = 3;
-  limit.settings.drop_oldest = true;
-  Keep(driver_.Step(Command(limit)));
+  DropOldestBeyond(3);
   NewTask a = Plain();
   a.unique_key = "a";
   NewTask b = Plain();
@@ -233,12 +232,7 @@ TEST_F(CoreLifeTest, AFullQueueKeepsItsLimitWhenWhatItGivesUpFreesKeyAfterKey) {
 }
 
 TEST_F(CoreLifeTest, AFullQueueGivesUpNothingWhereThatWouldNotBeEnough) {
-  QueueCommand limit;
-  limit.ticket = driver_.NewTicket();
-  limit.queue = "q";
-  limit.settings.max_waiting = 3;
-  limit.settings.drop_oldest = true;
-  Keep(driver_.Step(Command(limit)));
+  DropOldestBeyond(3);
   NewTask later = Plain();
   later.run_at = driver_.now().wall + kHour;
   Enqueue(later);
