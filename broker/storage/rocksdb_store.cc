@@ -239,8 +239,10 @@ absl::Status OpenError(const rocksdb::Status& status, const std::string& path) {
     case absl::StatusCode::kResourceExhausted:
       return Annotate(error, fmt::format("no space to open the database in {}: free some and start again", path));
     case absl::StatusCode::kInvalidArgument:
-      // RocksDB's guess when CURRENT cannot be opened just now, and can a moment later: nobody asks for direct I/O.
-      if (status.ToString().find("Direct I/O") != std::string::npos) {
+      // RocksDB's guesses when CURRENT cannot be opened: the options are to blame, direct I/O if a second try works
+      // (DBImpl::Recover). Nobody asks for direct I/O, and no option of ours depends on the file system.
+      if (const std::string text = status.ToString(); text.find("Direct I/O") != std::string::npos ||
+                                                      text.find("incompatible with filesystem") != std::string::npos) {
         return absl::InternalError(fmt::format("cannot open the database in {}: a read failed", path));
       }
       return absl::FailedPreconditionError(

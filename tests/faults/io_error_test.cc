@@ -58,6 +58,9 @@ TEST(IoErrorTest, TableFileThatCannotBeLookedAtIsNoDamage) { RunNamed("again", "
 // It ended with the code for a wrong configuration, at which nobody starts it again.
 TEST(IoErrorTest, FailingDeviceAtTheStartIsForARestart) { RunNamed("first", "eio", "LOCK.penstock", 3); }
 
+// The same when reads fail from the middle of the start on: RocksDB blames its options then.
+TEST(IoErrorTest, FailingReadsAtTheStartAreForARestart) { RunNamed("first", "eio-read-lasting", "open CURRENT", 1); }
+
 // A quota ended the broker, as if the device had failed.
 TEST(IoErrorTest, QuotaIsAFullDisk) {
   RunNamed("first", "edquot-lasting", "fdatasync 0", 8);
