@@ -11,6 +11,7 @@ build_packages=(
   libcli11-dev libyaml-cpp-dev nlohmann-json3-dev                 # flags, YAML, JSON
   libcpp-httplib-dev libssl-dev zlib1g-dev libbrotli-dev          # HTTP and what it is compiled with
   prometheus-cpp-dev                                              # metrics
+  libjemalloc-dev                                                 # the broker's memory
   libexpat1-dev                                                   # JUnit XML
   libsqlite3-dev                                                  # an example: a store that refuses stale workers
   tzdata                                                          # time zones of schedules, when it runs
