@@ -2,7 +2,7 @@
 
 namespace penstock {
 
-void PutVarint(std::string* out, uint64_t value) {
+void PutLongVarint(std::string* out, uint64_t value) {
   char buffer[10];
   int size = 0;
   while (value >= 0x80) {
@@ -24,7 +24,7 @@ uint64_t Decoder::BigEndian(int bytes) {
   return value;
 }
 
-uint64_t Decoder::Varint() {
+uint64_t Decoder::LongVarint() {
   uint64_t value = 0;
   for (size_t i = 0; i < input_.size() && i < 10; ++i) {
     const uint64_t byte = static_cast<unsigned char>(input_[i]);

@@ -16,7 +16,15 @@ inline void PutBig16(std::string* out, uint16_t value) { PutBigEndian(out, value
 inline void PutBig32(std::string* out, uint32_t value) { PutBigEndian(out, value, 4); }
 inline void PutBig64(std::string* out, uint64_t value) { PutBigEndian(out, value, 8); }
 
-void PutVarint(std::string* out, uint64_t value);
+// One byte, mostly: that costs no call.
+void PutLongVarint(std::string* out, uint64_t value);
+inline void PutVarint(std::string* out, uint64_t value) {
+  if (value < 0x80) {
+    out->push_back(static_cast<char>(value));
+  } else {
+    PutLongVarint(out, value);
+  }
+}
 // ZigZag, for numbers that may be negative.
 inline void PutSigned(std::string* out, int64_t value) {
   PutVarint(out, static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63));
@@ -42,7 +50,12 @@ class Decoder {
   uint32_t Big32() { return static_cast<uint32_t>(BigEndian(4)); }
   uint64_t Big64() { return BigEndian(8); }
   uint64_t BigEndian(int bytes);
-  uint64_t Varint();
+  uint64_t Varint() {
+    if (input_.empty() || static_cast<unsigned char>(input_.front()) >= 0x80) return LongVarint();
+    const uint64_t value = static_cast<unsigned char>(input_.front());
+    input_.remove_prefix(1);
+    return value;
+  }
   int64_t Signed() {
     const uint64_t value = Varint();
     return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
@@ -51,6 +64,7 @@ class Decoder {
   std::string_view Raw(uint64_t size);
 
  private:
+  uint64_t LongVarint();
   void Fail() {
     ok_ = false;
     input_ = {};

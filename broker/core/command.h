@@ -49,7 +49,7 @@ struct RetryPolicyChange {
   std::optional<double> jitter;
   std::optional<Backoff> backoff;
 
-  bool empty() const { return *this == RetryPolicyChange(); }
+  bool empty() const { return !max_attempts && !initial_backoff && !multiplier && !max_backoff && !jitter && !backoff; }
   RetryPolicy On(RetryPolicy base) const {
     base.max_attempts = max_attempts.value_or(base.max_attempts);
     base.initial_backoff = initial_backoff.value_or(base.initial_backoff);
@@ -89,6 +89,13 @@ struct NewTask {
   Span start_within = 0;                 // as expire_at, from when it is first due; 0: expire_at says
   std::string_view labels;               // what its worker must have: see LabelText; empty: nothing
   std::string_view spec;                 // serialized penstock.v1.TaskSpec, kept and delivered as it is
+
+  // Like most tasks it has nothing of what its block would keep beside its lane and its spec (SlotExtras).
+  bool is_plain() const {
+    return run_at == 0 && delay == 0 && expire_at == kNever && start_within == 0 && run_timeout == 0 &&
+           life_timeout == 0 && cost == 1 && unique_key.empty() && !result_retention && !retry_policy &&
+           retry_change.empty();
+  }
 };
 
 // A set of labels as one text, by which the core knows it: "key=value" lines in the order of their keys. Keys and

@@ -25,32 +25,6 @@ std::string LabelledName(std::string_view name, std::string_view labels) {
 
 }  // namespace
 
-uint64_t& CounterOf(QueueCounters& counters, Counter counter) {
-  switch (counter) {
-    case Counter::kScheduled:
-      return counters.scheduled;
-    case Counter::kAvailable:
-      return counters.available;
-    case Counter::kRunning:
-      return counters.running;
-    case Counter::kRetryable:
-      return counters.retryable;
-    case Counter::kDead:
-      return counters.dead;
-    case Counter::kEnqueuedTotal:
-      return counters.enqueued_total;
-    case Counter::kCompletedTotal:
-      return counters.completed_total;
-    case Counter::kFailedTotal:
-      return counters.failed_total;
-    case Counter::kCancelledTotal:
-      return counters.cancelled_total;
-    case Counter::kDeadTotal:
-      return counters.dead_total;
-  }
-  std::abort();
-}
-
 // --- queues and types ---
 
 QueueState* CoreState::FindQueue(std::string_view name) {
@@ -59,8 +33,10 @@ QueueState* CoreState::FindQueue(std::string_view name) {
 }
 
 QueueState* CoreState::FindQueue(QueueId id) {
+  if (last_queue_ != nullptr && last_queue_->id == id) return last_queue_;
   auto found = queues_by_id_.find(id);
-  return found == queues_by_id_.end() ? nullptr : found->second;
+  if (found == queues_by_id_.end()) return nullptr;
+  return last_queue_ = found->second;
 }
 
 QueueState* CoreState::AddQueue(QueueId id, std::string name) {
@@ -74,27 +50,16 @@ QueueState* CoreState::AddQueue(QueueId id, std::string name) {
 }
 
 void CoreState::RemoveQueue(QueueState* queue) {
+  if (last_queue_ == queue) last_queue_ = nullptr;
   std::erase(changes_.queues, queue);
   queues_by_id_.erase(queue->id);
   queues_.erase(queues_.find(queue->name));
-}
-
-void CoreState::Count(QueueState* queue, Counter counter, int64_t change) {
-  if (change == 0) return;
-  CounterOf(queue->counters, counter) += static_cast<uint64_t>(change);
-  MarkDirty(queue);
 }
 
 void CoreState::SetBytes(QueueState* queue, uint64_t bytes) {
   queue->waiting_bytes = bytes;
   queue->bytes_noted = true;
   MarkDirty(queue);
-}
-
-inline void CoreState::MarkDirty(QueueState* queue) {
-  if (queue->dirty) return;
-  queue->dirty = true;
-  changes_.queues.push_back(queue);
 }
 
 TypeId CoreState::FindType(std::string_view name, std::string_view labels) const {
@@ -159,8 +124,7 @@ Lane* CoreState::CreateLane(const LaneKey& key, uint64_t group) {
   return lane;
 }
 
-void CoreState::MarkDirty(Lane* lane) {
-  if (lane->change >= 0) return;
+void CoreState::NoteChange(Lane* lane) {
   lane->change = static_cast<int32_t>(changes_.lanes.size());
   changes_.lanes.push_back({lane->id, lane->key, lane->group, false, {}});
 }
@@ -317,12 +281,33 @@ void CoreState::RemoveBlock(BlockState* block) {
 
 // --- leases ---
 
-Lease* CoreState::FindLease(TaskId task) {
+uint32_t CoreState::FindLeaseIndex(TaskId task) {
+  if (last_lease_ != kNoLease && leases_[last_lease_].task == task) return last_lease_;
   auto found = lease_index_.find(task);
-  return found == lease_index_.end() ? nullptr : &leases_[found->second];
+  if (found == lease_index_.end()) return kNoLease;
+  return last_lease_ = found->second;
 }
 
-Lease* CoreState::RestoreLease(const Lease& lease) {
+Lease* CoreState::FindLease(TaskId task) {
+  const uint32_t index = FindLeaseIndex(task);
+  return index == kNoLease ? nullptr : &leases_[index];
+}
+
+LeaseList& CoreState::LeasesOf(SessionNumber session) {
+  if (last_list_ != nullptr && last_session_ == session) return *last_list_;
+  std::unique_ptr<LeaseList>& list = lease_lists_[session];
+  if (list == nullptr) list = std::make_unique<LeaseList>();
+  last_session_ = session;
+  last_list_ = list.get();
+  return *list;
+}
+
+void CoreState::ForgetSession(SessionNumber session) {
+  if (last_session_ == session) last_list_ = nullptr;
+  lease_lists_.erase(session);
+}
+
+uint32_t CoreState::PutLease(const Lease& lease) {
   uint32_t index;
   if (free_leases_.empty()) {
     index = static_cast<uint32_t>(leases_.size());
@@ -333,7 +318,7 @@ Lease* CoreState::RestoreLease(const Lease& lease) {
     leases_[index] = lease;
   }
   lease_index_[lease.task] = index;
-  LeaseList& list = lease_lists_[lease.session];
+  LeaseList& list = LeasesOf(lease.session);
   leases_[index].previous = list.last;
   leases_[index].next = kNoLease;
   if (list.last == kNoLease) {
@@ -344,17 +329,20 @@ Lease* CoreState::RestoreLease(const Lease& lease) {
   list.last = index;
   ++list.count;
   if (lease.started) ++list.started;
-  return &leases_[index];
+  return index;
 }
 
+Lease* CoreState::RestoreLease(const Lease& lease) { return &leases_[PutLease(lease)]; }
+
 Lease* CoreState::AddLease(const Lease& lease) {
-  changes_.leased.push_back(lease.task);
-  return RestoreLease(lease);
+  const uint32_t index = PutLease(lease);
+  changes_.leased.push_back(index);
+  return &leases_[index];
 }
 
 void CoreState::RemoveLease(uint32_t index) {
   Lease& lease = leases_[index];
-  LeaseList& list = lease_lists_[lease.session];
+  LeaseList& list = LeasesOf(lease.session);
   if (lease.previous == kNoLease) {
     list.first = lease.next;
   } else {
@@ -368,19 +356,24 @@ void CoreState::RemoveLease(uint32_t index) {
   --list.count;
   if (lease.started) --list.started;
   lease_index_.erase(lease.task);
+  if (last_lease_ == index) last_lease_ = kNoLease;
   free_leases_.push_back(index);
 }
 
 void CoreState::ForEachLease(absl::FunctionRef<void(const Lease&)> visit) const {
   for (const auto& [session, list] : lease_lists_) {
-    for (uint32_t index = list.first; index != kNoLease; index = leases_[index].next) visit(leases_[index]);
+    for (uint32_t index = list->first; index != kNoLease; index = leases_[index].next) visit(leases_[index]);
   }
 }
 
-void CoreState::Start(Lease* lease, Time start_time) {
-  if (!lease->started) ++lease_lists_[lease->session].started;
+void CoreState::StartEnding(Lease* lease, Time start_time) {
+  if (!lease->started) ++LeasesOf(lease->session).started;
   lease->started = true;
   lease->start_time = start_time;
+}
+
+void CoreState::Start(Lease* lease, Time start_time) {
+  StartEnding(lease, start_time);
   changes_.updated_leases.push_back(lease->task);
 }
 
@@ -397,8 +390,8 @@ void CoreState::RequestCancel(Lease* lease) {
 void CoreState::End(TaskId task, const Ending& ending, BlockState* block, uint64_t sequence) {
   changes_.endings.emplace_back(task, ending);
   if (ending.lease_removed) {
-    auto found = lease_index_.find(task);
-    if (found != lease_index_.end()) RemoveLease(found->second);
+    const uint32_t index = FindLeaseIndex(task);
+    if (index != kNoLease) RemoveLease(index);
   }
   if (block == nullptr) return;
   if (ending.slot_finished && !block->is_finished(task.slot())) {

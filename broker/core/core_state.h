@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -153,7 +154,31 @@ enum class Counter : uint8_t {
   kDeadTotal,
 };
 inline constexpr int kCounterCount = 10;
-uint64_t& CounterOf(QueueCounters& counters, Counter counter);
+inline uint64_t& CounterOf(QueueCounters& counters, Counter counter) {
+  switch (counter) {
+    case Counter::kScheduled:
+      return counters.scheduled;
+    case Counter::kAvailable:
+      return counters.available;
+    case Counter::kRunning:
+      return counters.running;
+    case Counter::kRetryable:
+      return counters.retryable;
+    case Counter::kDead:
+      return counters.dead;
+    case Counter::kEnqueuedTotal:
+      return counters.enqueued_total;
+    case Counter::kCompletedTotal:
+      return counters.completed_total;
+    case Counter::kFailedTotal:
+      return counters.failed_total;
+    case Counter::kCancelledTotal:
+      return counters.cancelled_total;
+    case Counter::kDeadTotal:
+      return counters.dead_total;
+  }
+  std::abort();
+}
 
 // How a task left the lease table or its slot.
 struct Ending {
@@ -177,7 +202,11 @@ class CoreState {
   QueueState* AddQueue(QueueId id, std::string name);
   void RemoveQueue(QueueState* queue);
   const absl::btree_map<std::string, std::unique_ptr<QueueState>, std::less<>>& queues() const { return queues_; }
-  void Count(QueueState* queue, Counter counter, int64_t change);
+  void Count(QueueState* queue, Counter counter, int64_t change) {
+    if (change == 0) return;
+    CounterOf(queue->counters, counter) += static_cast<uint64_t>(change);
+    MarkDirty(queue);
+  }
   // The task's spec waits in the queue from now on, or, negative, no more. Nothing where that is not counted.
   void CountBytes(QueueState* queue, TaskId task, int64_t size) {
     if (queue->counts_bytes_of(task)) SetBytes(queue, queue->waiting_bytes + static_cast<uint64_t>(size));
@@ -212,7 +241,9 @@ class CoreState {
   void ChangeFresh(Lane* lane, int64_t change);
   void ChangeTimed(Lane* lane, int64_t count, int64_t due);
   void SetDueCursor(Lane* lane, const TimerPosition& cursor);
-  void MarkDirty(Lane* lane);
+  void MarkDirty(Lane* lane) {
+    if (lane->change < 0) NoteChange(lane);
+  }
   static LaneTimers& TimersOf(Lane* lane);
   // Moves the back of the lane's runs out: the caller stores it as segment number segment_end - 1. Called when
   // ShouldSpill.
@@ -235,10 +266,12 @@ class CoreState {
   // --- leases ---
   Lease* FindLease(TaskId task);
   Lease& LeaseAt(uint32_t index) { return leases_[index]; }
-  LeaseList& LeasesOf(SessionNumber session) { return lease_lists_[session]; }
+  LeaseList& LeasesOf(SessionNumber session);
   // Adds it to its session's list and notes it.
   Lease* AddLease(const Lease& lease);
   void Start(Lease* lease, Time start_time);
+  // The same for a lease that ends in this step: nobody will read of its start.
+  void StartEnding(Lease* lease, Time start_time);
   void RequestCancel(Lease* lease);
   // The task has a TaskRecord from now on.
   void MakeExceptional(Lease* lease);
@@ -248,7 +281,7 @@ class CoreState {
   // Notes what happened to a task: removes its lease, marks its slot finished in `block` (may be null if neither slot
   // nor bucket is concerned).
   void End(TaskId task, const Ending& ending, BlockState* block, uint64_t sequence);
-  void ForgetSession(SessionNumber session) { lease_lists_.erase(session); }
+  void ForgetSession(SessionNumber session);
 
   // --- meters ---
   // What a throttle's meter keeps beyond a restart; none: the default.
@@ -301,7 +334,7 @@ class CoreState {
     std::vector<std::pair<BlockId, uint32_t>> touched_blocks;
     std::vector<TaskId> gone;
     std::vector<BlockId> compacted_blocks;
-    std::vector<TaskId> leased;
+    std::vector<uint32_t> leased;        // for LeaseAt: nothing ends in the batch that delivers it
     std::vector<TaskId> updated_leases;  // started, asked to cancel, made exceptional
     std::vector<std::pair<TaskId, Ending>> endings;
     // Purge: lane and operation, as in LaneChange::operations; an empty list of operations: the lane was removed.
@@ -320,7 +353,14 @@ class CoreState {
   void RestorePurgedLane(PurgedLane lane) { purged_lanes_.push_back(std::move(lane)); }
 
  private:
-  void MarkDirty(QueueState* queue);
+  void MarkDirty(QueueState* queue) {
+    if (queue->dirty) return;
+    queue->dirty = true;
+    changes_.queues.push_back(queue);
+  }
+  void NoteChange(Lane* lane);
+  uint32_t FindLeaseIndex(TaskId task);
+  uint32_t PutLease(const Lease& lease);
   void RemoveLease(uint32_t index);
   void NoteOperation(Lane* lane, RunOperation operation);
 
@@ -328,6 +368,9 @@ class CoreState {
   NextNumbers next_;
   absl::btree_map<std::string, std::unique_ptr<QueueState>, std::less<>> queues_;
   absl::flat_hash_map<QueueId, QueueState*> queues_by_id_;
+  // Most look-ups repeat the one before.
+  QueueState* last_queue_ = nullptr;
+
   absl::flat_hash_map<std::string, TypeId> types_;  // by names, and for those with labels by both
   struct TypeTexts {
     std::string name;
@@ -358,7 +401,11 @@ class CoreState {
   std::vector<Lease> leases_;
   std::vector<uint32_t> free_leases_;
   absl::flat_hash_map<TaskId, uint32_t> lease_index_;
-  absl::btree_map<SessionNumber, LeaseList> lease_lists_;
+  uint32_t last_lease_ = kNoLease;  // that was looked up last
+  absl::btree_map<SessionNumber, std::unique_ptr<LeaseList>> lease_lists_;
+  // Most look-ups repeat the one before.
+  SessionNumber last_session_;
+  LeaseList* last_list_ = nullptr;
   absl::btree_map<MeterKey, MeterTimes> meter_times_;
   // What is over is looked for from here, a little with each change.
   MeterKey prune_hand_;

@@ -166,106 +166,120 @@ uint32_t Deliverer::Deliver(Lane* lane, const Head& head, Session* session, uint
   SessionMessage& message = context_.MessageFor(session->stream);
   context_.Promise(*lane->queue);
   if (lane->key.fifo) count = std::min<uint32_t>(count, 1);
+  // Room for all at once, but where many take turns not a little more each time.
+  if (const size_t room = message.deliveries.size() + count; room > message.deliveries.capacity()) {
+    message.deliveries.reserve(std::max(room, 2 * message.deliveries.capacity()));
+  }
   uint32_t given = 0;
   bool others = false;
   for (uint32_t tries = 0; given < count && tries < kTries && !full() && !others; ++tries) {
     // An expired or unreadable task is taken out of the way and not counted.
-    if (DeliverNext(lane, head, session, message, &others)) ++given;
+    given += DeliverNext(lane, head, session, message, count - given, &others);
   }
   return given;
 }
 
-bool Deliverer::DeliverNext(Lane* lane, const Head& head, Session* session, SessionMessage& message, bool* others) {
+uint32_t Deliverer::DeliverNext(Lane* lane, const Head& head, Session* session, SessionMessage& message, uint32_t count,
+                                bool* others) {
   // In a FIFO key's lane the next task may be of another type, which this session may not take.
   auto is_other = [&](TypeId type, uint8_t priority) {
     *others = type != head.type || priority != head.priority;
     return *others;
   };
-  // Or throttles let no more of its cost.
   auto is_throttled = [&](const SlotExtras& extras) {
-    *others = meters_.any() && !meters_.Fits(PlaceOf(*lane, head.type), extras.cost);
+    *others = IsThrottled(*lane, head.type, extras);
     return *others;
   };
   if (lane->hold != nullptr) {
     auto stored = DueHolder(lane);
     if (!stored || is_other(stored->type, stored->priority)) {
       *others = true;
-      return false;
+      return 0;
     }
-    if (is_throttled(stored->extras())) return false;
+    if (is_throttled(stored->extras())) return 0;
     ++taken_;
     const bool retryable = stored->record->state() == static_cast<uint32_t>(State::kRetryable);
     const Time due = stored->record->run_time();
     timers_.Remove(lane, due, stored->id, retryable ? TimerKind::kRetryable : TimerKind::kReturned);
-    return DeliverStored(lane, *stored, due, session, message);
+    return DeliverStored(lane, *stored, due, session, message) ? 1 : 0;
   }
   const auto timer = timers_.Peek(lane);
   const bool fresh = LoadFront(lane);
   if (!fresh && !timer) {
     *others = true;
-    return false;
+    return 0;
   }
   if (!timer || (fresh && FrontIsBefore(*lane, timer->position))) {
     const FreshRun& front = lane->runs.front();
-    if (lane->key.fifo && is_other(front.type(), front.priority())) return false;
-    const TaskBlock& block = *lane->head->block;
-    const uint16_t slot = block.FreshSlots(front.entry)[front.position];
-    if (is_throttled(block.extras(slot))) return false;
-    ++taken_;
-    return DeliverFresh(lane, session, message);
+    if (lane->key.fifo && is_other(front.type(), front.priority())) return 0;
+    return DeliverFresh(lane, session, message, count, others);
   }
   const auto [due, task] = timer->position;
   auto stored = LoadStored(task);
-  if (stored && lane->key.fifo && is_other(stored->type, stored->priority)) return false;
-  if (stored && is_throttled(stored->extras())) return false;
+  if (stored && lane->key.fifo && is_other(stored->type, stored->priority)) return 0;
+  if (stored && is_throttled(stored->extras())) return 0;
   ++taken_;
   timers_.Take(lane);
-  return stored && DeliverStored(lane, *stored, due, session, message);
+  return stored && DeliverStored(lane, *stored, due, session, message) ? 1 : 0;
 }
 
-inline Deliverer::Taken Deliverer::TakeFront(Lane* lane) {
-  const FreshRun run = lane->runs.front();
-  Taken taken;
-  taken.block = lane->head->block;
-  const uint16_t slot = taken.block->FreshSlots(run.entry)[run.position];
-  context_.state.SetFrontPosition(lane, static_cast<uint16_t>(run.position + 1));
-  context_.state.ChangeFresh(lane, -1);
-  context_.state.Count(lane->queue, Counter::kAvailable, -1);
-  if (run.position + 1u == taken.block->FreshSlots(run.entry).size()) {
+void Deliverer::AdvanceFront(Lane* lane, size_t position, uint32_t count) {
+  const TaskBlock& block = *lane->head->block;
+  taken_ += count;
+  context_.state.TouchBlock(block.id(), block.slot_count());
+  context_.state.SetFrontPosition(lane, static_cast<uint16_t>(position));
+  context_.state.ChangeFresh(lane, -int64_t{count});
+  context_.state.Count(lane->queue, Counter::kAvailable, -int64_t{count});
+  if (position == block.FreshSlots(lane->runs.front().entry).size()) {
     context_.state.PopRun(lane);
     lane->head->block = nullptr;
   }
   // What is left of the front run, or the run behind it, may have left out of turn before.
   if (lane->key.fifo) lane->head->left_out_of_turn = true;
-  taken.task = TaskId(context_.state.partition(), run.block.value(), slot);
-  taken.since = run.since;
-  taken.entry = &taken.block->entries()[run.entry];
-  context_.state.TouchBlock(run.block, taken.block->slot_count());
-  context_.state.CountBytes(lane->queue, taken.task, -static_cast<int64_t>(taken.block->spec(slot).size()));
-  return taken;
 }
 
-Lifecycle::StoredTask Deliverer::ToStored(const Lane& lane, Taken taken) {
+Lifecycle::StoredTask Deliverer::TakeFront(Lane* lane) {
+  const FreshRun run = lane->runs.front();
   Lifecycle::StoredTask stored;
-  stored.id = taken.task;
-  stored.lane = lane.key;
-  stored.type = taken.entry->type;
-  stored.priority = taken.entry->priority;
-  stored.block = std::move(taken.block);
+  stored.block = lane->head->block;
+  const TaskBlock::Entry& entry = stored.block->entries()[run.entry];
+  stored.id = TaskId(context_.state.partition(), run.block.value(), stored.block->FreshSlots(run.entry)[run.position]);
+  stored.lane = lane->key;
+  stored.type = entry.type;
+  stored.priority = entry.priority;
+  AdvanceFront(lane, run.position + 1u, 1);
+  context_.state.CountBytes(lane->queue, stored.id, -static_cast<int64_t>(stored.spec().size()));
   return stored;
 }
 
-bool Deliverer::DeliverFresh(Lane* lane, Session* session, SessionMessage& message) {
-  Taken taken = TakeFront(lane);
-  const Lifecycle::Deadline deadline =
-      Lifecycle::DeadlineOf(taken.block->extras(taken.task.slot()), taken.block->create_time(), nullptr);
-  if (deadline.time <= context_.now.wall) {
-    lifecycle_.Expire(ToStored(*lane, std::move(taken)), false, deadline.reason);
-    return false;
+// The tasks of a run have much in common: what they share is looked up once.
+uint32_t Deliverer::DeliverFresh(Lane* lane, Session* session, SessionMessage& message, uint32_t count, bool* others) {
+  const FreshRun run = lane->runs.front();
+  const std::shared_ptr<const TaskBlock> block = lane->head->block;
+  const TaskBlock::Entry& entry = block->entries()[run.entry];
+  const auto slots = block->FreshSlots(run.entry);
+  const BlockState* state = context_.state.FindBlock(run.block);
+  uint32_t lent = 0;
+  size_t position = run.position;
+  for (; position < slots.size() && lent < count && !full(); ++position) {
+    const uint16_t slot = slots[position];
+    if (state != nullptr && state->is_gone(slot)) continue;
+    const SlotExtras& extras = block->extras(slot);
+    *others = IsThrottled(*lane, entry.type, extras);
+    if (*others) break;
+    const Lifecycle::Deadline deadline = Lifecycle::DeadlineOf(extras, block->create_time(), nullptr);
+    if (deadline.time <= context_.now.wall) {
+      if (lent > 0) break;  // it is the front then, next time
+      lifecycle_.Expire(TakeFront(lane), false, deadline.reason);
+      return 0;
+    }
+    const TaskId task(context_.state.partition(), run.block.value(), slot);
+    context_.state.CountBytes(lane->queue, task, -static_cast<int64_t>(block->spec(slot).size()));
+    Lend(lane, session, message, {task, entry.type, entry.priority, run.since, block});
+    ++lent;
   }
-  Lend(lane, session, message,
-       {taken.task, taken.entry->type, taken.entry->priority, taken.since, std::move(taken.block)});
-  return true;
+  if (lent > 0) AdvanceFront(lane, position, lent);
+  return lent;
 }
 
 bool Deliverer::DropHead(Lane* lane) {
@@ -273,7 +287,7 @@ bool Deliverer::DropHead(Lane* lane) {
   const bool fresh = LoadFront(lane);
   if (!fresh && !timer) return false;
   if (fresh && (!timer || FrontIsBefore(*lane, timer->position))) {
-    lifecycle_.Drop(ToStored(*lane, TakeFront(lane)));
+    lifecycle_.Drop(TakeFront(lane));
     return true;
   }
   auto stored = LoadStored(timer->position.task);
@@ -295,14 +309,14 @@ bool Deliverer::DeliverStored(Lane* lane, const Lifecycle::StoredTask& stored, T
     lifecycle_.Expire(stored, false, deadline.reason);
     return false;
   }
-  Lend(lane, session, message, {stored.id, stored.type, stored.priority, due, stored.block, record, stored.changed});
+  Lend(lane, session, message, {stored.id, stored.type, stored.priority, due, stored.block, &stored});
   return true;
 }
 
-void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, Loan loan) {
+void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, const Loan& loan) {
   const QueueState& queue = *lane->queue;
-  const records::TaskRecord* record = loan.record;
-  const SlotExtras& extras = loan.changed != nullptr ? loan.changed->extras : loan.block->extras(loan.task.slot());
+  const records::TaskRecord* record = loan.stored != nullptr && loan.stored->record ? &*loan.stored->record : nullptr;
+  const SlotExtras& extras = loan.stored != nullptr ? loan.stored->extras() : loan.block->extras(loan.task.slot());
   Lease lease;
   lease.task = loan.task;
   lease.token = FencingToken(next_token_++);
@@ -334,7 +348,7 @@ void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, Loan
   context_.state.Count(lane->queue, Counter::kRunning, 1);
   if (lane->key.fifo) context_.state.SetHold(lane, KeyHold{loan.task});
 
-  Delivery delivery;
+  Delivery& delivery = message.deliveries.emplace_back();
   delivery.task = loan.task;
   delivery.token = lease.token;
   delivery.attempt = lease.attempt;
@@ -350,15 +364,14 @@ void Deliverer::Lend(Lane* lane, Session* session, SessionMessage& message, Loan
     delivery.checkpoint = lifecycle_.LoadCheckpoint(loan.task, *record).value_or("");
     context_.delivered_bytes += delivery.checkpoint.size();
   }
-  if (loan.changed != nullptr) {
-    delivery.changed_spec = std::shared_ptr<const std::string>(loan.changed, &loan.changed->record.spec());
-    delivery.spec = *delivery.changed_spec;
+  if (loan.stored != nullptr && loan.stored->changed != nullptr) {
+    delivery.spec = loan.stored->spec();
+    delivery.keepalive = loan.stored->changed;
   } else {
     delivery.spec = loan.block->spec(loan.task.slot());
+    delivery.keepalive = loan.block;
   }
-  delivery.block = std::move(loan.block);
   context_.delivered_bytes += delivery.spec.size();
-  message.deliveries.push_back(std::move(delivery));
 }
 
 }  // namespace penstock::broker

@@ -58,16 +58,8 @@ class Deliverer {
     TypeId type;
     uint8_t priority = 0;
     Time available_time = 0;
-    std::shared_ptr<const TaskBlock> block;
-    const records::TaskRecord* record = nullptr;
-    std::shared_ptr<const ChangedTask> changed = nullptr;
-  };
-  // A fresh task that was taken off its lane.
-  struct Taken {
-    TaskId task;
-    Time since = 0;
-    const TaskBlock::Entry* entry = nullptr;
-    std::shared_ptr<const TaskBlock> block;
+    const std::shared_ptr<const TaskBlock>& block;
+    const Lifecycle::StoredTask* stored = nullptr;  // null: it is as its slot says
   };
   // The runs' front is in memory, if there is one.
   void LoadRuns(Lane* lane);
@@ -78,13 +70,22 @@ class Deliverer {
   bool LoadFront(Lane* lane);
   // The front goes before this timer. REQUIRES: LoadFront.
   bool FrontIsBefore(const Lane& lane, const TimerPosition& timer) const;
-  Taken TakeFront(Lane* lane);
-  static Lifecycle::StoredTask ToStored(const Lane& lane, Taken taken);
-  bool DeliverNext(Lane* lane, const Head& head, Session* session, SessionMessage& message, bool* others);
-  bool DeliverFresh(Lane* lane, Session* session, SessionMessage& message);
+  // The front run's task is taken off its lane. REQUIRES: LoadFront.
+  Lifecycle::StoredTask TakeFront(Lane* lane);
+  // `count` tasks of the front run were taken; the next of it stands at `position`.
+  void AdvanceFront(Lane* lane, size_t position, uint32_t count);
+  // Lends what is next: of the front run up to `count` tasks. Returns how many; 0: the next one was taken out of the
+  // way, or, with `others`, is not to be had.
+  uint32_t DeliverNext(Lane* lane, const Head& head, Session* session, SessionMessage& message, uint32_t count,
+                       bool* others);
+  uint32_t DeliverFresh(Lane* lane, Session* session, SessionMessage& message, uint32_t count, bool* others);
   bool DeliverStored(Lane* lane, const Lifecycle::StoredTask& stored, Time due, Session* session,
                      SessionMessage& message);
-  void Lend(Lane* lane, Session* session, SessionMessage& message, Loan loan);
+  // Throttles let no more of a task's cost.
+  bool IsThrottled(const Lane& lane, TypeId type, const SlotExtras& extras) {
+    return meters_.any() && !meters_.Fits(PlaceOf(lane, type), extras.cost);
+  }
+  void Lend(Lane* lane, Session* session, SessionMessage& message, const Loan& loan);
   // The lane's FIFO key is held by a task that is due; nullopt if it is not, or cannot be read.
   std::optional<Lifecycle::StoredTask> DueHolder(Lane* lane);
   std::optional<Lifecycle::StoredTask> LoadStored(TaskId task);

@@ -20,8 +20,6 @@
 
 namespace penstock::broker {
 
-class TaskBlock;
-
 // --- replies ---
 
 struct EnqueueResult {
@@ -294,11 +292,9 @@ struct Delivery {
   uint32_t max_attempts = 0;
   Time create_time = 0;
   Span run_timeout = 0;
-  // The serialized TaskSpec; `block` owns the bytes.
+  // The serialized TaskSpec; `keepalive` owns the bytes: its block, or what the task was changed to.
   std::string_view spec;
-  std::shared_ptr<const TaskBlock> block;
-  // Of a task that was changed after its enqueue: owns the bytes of `spec` instead.
-  std::shared_ptr<const std::string> changed_spec;
+  std::shared_ptr<const void> keepalive;
   std::string checkpoint;
 };
 

@@ -38,6 +38,9 @@ std::string SpecInPlace(std::string_view before, std::string_view replacing, boo
   return spec.SerializeAsString();
 }
 
+// Of the tasks of one command: mostly these are the very same bytes (rpc/convert.cc).
+bool IsSame(std::string_view a, std::string_view b) { return a.size() == b.size() && (a.data() == b.data() || a == b); }
+
 void AddRuns(const std::vector<EnqueueResult>& results, records::RequestRecord* record) {
   records::RequestRecord::Run* run = nullptr;
   for (const EnqueueResult& result : results) {
@@ -93,7 +96,7 @@ absl::Status Enqueuer::CheckLimits(const std::vector<NewTask>& tasks) {
   std::string_view queue_name, type_name, labels;
   need_.clear();
   for (const NewTask& task : tasks) {
-    if (task.queue != queue_name) {
+    if (!IsSame(task.queue, queue_name)) {
       queue_name = task.queue;
       ASSIGN_OR_RETURN(QueueState * queue, QueueFor(task.queue));
       if (queue->limited() &&
@@ -106,7 +109,7 @@ absl::Status Enqueuer::CheckLimits(const std::vector<NewTask>& tasks) {
                         task.queue));
       }
     }
-    if (task.type != type_name || task.labels != labels) {
+    if (!IsSame(task.type, type_name) || !IsSame(task.labels, labels)) {
       type_name = task.type;
       labels = task.labels;
       RETURN_IF_ERROR(TypeFor(task.type, task.labels).status());
@@ -268,7 +271,15 @@ std::vector<EnqueueResult> Enqueuer::Add(const std::vector<NewTask>& tasks) {
   }
   std::vector<EnqueueResult> results;
   results.reserve(tasks.size());
-  for (const NewTask& task : tasks) results.push_back(Add(task));
+  const NewTask* before = nullptr;
+  for (const NewTask& task : tasks) {
+    if (before == nullptr || !IsSame(task.queue, before->queue) || !IsSame(task.type, before->type) ||
+        !IsSame(task.labels, before->labels)) {
+      FindPlace(task);
+    }
+    results.push_back(Add(task));
+    before = &task;
+  }
   return results;
 }
 
@@ -403,14 +414,29 @@ absl::StatusOr<UpdateReply> Enqueuer::Change(const UpdateTaskCommand& command) {
   return lifecycle_.Change(stored, change);
 }
 
+void Enqueuer::FindPlace(const NewTask& task) {
+  if (task.queue == last_queue_ && task.type == last_type_ && task.labels == last_labels_) return;
+  last_queue_ = task.queue;
+  last_type_ = task.type;
+  last_labels_ = task.labels;
+  last_key_.queue = context_.state.FindQueue(task.queue)->id;  // CheckLimits made both
+  last_key_.type = context_.state.FindType(task.type, task.labels);
+}
+
+NewTask Enqueuer::Settle(const NewTask& task, const QueueState& queue) {
+  NewTask settled = task;
+  const Time now = context_.now.wall;
+  if (task.delay > 0) settled.run_at = now + task.delay;
+  if (settled.run_at <= now) settled.run_at = 0;
+  const Time first_due = std::max(settled.run_at, now);
+  if (task.start_within > 0) settled.expire_at = first_due + task.start_within;
+  if (!task.retry_change.empty()) settled.retry_policy = task.retry_change.On(queue.settings.retry_policy);
+  earliest_expiry_ = std::min(earliest_expiry_, settled.expire_at);
+  if (task.life_timeout > 0) earliest_expiry_ = std::min(earliest_expiry_, first_due + task.life_timeout);
+  return settled;
+}
+
 EnqueueResult Enqueuer::Add(const NewTask& task) {
-  if (task.queue != last_queue_ || task.type != last_type_ || task.labels != last_labels_) {
-    last_queue_ = task.queue;
-    last_type_ = task.type;
-    last_labels_ = task.labels;
-    last_key_.queue = context_.state.FindQueue(task.queue)->id;  // CheckLimits made both
-    last_key_.type = context_.state.FindType(task.type, task.labels);
-  }
   LaneKey lane_key = last_key_;
   lane_key.priority = task.priority;
   const uint64_t group = task.group.empty() ? 0 : NameHash(task.group);
@@ -431,26 +457,25 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
     }
   }
   if (builder_.full() || builder_.bytes() >= context_.options.block_bytes) CloseBlock();
-  Lane* lane = context_.state.FindLane(lane_key);
-  if (lane == nullptr) lane = context_.state.CreateLane(lane_key, group);
-  NewTask resolved = task;
   const Time now = context_.now.wall;
-  if (task.delay > 0) resolved.run_at = now + task.delay;
-  if (resolved.run_at <= now) resolved.run_at = 0;
-  const Time first_due = std::max(resolved.run_at, now);
-  if (task.start_within > 0) resolved.expire_at = first_due + task.start_within;
-  if (!task.retry_change.empty()) resolved.retry_policy = task.retry_change.On(queue->settings.retry_policy);
-  const uint32_t entry = EntryFor(lane, last_key_.type, task.priority);
-  const uint32_t slot = builder_.Add(entry, resolved, now);
-  earliest_expiry_ = std::min(earliest_expiry_, resolved.expire_at);
-  if (task.life_timeout > 0) earliest_expiry_ = std::min(earliest_expiry_, first_due + task.life_timeout);
-  if (resolved.run_at == 0) {
+  const uint32_t entry = EntryFor(lane_key, group, task.priority);
+  Time run_at = 0;
+  uint32_t slot = 0;
+  if (task.is_plain()) {
+    slot = builder_.AddPlain(entry, task.spec);
+  } else {
+    const NewTask settled = Settle(task, *queue);
+    run_at = settled.run_at;
+    slot = builder_.Add(entry, settled, now);
+  }
+  Lane* lane = entry_lanes_[entry];
+  if (run_at == 0) {
     ++fresh_counts_[entry];
-  } else if (!timed_.empty() && timed_.back().lane == lane && timed_.back().due == resolved.run_at &&
+  } else if (!timed_.empty() && timed_.back().lane == lane && timed_.back().due == run_at &&
              timed_.back().slot + timed_.back().count == slot) {
     ++timed_.back().count;
   } else {
-    timed_.push_back({lane, resolved.run_at, slot, 1});
+    timed_.push_back({lane, run_at, slot, 1});
   }
   const TaskId id(context_.state.partition(), context_.state.next().block, slot);
   context_.state.Count(queue, Counter::kEnqueuedTotal, 1);
@@ -470,18 +495,21 @@ EnqueueResult Enqueuer::Add(const NewTask& task) {
   return {id, false};
 }
 
-uint32_t Enqueuer::EntryFor(Lane* lane, TypeId type, uint8_t priority) {
-  const uint32_t kind = FreshRun::Kind(type, priority);
+uint32_t Enqueuer::EntryFor(const LaneKey& key, uint64_t group, uint8_t priority) {
+  const uint32_t kind = FreshRun::Kind(last_key_.type, priority);
+  if (last_entry_ < entry_lanes_.size() && entry_lanes_[last_entry_]->key == key && entry_kinds_[last_entry_] == kind) {
+    return last_entry_;
+  }
+  Lane* lane = lifecycle_.LaneFor(key, group);
   auto [found, added] = entries_.try_emplace(lane->id, 0);
   // In a FIFO key's lane another type or priority begins another entry: their order is that of the tasks.
-  if (added || (lane->key.fifo && entry_kinds_[found->second] != kind)) {
-    const LaneKey& key = lane->key;
-    found->second = builder_.AddEntry({lane->id, key.queue, type, priority, key.fifo, key.name, lane->group});
+  if (added || (key.fifo && entry_kinds_[found->second] != kind)) {
+    found->second = builder_.AddEntry({lane->id, key.queue, last_key_.type, priority, key.fifo, key.name, lane->group});
     entry_lanes_.push_back(lane);
     entry_kinds_.push_back(kind);
     fresh_counts_.push_back(0);
   }
-  return found->second;
+  return last_entry_ = found->second;
 }
 
 void Enqueuer::CloseBlock() {

@@ -55,12 +55,18 @@ class Enqueuer {
   void MakeRoom();
   absl::StatusOr<UpdateReply> Change(const UpdateTaskCommand& command);
   absl::StatusOr<TypeId> TypeFor(std::string_view name, std::string_view labels);
+  // Where tasks of its queue, type and labels go is known from now on. REQUIRES: CheckLimits.
+  void FindPlace(const NewTask& task);
+  // REQUIRES: FindPlace, for this or one of the same place.
   EnqueueResult Add(const NewTask& task);
+  // What the block keeps of a task that is not plain: its times and its retry policy are settled now.
+  NewTask Settle(const NewTask& task, const QueueState& queue);
   // The task that has the unique key becomes what the new one is, if no worker has had it.
   bool Replace(TaskId holder, const NewTask& task, const LaneKey& lane, uint64_t group);
   // Who has the key of a new task; nullopt: nobody, or `ending`, which is about to give it up.
   std::optional<TaskId> HolderOf(const QueueState& queue, std::string_view unique_key, TaskId ending);
-  uint32_t EntryFor(Lane* lane, TypeId type, uint8_t priority);
+  // The directory entry for a task of the place that was found last; its lane is made if need be.
+  uint32_t EntryFor(const LaneKey& key, uint64_t group, uint8_t priority);
 
   CoreContext& context_;
   Timers& timers_;
@@ -84,6 +90,7 @@ class Enqueuer {
   std::vector<Lane*> entry_lanes_;
   std::vector<uint32_t> entry_kinds_;  // FreshRun::kind
   absl::flat_hash_map<LaneId, uint32_t> entries_;
+  uint32_t last_entry_ = 0;  // most tasks go where the one before them went
   Time earliest_expiry_ = kNever;
   // Tasks in consecutive slots of one lane that are due together.
   struct TimedRun {
@@ -94,7 +101,7 @@ class Enqueuer {
   };
   std::vector<TimedRun> timed_;
   std::vector<uint32_t> fresh_counts_;  // by entry
-  // The lane of the last task: most tasks have their predecessor's.
+  // The place of the last task, its queue and type: see FindPlace.
   std::string last_queue_;
   std::string last_type_;
   std::string last_labels_;

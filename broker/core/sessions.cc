@@ -202,20 +202,25 @@ Lease* Sessions::CurrentLease(const Session& session, TaskId task, FencingToken 
 
 void Sessions::Start(Lease* lease, Time start_time) {
   context_.state.Start(lease, start_time);
-  if (lease->available_time == 0) return;
-  context_.state.FindQueue(lease->queue)->times.wait.Add(start_time - lease->available_time);
+  NoteWait(*lease, &context_.state.FindQueue(lease->queue)->times);
+}
+
+void Sessions::NoteWait(const Lease& lease, QueueTimes* times) {
+  if (lease.available_time != 0) times->wait.Add(lease.start_time - lease.available_time);
 }
 
 void Sessions::ApplyOutcome(Session* session, const TaskOutcome& outcome, SessionMessage& message) {
   Lease* lease = CurrentLease(*session, outcome.task, outcome.token, message);
   if (lease == nullptr) return;
+  QueueTimes& times = context_.state.FindQueue(lease->queue)->times;
   if (!lease->started && outcome.kind != OutcomeKind::kReleased) {
-    Start(lease, context_.now.wall - std::max<Span>(outcome.run_time, 0));
+    context_.state.StartEnding(lease, context_.now.wall - std::max<Span>(outcome.run_time, 0));
+    NoteWait(*lease, &times);
   } else if (outcome.run_time > 0) {
     lease->start_time = context_.now.wall - outcome.run_time;
   }
   if (outcome.run_time > 0) {
-    context_.state.FindQueue(lease->queue)->times.run.Add(outcome.run_time);
+    times.run.Add(outcome.run_time);
     observer_.TaskRan(*lease, outcome.run_time);
   }
   if (!progress_.empty()) ForgetProgress(outcome.task);

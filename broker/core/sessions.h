@@ -106,6 +106,8 @@ class Sessions {
   Lease* CurrentLease(const Session& session, TaskId task, FencingToken token, SessionMessage& message);
   // The worker has begun to run it.
   void Start(Lease* lease, Time start_time);
+  // It was started: how long it had waited.
+  static void NoteWait(const Lease& lease, QueueTimes* times);
   void ApplyOutcome(Session* session, const TaskOutcome& outcome, SessionMessage& message);
   // A completion that brings tasks: both, or neither; then it is a failure.
   void CompleteAndEnqueue(Lease* lease, const Session& session, const TaskOutcome& outcome, SessionMessage& message);

@@ -185,13 +185,15 @@ void PutMeter(std::string* out, const MeterKey& key, const MeterTimes& times) {
 
 class LeaseListEncoder {
  public:
+  // The lease stays in its place until the next one was put.
   void Put(const Lease& lease) {
     tasks_.Put(&items_, lease.task);
-    PutSigned(&items_, static_cast<int64_t>(lease.token.value() - last_.token.value()));
-    const bool as_before = count_ > 0 && lease.session == last_.session && lease.queue == last_.queue &&
-                           lease.type == last_.type && lease.priority == last_.priority && lease.fifo == last_.fifo &&
-                           lease.lane_name == last_.lane_name && lease.attempt == last_.attempt &&
-                           lease.create_time == last_.create_time && lease.start_time == last_.start_time;
+    const Lease& last = *last_;
+    PutSigned(&items_, static_cast<int64_t>(lease.token.value() - last.token.value()));
+    const bool as_before = count_ > 0 && lease.session == last.session && lease.queue == last.queue &&
+                           lease.type == last.type && lease.priority == last.priority && lease.fifo == last.fifo &&
+                           lease.lane_name == last.lane_name && lease.attempt == last.attempt &&
+                           lease.create_time == last.create_time && lease.start_time == last.start_time;
     uint8_t flags = as_before ? kAsBefore : 0;
     if (lease.exceptional) flags |= kExceptional;
     if (lease.started) flags |= kStarted;
@@ -206,7 +208,7 @@ class LeaseListEncoder {
       PutSigned(&items_, lease.create_time);
       PutSigned(&items_, lease.start_time);
     }
-    last_ = lease;
+    last_ = &lease;
     ++count_;
   }
   void Finish(std::string* out) {
@@ -220,7 +222,8 @@ class LeaseListEncoder {
   std::string items_;
   uint64_t count_ = 0;
   TaskDifferences tasks_;
-  Lease last_;
+  const Lease none_;
+  const Lease* last_ = &none_;
 };
 
 void GetLeases(Decoder& decoder, CoreState* state) {
@@ -388,9 +391,7 @@ std::string EncodeDelta(CoreState& state) {
     }
   }
   LeaseListEncoder leases;
-  for (TaskId task : changes.leased) {
-    if (const Lease* lease = state.FindLease(task)) leases.Put(*lease);
-  }
+  for (uint32_t index : changes.leased) leases.Put(state.LeaseAt(index));
   leases.Finish(&out);
   std::string updates;
   uint64_t update_count = 0;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "broker/rpc/fields.h"
+#include "broker/rpc/wire_writer.h"
 #include "broker/storage/labels.h"
 #include "common/coding.h"
 #include "common/random.h"
@@ -95,12 +96,31 @@ absl::Status ConvertUniqueKey(const FieldPath& at, const v1::UniqueKey& key, con
   return absl::OkStatus();
 }
 
-// Everything but the texts, which ConvertTasks places.
-absl::Status ConvertTask(const FieldPath& at, const v1::TaskSpec& spec, const ApiLimits& limits, Time now,
-                         NewTask* task) {
+absl::Status CheckNames(const FieldPath& at, const v1::TaskSpec& spec, const ApiLimits& limits) {
   RETURN_IF_ERROR(CheckName(FieldPath(at, "queue"), spec.queue(), limits.name));
-  RETURN_IF_ERROR(CheckName(FieldPath(at, "type"), spec.type(), limits.name));
-  RETURN_IF_ERROR(CheckSize(FieldPath(at, "payload"), spec.payload(), 0, limits.payload));
+  return CheckName(FieldPath(at, "type"), spec.type(), limits.name);
+}
+
+// Of a spec that has nothing but what most tasks have, in the order of its fields.
+size_t PlainSize(const v1::TaskSpec& spec) {
+  size_t size = WireWriter::SizeOfBytes(v1::TaskSpec::kQueueFieldNumber, spec.queue().size()) +
+                WireWriter::SizeOfBytes(v1::TaskSpec::kTypeFieldNumber, spec.type().size());
+  if (!spec.payload().empty()) {
+    size += WireWriter::SizeOfBytes(v1::TaskSpec::kPayloadFieldNumber, spec.payload().size());
+  }
+  return size;
+}
+
+void WritePlain(const v1::TaskSpec& spec, char* to) {
+  WireWriter writer(to);
+  writer.Bytes(v1::TaskSpec::kQueueFieldNumber, spec.queue());
+  writer.Bytes(v1::TaskSpec::kTypeFieldNumber, spec.type());
+  if (!spec.payload().empty()) writer.Bytes(v1::TaskSpec::kPayloadFieldNumber, spec.payload());
+}
+
+// Everything but the names and the payload; nothing of a plain spec.
+absl::Status ConvertOptions(const FieldPath& at, const v1::TaskSpec& spec, const ApiLimits& limits, Time now,
+                            NewTask* task) {
   RETURN_IF_ERROR(CheckSize(FieldPath(at, "content_type"), spec.content_type(), 0, limits.content_type));
   if (!spec.headers().empty()) RETURN_IF_ERROR(CheckHeaders(FieldPath(at, "headers"), spec, limits));
   if (spec.has_priority()) {
@@ -159,11 +179,15 @@ class TextBuffer {
     std::memcpy(begin, text.data(), text.size());
     return {begin, text.size()};
   }
-  // REQUIRES: ByteSizeLong was called since the last change.
+  // REQUIRES: ByteSizeLong was called since the last change, and the spec has names.
   std::string_view Serialize(const v1::TaskSpec& spec) {
     const size_t size = static_cast<size_t>(spec.GetCachedSize());
     char* begin = Take(size);
-    spec.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(begin));
+    if (size == PlainSize(spec)) {
+      WritePlain(spec, begin);  // as Protobuf does, which looks at each of twenty fields
+    } else {
+      spec.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(begin));
+    }
     return {begin, size};
   }
   std::shared_ptr<const void> keepalive() const { return bytes_; }
@@ -179,21 +203,32 @@ class TextBuffer {
   char* next_;
 };
 
-// Of what makes a task what it is. Not of the serialized spec: a client that sends a request again may order its
+// A hash of what makes tasks what they are. Not of the serialized specs: a client that sends a request again may order
 // headers otherwise.
-uint64_t AddContent(uint64_t hash, const v1::TaskSpec& spec) {
-  for (const std::string* text : {&spec.queue(), &spec.type(), &spec.unique_key().key(), &spec.payload()}) {
-    hash = MixBits(hash ^ XXH3_64bits(text->data(), text->size()));  // with a seed, long texts would cost far more
+class ContentHash {
+ public:
+  // `same_names`: queue and type are those of the task before.
+  void Add(const v1::TaskSpec& spec, bool same_names) {
+    if (!same_names) {
+      queue_ = Hash(spec.queue());
+      type_ = Hash(spec.type());
+    }
+    for (uint64_t part : {queue_, type_, Hash(spec.unique_key().key()), Hash(spec.payload())}) Mix(part);
+    if (!spec.key().empty()) Mix(Hash(spec.key()));
+    if (!spec.group().empty()) Mix(Hash(spec.group()));
+    if (!spec.worker_labels().empty()) Mix(Hash(LabelText(spec.worker_labels())));
   }
-  for (const std::string* text : {&spec.key(), &spec.group()}) {
-    if (!text->empty()) hash = MixBits(hash ^ XXH3_64bits(text->data(), text->size()));
-  }
-  if (!spec.worker_labels().empty()) {
-    const std::string labels = LabelText(spec.worker_labels());
-    hash = MixBits(hash ^ XXH3_64bits(labels.data(), labels.size()));
-  }
-  return hash;
-}
+  uint64_t value() const { return hash_; }
+
+ private:
+  // With a seed, long texts would cost far more.
+  static uint64_t Hash(std::string_view text) { return XXH3_64bits(text.data(), text.size()); }
+  void Mix(uint64_t part) { hash_ = MixBits(hash_ ^ part); }
+
+  uint64_t hash_ = 0;
+  uint64_t queue_ = 0;
+  uint64_t type_ = 0;
+};
 
 template <class PathOf>
 absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskSpec* const* specs, PathOf path_of,
@@ -204,26 +239,39 @@ absl::StatusOr<Sized<EnqueueCommand>> ConvertTasks(size_t count, const v1::TaskS
   size_t size = 0;
   for (size_t i = 0; i < count; ++i) {
     const v1::TaskSpec& spec = *specs[i];
-    RETURN_IF_ERROR(ConvertTask(path_of(i), spec, limits, now, &tasks[i]));
-    size += spec.ByteSizeLong() + spec.queue().size() + spec.type().size() + spec.unique_key().key().size() +
-            spec.key().size() + spec.group().size();
+    const FieldPath at = path_of(i);
+    // Neighbours mostly agree: their names are checked and copied once. Until then those of a task that agrees with the
+    // one before it are empty.
+    if (i == 0 || spec.queue() != specs[i - 1]->queue() || spec.type() != specs[i - 1]->type()) {
+      RETURN_IF_ERROR(CheckNames(at, spec, limits));
+      tasks[i].queue = spec.queue();
+      tasks[i].type = spec.type();
+      size += spec.queue().size() + spec.type().size();
+    }
+    RETURN_IF_ERROR(CheckSize(FieldPath(at, "payload"), spec.payload(), 0, limits.payload));
+    const size_t spec_size = spec.ByteSizeLong();
+    size += spec_size;
+    if (spec_size == PlainSize(spec)) continue;
+    RETURN_IF_ERROR(ConvertOptions(at, spec, limits, now, &tasks[i]));
+    size += spec.unique_key().key().size() + spec.key().size() + spec.group().size();
     if (!spec.worker_labels().empty()) size += LabelText(spec.worker_labels()).size();
   }
   TextBuffer buffer(size);
+  ContentHash hash;
   for (size_t i = 0; i < count; ++i) {
     const v1::TaskSpec& spec = *specs[i];
     NewTask& task = tasks[i];
-    // Neighbours mostly agree: one copy serves them all.
-    const NewTask* before = i == 0 ? nullptr : &tasks[i - 1];
-    task.queue = before != nullptr && before->queue == spec.queue() ? before->queue : buffer.Copy(spec.queue());
-    task.type = before != nullptr && before->type == spec.type() ? before->type : buffer.Copy(spec.type());
+    const bool same_names = task.queue.empty();
+    task.queue = same_names ? tasks[i - 1].queue : buffer.Copy(spec.queue());
+    task.type = same_names ? tasks[i - 1].type : buffer.Copy(spec.type());
     task.unique_key = buffer.Copy(spec.unique_key().key());
     if (!spec.key().empty()) task.key = buffer.Copy(spec.key());
     if (!spec.group().empty()) task.group = buffer.Copy(spec.group());
     if (!spec.worker_labels().empty()) task.labels = buffer.Copy(LabelText(spec.worker_labels()));
     task.spec = buffer.Serialize(spec);
-    sized.command.content_hash = AddContent(sized.command.content_hash, spec);
+    hash.Add(spec, same_names);
   }
+  sized.command.content_hash = hash.value();
   sized.command.keepalive = buffer.keepalive();
   sized.bytes = sizeof(EnqueueCommand) + count * sizeof(NewTask) + size;
   return sized;
@@ -269,7 +317,9 @@ absl::StatusOr<Sized<EnqueueCommand>> ToCommand(const v1::EnqueueStreamRequest& 
 
 absl::StatusOr<NewTask> ToTask(const FieldPath& field, const v1::TaskSpec& spec, const ApiLimits& limits, Time now) {
   NewTask task;
-  RETURN_IF_ERROR(ConvertTask(field, spec, limits, now, &task));
+  RETURN_IF_ERROR(CheckNames(field, spec, limits));
+  RETURN_IF_ERROR(CheckSize(FieldPath(field, "payload"), spec.payload(), 0, limits.payload));
+  RETURN_IF_ERROR(ConvertOptions(field, spec, limits, now, &task));
   task.queue = spec.queue();
   task.type = spec.type();
   task.unique_key = spec.unique_key().key();

@@ -336,14 +336,14 @@ bool HasInput(const v1::WorkRequest& request) {
          request.stuck_changed() || request.draining() || request.goodbye();
 }
 
-absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& request, const ApiLimits& limits,
-                                      Time now) {
+absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& request, size_t request_bytes,
+                                      const ApiLimits& limits, Time now) {
   ConvertedWork work;
   WorkReader reader(request.get(), limits, now, &work);
   RETURN_IF_ERROR(reader.ReadSession());
   reader.ReadTasks();
   work.input.keepalive = request;
-  work.bytes = BytesOf(work.input, request->ByteSizeLong());
+  work.bytes = BytesOf(work.input, request_bytes);
   return work;
 }
 

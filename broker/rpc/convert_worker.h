@@ -29,9 +29,10 @@ struct ConvertedWork {
 // A request to be read into. Its parts lie in one arena: freeing them one by one would cost as much as reading them.
 std::shared_ptr<v1::WorkRequest> NewWorkRequest();
 // Everything but the hello. Texts that are too long are cut in place; the views of the input point into the request,
-// which it keeps alive. An error (a field of the session itself is wrong) ends the stream. `now` is wall time.
-absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& request, const ApiLimits& limits,
-                                      Time now);
+// which it keeps alive. An error (a field of the session itself is wrong) ends the stream. `request_bytes`: its size on
+// the wire. `now` is wall time.
+absl::StatusOr<ConvertedWork> ToInput(const std::shared_ptr<v1::WorkRequest>& request, size_t request_bytes,
+                                      const ApiLimits& limits, Time now);
 // The request, its hello aside, says something.
 bool HasInput(const v1::WorkRequest& request);
 

@@ -8,12 +8,11 @@
 #include "common/random.h"
 #include "common/status.h"
 #include "common/status_grpc.h"
+#include "grpcpp/impl/codegen/proto_utils.h"
 
 namespace penstock::broker {
 namespace {
 
-// A message that was larger gives its memory back, so that an idle stream costs little.
-constexpr int kResponseBytesKept = 64 << 10;
 // A worker keeps what is not acknowledged: acknowledgements of more than this do not wait.
 constexpr size_t kUnacknowledgedBytesMax = 64 << 10;
 
@@ -28,9 +27,16 @@ WorkStream* WorkStream::Start(RpcContext& context) {
   return stream.get();
 }
 
+bool WorkStream::ParseRequest() {
+  request_ = NewWorkRequest();
+  request_size_ = request_bytes_.Length();
+  return grpc::SerializationTraits<v1::WorkRequest>::Deserialize(&request_bytes_, request_.get()).ok();
+}
+
 void WorkStream::OnReadDone(bool ok) {
   bool take = false;
   bool leave = false;
+  ok = ok && ParseRequest();
   {
     MutexLock lock(mu_);
     reading_ = false;
@@ -69,6 +75,7 @@ void WorkStream::TakeRequest() {
     LeaveSession();
     End(status);
   }
+  request_ = nullptr;
   MutexLock lock(mu_);
   taking_ = false;
 }
@@ -77,7 +84,7 @@ absl::Status WorkStream::TakeHello() {
   if (!request_->has_hello()) return BadField(FieldPath("hello"), "is required in the first request");
   ASSIGN_OR_RETURN(Sized<OpenSessionCommand> sized, ToCommand(request_->hello(), context_.limits));
   // Both parts of the first request are checked before either counts.
-  if (HasInput(*request_)) RETURN_IF_ERROR(ToInput(request_, context_.limits, 0).status());
+  if (HasInput(*request_)) RETURN_IF_ERROR(ToInput(request_, request_size_, context_.limits, 0).status());
   sized.command.stream = ticket_;
   if (!sized.command.resume) sized.command.session_id = RandomHexId();
   {
@@ -92,7 +99,7 @@ absl::Status WorkStream::TakeHello() {
 
 absl::Status WorkStream::TakeInput() {
   const bool sign_of_life = !HasInput(*request_);
-  ASSIGN_OR_RETURN(ConvertedWork work, ToInput(request_, context_.limits, context_.WallNow()));
+  ASSIGN_OR_RETURN(ConvertedWork work, ToInput(request_, request_size_, context_.limits, context_.WallNow()));
   work.input.stream = ticket_;
   {
     MutexLock lock(mu_);
@@ -153,7 +160,7 @@ void WorkStream::OnReply(Reply reply) {
 }
 
 void WorkStream::OnWriteDone(bool ok) {
-  if (response_.GetCachedSize() > kResponseBytesKept) response_ = v1::WorkResponse();
+  response_.Clear();
   {
     MutexLock lock(mu_);
     writing_ = false;
@@ -239,27 +246,30 @@ void WorkStream::Pump() {
     if (finish) finished_ = true;
     if (!finish && MayReadLocked()) {
       reading_ = true;
-      request_ = NewWorkRequest();
-      StartRead(request_.get());
+      StartRead(&request_bytes_);
     }
   }
   if (frame && !frame->empty()) {
-    FillResponse(*frame);
+    response_ = ToResponse(*frame);
     StartWrite(&response_);
   }
   if (finish) Finish(*finish);
 }
 
-void WorkStream::FillResponse(const WorkStreamOutbox::Frame& frame) {
+grpc::ByteBuffer WorkStream::ToResponse(const WorkStreamOutbox::Frame& frame) const {
   const SessionMessage& message = frame.message;
-  response_.Clear();
-  if (message.welcome) ToProto(*message.welcome, context_.limits, context_.version, response_.mutable_welcome());
-  for (const Delivery& delivery : message.deliveries) AddDelivery(delivery, &response_);
-  response_.set_acknowledged_frame(message.acknowledged_frame);
-  for (const Refusal& refusal : message.refusals) ToProto(refusal, response_.add_refusals());
-  for (const v1::Refusal& refusal : frame.invalid) *response_.add_refusals() = refusal;
-  for (TaskId task : message.cancelled_tasks) response_.add_cancelled_task_ids(task.ToString());
-  response_.set_drain(message.drain);
+  v1::WorkResponse rest;
+  if (message.welcome) ToProto(*message.welcome, context_.limits, context_.version, rest.mutable_welcome());
+  rest.set_acknowledged_frame(message.acknowledged_frame);
+  for (const Refusal& refusal : message.refusals) ToProto(refusal, rest.add_refusals());
+  for (const v1::Refusal& refusal : frame.invalid) *rest.add_refusals() = refusal;
+  for (TaskId task : message.cancelled_tasks) rest.add_cancelled_task_ids(task.ToString());
+  rest.set_drain(message.drain);
+  auto bytes = std::make_unique<std::string>(SerializeResponse(rest, message.deliveries));
+  std::string& text = *bytes;
+  const grpc::Slice slice(
+      text.data(), text.size(), [](void* owner) { delete static_cast<std::string*>(owner); }, bytes.release());
+  return {&slice, 1};
 }
 
 void WorkStream::OnDone() {

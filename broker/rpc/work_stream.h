@@ -11,6 +11,7 @@
 #include "broker/rpc/rpc_context.h"
 #include "broker/rpc/work_stream_outbox.h"
 #include "common/mutex.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "penstock/v1/worker_service.pb.h"
 
@@ -19,9 +20,12 @@ namespace penstock::broker {
 // One Work call: a worker's session as long as this stream lives. Requests become SessionInputs, in order and none
 // lost: with a full mailbox it stops reading. What the core has for the session goes out in frames.
 //
+// Requests and responses are bytes to gRPC: a request is parsed into an arena of its own, a response is written without
+// a message for each delivery (delivery_wire.h).
+//
 // Owns itself until OnDone; the ticket table shares it. Locking as in EnqueueStream: StartRead with mu_ held,
 // StartWrite and Finish without it by whoever set writing_ or finished_.
-class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::WorkResponse>,
+class WorkStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                          public Waiter,
                          public OpenCall,
                          private CommandPoster::Owner,
@@ -51,6 +55,8 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   void OnAllPosted() override;
   void OnCommandRefused(const absl::Status& status) override;
 
+  // False: the bytes are none.
+  bool ParseRequest();
   // The request just read: posts what it says, or ends the stream.
   void TakeRequest();
   absl::Status TakeHello();
@@ -61,7 +67,7 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   // Tells the core, once, that the stream ended without the core's doing.
   void LeaveSession();
   void NoteAcknowledged(uint64_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void FillResponse(const WorkStreamOutbox::Frame& frame);
+  grpc::ByteBuffer ToResponse(const WorkStreamOutbox::Frame& frame) const;
   bool MayWriteLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool MayReadLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts whatever may be started.
@@ -73,9 +79,11 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   Ticket ticket_;                     // constant after Start
 
   // Of whoever reads: between OnReadDone and the next StartRead.
+  grpc::ByteBuffer request_bytes_;
+  size_t request_size_ = 0;
   std::shared_ptr<v1::WorkRequest> request_;
   // Of whoever set writing_.
-  v1::WorkResponse response_;
+  grpc::ByteBuffer response_;
 
   Mutex mu_;
   WorkStreamOutbox outbox_ ABSL_GUARDED_BY(mu_);

@@ -8,11 +8,11 @@
 namespace penstock::broker {
 
 // What workers call.
-class WorkerService final : public v1::WorkerService::CallbackService {
+class WorkerService final : public v1::WorkerService::WithRawCallbackMethod_Work<v1::WorkerService::Service> {
  public:
   explicit WorkerService(RpcContext& context) : context_(context) {}
 
-  grpc::ServerBidiReactor<v1::WorkRequest, v1::WorkResponse>* Work(grpc::CallbackServerContext* call) override {
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Work(grpc::CallbackServerContext* call) override {
     return WorkStream::Start(context_);
   }
 

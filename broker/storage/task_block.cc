@@ -216,6 +216,14 @@ uint32_t TaskBlockBuilder::Add(uint32_t entry, const NewTask& task, Time create_
   return slot_count_++;
 }
 
+uint32_t TaskBlockBuilder::AddPlain(uint32_t entry, std::string_view spec) {
+  PutVarint(&slots_, entry);
+  PutVarint(&slots_, 0);  // no flags
+  PutVarint(&slots_, spec.size());
+  specs_ += spec;
+  return slot_count_++;
+}
+
 std::shared_ptr<const TaskBlock> TaskBlockBuilder::Finish(BlockId id, Time create_time) {
   std::string body;
   body.reserve(32 + entries_.size() * 16 + slots_.size() + specs_.size());

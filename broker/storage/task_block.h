@@ -130,6 +130,8 @@ class TaskBlockBuilder {
   // Adds a task and returns its slot. `task.run_at` and `expire_at` are resolved; run_at 0 means not scheduled.
   // REQUIRES: !full().
   uint32_t Add(uint32_t entry, const NewTask& task, Time create_time);
+  // The same for a task that is_plain().
+  uint32_t AddPlain(uint32_t entry, std::string_view spec);
 
   // The finished block; the builder is empty again.
   std::shared_ptr<const TaskBlock> Finish(BlockId id, Time create_time);

@@ -191,22 +191,19 @@ void WireEnqueue() {
 
 void WireDeliver() {
   const std::string spec = Spec(0).SerializeAsString();
-  std::string wire;
-  v1::WorkResponse response;  // used again, as a stream does
   for (int i = 0; i < 2 * kBatches; ++i) {
     Counting counting(i >= kBatches);
-    response.Clear();
+    std::vector<Delivery> deliveries(kBatch);
     for (uint16_t slot = 0; slot < kBatch; ++slot) {
-      Delivery delivery;
+      Delivery& delivery = deliveries[slot];
       delivery.task = TaskId(0, 1'000'000, slot);
       delivery.token = FencingToken(uint64_t{1'000'000'000'000} + slot);
       delivery.max_attempts = 20;
       delivery.create_time = kWall;
       delivery.run_timeout = 30 * kMinute;
       delivery.spec = spec;
-      AddDelivery(delivery, &response);
     }
-    response.SerializeToString(&wire);
+    const std::string wire = SerializeResponse(v1::WorkResponse(), deliveries);
   }
 }
 
@@ -226,7 +223,7 @@ void WireOutcomes() {
     Counting counting(i >= kBatches);
     auto parsed = NewWorkRequest();
     if (!parsed->ParseFromString(wire)) Check(absl::InternalError("a request does not parse"));
-    Check(ToInput(parsed, ApiLimits(), kWall).status());
+    Check(ToInput(parsed, wire.size(), ApiLimits(), kWall).status());
   }
 }
 

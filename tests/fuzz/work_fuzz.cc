@@ -31,7 +31,7 @@ void Hello(const v1::Hello& hello) {
 
 void Input(const std::shared_ptr<v1::WorkRequest>& request) {
   const auto outcomes = static_cast<size_t>(request->outcomes_size());
-  auto converted = ToInput(request, kLimits, kTime);
+  auto converted = ToInput(request, request->ByteSizeLong(), kLimits, kTime);
   if (!converted.ok()) return IsRefusal(converted.status());
   const SessionInput& input = converted->input;
   FUZZ_CHECK(input.credit <= kLimits.credit);

@@ -150,7 +150,7 @@ class Changer {
   // Leased in this batch: nothing ends in the batch that delivers it.
   bool FreshLease(TaskId task) {
     const auto& leased = state.changes().leased;
-    return std::find(leased.begin(), leased.end(), task) != leased.end();
+    return std::any_of(leased.begin(), leased.end(), [&](uint32_t index) { return state.LeaseAt(index).task == task; });
   }
   void TakeRun(Lane* lane) {
     if (lane->runs.has_front()) {

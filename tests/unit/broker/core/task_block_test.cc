@@ -61,6 +61,41 @@ TEST(TaskBlockTest, KeepsWhatWasPutIn) {
   EXPECT_EQ(extras.result_retention, 0);
 }
 
+TEST(TaskBlockTest, APlainTaskIsEncodedAlikeBothWays) {
+  TaskBlockBuilder one, other;
+  for (TaskBlockBuilder* builder : {&one, &other}) builder->AddEntry({LaneId(11), QueueId(1), TypeId(2), 5});
+  ASSERT_TRUE(Plain("spec").is_plain());
+  EXPECT_EQ(one.Add(0, Plain("spec"), kNow), other.AddPlain(0, "spec"));
+  EXPECT_EQ(one.Finish(BlockId(1), kNow)->body(), other.Finish(BlockId(1), kNow)->body());
+}
+
+// Whatever a slot keeps, or becomes something that a slot keeps.
+TEST(TaskBlockTest, ATaskWithAnyOptionIsNotPlain) {
+  const std::vector<void (*)(NewTask*)> options = {
+      [](NewTask* task) { task->run_at = 1; },
+      [](NewTask* task) { task->delay = 1; },
+      [](NewTask* task) { task->expire_at = 1; },
+      [](NewTask* task) { task->start_within = 1; },
+      [](NewTask* task) { task->run_timeout = 1; },
+      [](NewTask* task) { task->life_timeout = 1; },
+      [](NewTask* task) { task->cost = 2; },
+      [](NewTask* task) { task->unique_key = "key"; },
+      [](NewTask* task) { task->result_retention = 0; },
+      [](NewTask* task) { task->retry_policy = RetryPolicy(); },
+      [](NewTask* task) { task->retry_change.max_attempts = 1; },
+      [](NewTask* task) { task->retry_change.initial_backoff = 1; },
+      [](NewTask* task) { task->retry_change.multiplier = 1; },
+      [](NewTask* task) { task->retry_change.max_backoff = 1; },
+      [](NewTask* task) { task->retry_change.jitter = 0; },
+      [](NewTask* task) { task->retry_change.backoff = Backoff::kFixed; },
+  };
+  for (size_t i = 0; i < options.size(); ++i) {
+    NewTask task = Plain("spec");
+    options[i](&task);
+    EXPECT_FALSE(task.is_plain()) << i;
+  }
+}
+
 TEST(TaskBlockTest, KeepsLivesAndEveryKindOfBackoff) {
   for (const Backoff backoff : {Backoff::kExponential, Backoff::kLinear, Backoff::kFixed}) {
     TaskBlockBuilder builder;

@@ -351,6 +351,30 @@ TEST(ConvertTest, UnknownFieldsAreKept) {
   EXPECT_EQ(kept.GetReflection()->GetUnknownFields(kept).field_count(), 1);
 }
 
+// The plain ones by hand, and neighbours' names once.
+TEST(ConvertTest, SpecsAreKeptAsProtobufWritesThem) {
+  v1::EnqueueManyRequest request;
+  for (const FieldCase& field : FieldCases()) {
+    *request.add_tasks() = GoodSpec();
+    field.just_in(request.mutable_tasks(request.tasks_size() - 1));
+  }
+  *request.add_tasks() = GoodSpec();
+  request.add_tasks()->set_queue("mail");
+  request.mutable_tasks(request.tasks_size() - 1)->set_type("mail.read");  // no payload
+  request.add_tasks()->set_queue("letters");
+  request.mutable_tasks(request.tasks_size() - 1)->set_type("mail.read");
+  const auto sized = ToCommand(request, ApiLimits(), kNow);
+  ASSERT_TRUE(sized.ok()) << sized.status();
+  ASSERT_EQ(sized->command.tasks.size(), static_cast<size_t>(request.tasks_size()));
+  for (int i = 0; i < request.tasks_size(); ++i) {
+    SCOPED_TRACE(i);
+    const NewTask& task = sized->command.tasks[static_cast<size_t>(i)];
+    EXPECT_EQ(task.queue, request.tasks(i).queue());
+    EXPECT_EQ(task.type, request.tasks(i).type());
+    EXPECT_EQ(task.spec, request.tasks(i).SerializeAsString());
+  }
+}
+
 TEST(ConvertTest, RequestsWithoutTasksAreRefused) {
   EXPECT_EQ(FieldOf(ToCommand(v1::EnqueueRequest(), ApiLimits(), kNow).status()), "task");
   EXPECT_EQ(FieldOf(ToCommand(v1::EnqueueManyRequest(), ApiLimits(), kNow).status()), "tasks");

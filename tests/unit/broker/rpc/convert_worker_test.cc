@@ -136,11 +136,11 @@ TEST(ConvertWorkerTest, HelloWithSessionIdResumes) {
 class ConvertWorkTest : public ::testing::Test {
  protected:
   ConvertedWork Convert() {
-    auto work = ToInput(request_, limits_, kNow);
+    auto work = ToInput(request_, request_->ByteSizeLong(), limits_, kNow);
     EXPECT_TRUE(work.ok()) << work.status();
     return *std::move(work);
   }
-  std::string WrongField() { return FieldOf(ToInput(request_, limits_, kNow).status()); }
+  std::string WrongField() { return FieldOf(ToInput(request_, request_->ByteSizeLong(), limits_, kNow).status()); }
 
   v1::TaskOutcome* AddOutcome() {
     request_->set_frame_number(1);
