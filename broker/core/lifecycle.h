@@ -150,6 +150,11 @@ class Lifecycle {
   std::optional<FencingToken> FinishedUnder(TaskId task);
 
  private:
+  // Attempt records kept of a task: a handler that snoozes for ever must not fill the disk. As many as a task may have
+  // attempts.
+  static constexpr uint32_t kAttemptRecordsMax = 1'000;
+
+  static LaneKey LaneOf(const records::TaskRecord& record);
   static void SetLane(const LaneKey& lane, TypeId type, uint8_t priority, records::TaskRecord* record);
   // When a task with a timer of its own may be due, from `due` on.
   static Time FreeDue(const StoredTask& task, const Lane& lane, Time due);
