@@ -312,7 +312,7 @@ NewTask Script::ReadTask(const std::map<std::string, std::string>& named) {
   NewTask task;
   task.queue = "mail";
   task.type = "send";
-  std::string spec(kPayload);
+  std::string spec = "payload";
   const Time now = driver().now().wall;
   for (const auto& [name, value] : named) {
     if (name == "n" || name == "request" || name == "revision") {
@@ -358,7 +358,7 @@ NewTask Script::ReadTask(const std::map<std::string, std::string>& named) {
     } else if (name == "size") {
       spec = std::string(ParseNumber(value), 'x');
     } else if (name == "payload") {
-      spec = value;
+      spec = *payloads_.insert(value).first;
     } else if (!NamesPolicy({{name, value}})) {
       Wrong("no such field", name);
     }

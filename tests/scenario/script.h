@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -96,6 +97,7 @@ class Script {
   std::map<Ticket, std::string> tickets_;  // what was asked
   std::map<std::string, Ticket> watches_;  // by task name
   std::vector<TaskId> tasks_;
+  std::set<std::string, std::less<>> payloads_;  // that lines gave, to be told when they are delivered
   std::map<TaskId, std::string> names_;
   std::vector<std::shared_ptr<std::string>> kept_;  // bytes behind the views of commands
   int next_session_ = 1;

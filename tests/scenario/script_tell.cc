@@ -181,7 +181,7 @@ std::string Script::TellMessage(const SessionMessage& message) {
     if (delivery.run_timeout != options_.queue_defaults.run_timeout)
       rest += " timeout=" + Seconds(delivery.run_timeout);
     if (!delivery.checkpoint.empty()) rest += " checkpoint=" + delivery.checkpoint;
-    if (delivery.spec != kPayload) rest += fmt::format(" spec={}", delivery.spec.substr(0, 40));
+    if (payloads_.contains(delivery.spec)) rest += fmt::format(" spec={}", delivery.spec);
     if (rest != previous) flush();
     previous = rest;
     same.push_back(delivery.task);

@@ -2,15 +2,11 @@
 #define PENSTOCK_TESTS_SCENARIO_SCRIPT_TEXT_H_
 
 #include <string>
-#include <string_view>
 
 #include "broker/core/core_types.h"
 #include "fmt/format.h"
 
 namespace penstock::broker {
-
-// What a task carries if its line does not say.
-inline constexpr std::string_view kPayload = "payload";
 
 // Three decimals are enough to see what a time is, and stable.
 inline std::string Seconds(Span span) {
