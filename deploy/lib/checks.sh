@@ -4,11 +4,17 @@
 tests_passed=0
 tests_failed=0
 results=()  # one line a step
+minutes_max=''  # no step begins after so long; empty: however long it takes
 
-# check NAME COMMAND...: announces the step, runs it, and goes on also when it fails. 0: passed, 1: failed, 3: nothing to do.
+# check NAME COMMAND...: announces the step, runs it, and goes on also when it fails. 0: passed or left out, 1: failed. The
+# command's 3: nothing to do.
 check() {
   local name=$1 began=$SECONDS status=0 word
   shift
+  if [[ -n "$minutes_max" ]] && ((SECONDS >= minutes_max * 60)); then
+    skip "$name" "$minutes_max minutes are over"
+    return 0
+  fi
   local failed_before=$tests_failed
   step "$name"
   "$@" || status=$?
@@ -25,7 +31,7 @@ check() {
   return "$status"
 }
 
-# skip NAME WHY: a step that cannot run after an earlier one failed.
+# skip NAME WHY: a step that does not run.
 skip() {
   step "$1"
   note "skipped: $2"
