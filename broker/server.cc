@@ -671,6 +671,7 @@ MetricsSnapshot Server::Parts::ReadMetrics() const {
   snapshot.connections = connections.open;
   snapshot.connections_accepted = connections.accepted;
   snapshot.connections_refused = connections.refused;
+  snapshot.connections_shut = connections.shut;
   if (probe != nullptr) {
     const SelfProbeFigures probes = probe->figures();
     snapshot.probe = ProbeMetrics{!probes.failure.empty(), probes.probes, probes.failed};

@@ -242,6 +242,9 @@ void AddConnections(const MetricsSnapshot& snapshot, Families* out) {
   for (const auto& [reason, count] : snapshot.connections_refused) {
     out->Add({{"reason", reason}}, static_cast<double>(count));
   }
+  out->Counter("penstock_connections_shut_total",
+               "gRPC connections closed since start because their clients began and reset too many calls.",
+               static_cast<double>(snapshot.connections_shut));
 }
 
 void AddProbe(const ProbeMetrics& probe, Families* out) {

@@ -105,7 +105,8 @@ struct MetricsSnapshot {
   BulkMetrics bulk;
   uint64_t connections = 0;
   uint64_t connections_accepted = 0;
-  std::map<std::string, uint64_t> connections_refused;  // by reason: the limit, or "open_files"
+  std::map<std::string, uint64_t> connections_refused;  // by reason: the limit, "resets" or "open_files"
+  uint64_t connections_shut = 0;                        // for their calls
   std::optional<ProbeMetrics> probe;
   std::optional<BackupMetrics> backup;
   std::optional<ScrubMetrics> scrub;

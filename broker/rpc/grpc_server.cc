@@ -18,6 +18,11 @@
 namespace penstock::broker {
 namespace {
 
+// A client that lets calls end holds no more than those that may be open, and as many that have just ended. One more
+// than that for a client that gives up all that it has open at once, and begins anew.
+constexpr uint64_t kCallsMax = 3;
+constexpr int kReadBytesMax = 64 << 10;
+
 // Libgrpc++_reflection adds its plug-in to every server of the process when it is loaded; this takes it out again.
 class WithoutReflection : public grpc::ServerBuilderOption {
  public:
@@ -79,6 +84,11 @@ void SetArguments(const GrpcServerOptions& options, grpc::ServerBuilder* builder
                               static_cast<int>(absl::ToInt64Milliseconds(options.handshake_time_max)));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
                               static_cast<int>(absl::ToInt64Milliseconds(options.idle_time_max)));
+  // ConnectionGuard looks at gRPC's own counters.
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 1);
+  // What gRPC has read at once it works through, whatever happens to the connection: megabytes of calls that are reset
+  // would become hundreds of megabytes of memory.
+  builder->AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadBytesMax);
   // No maximal connection age: a worker's stream lives as long as its worker.
 }
 
@@ -94,6 +104,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   listening.address = options.address;
   listening.connections_max = options.connections_max;
   listening.connections_per_address_max = options.connections_per_address_max;
+  auto calls = std::make_unique<GrpcCallCounts>();
+  listening.calls = calls.get();
+  listening.calls_max = kCallsMax * static_cast<uint64_t>(options.streams_per_connection_max);
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(listening));
   // Names the plug-in's library, so that the linker keeps it.
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -116,16 +129,17 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) return absl::InternalError("gRPC cannot start its server");
-  return std::unique_ptr<GrpcServer>(new GrpcServer(options.tls, std::move(server), std::move(listener),
-                                                    std::move(acceptor), std::move(own_acceptor),
+  return std::unique_ptr<GrpcServer>(new GrpcServer(options.tls, std::move(server), std::move(calls),
+                                                    std::move(listener), std::move(acceptor), std::move(own_acceptor),
                                                     std::move(service_names)));
 }
 
 GrpcServer::GrpcServer(std::optional<TlsOptions> tls, std::unique_ptr<grpc::Server> server,
-                       std::unique_ptr<Listener> listener, Acceptor acceptor, Acceptor own_acceptor,
-                       std::vector<std::string> service_names)
+                       std::unique_ptr<GrpcCallCounts> calls, std::unique_ptr<Listener> listener, Acceptor acceptor,
+                       Acceptor own_acceptor, std::vector<std::string> service_names)
     : tls_(std::move(tls)),
       server_(std::move(server)),
+      calls_(std::move(calls)),
       listener_(std::move(listener)),
       acceptor_(std::move(acceptor)),
       own_acceptor_(std::move(own_acceptor)),

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "broker/rpc/call_counts.h"
 #include "broker/rpc/listener.h"
 #include "broker/rpc/tls_files.h"
 
@@ -73,11 +74,13 @@ class GrpcServer {
  private:
   using Acceptor = std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>;
 
-  GrpcServer(std::optional<TlsOptions> tls, std::unique_ptr<grpc::Server> server, std::unique_ptr<Listener> listener,
-             Acceptor acceptor, Acceptor own_acceptor, std::vector<std::string> service_names);
+  GrpcServer(std::optional<TlsOptions> tls, std::unique_ptr<grpc::Server> server, std::unique_ptr<GrpcCallCounts> calls,
+             std::unique_ptr<Listener> listener, Acceptor acceptor, Acceptor own_acceptor,
+             std::vector<std::string> service_names);
 
   const std::optional<TlsOptions> tls_;
   const std::unique_ptr<grpc::Server> server_;
+  const std::unique_ptr<GrpcCallCounts> calls_;
   const std::unique_ptr<Listener> listener_;
   const Acceptor acceptor_;
   const Acceptor own_acceptor_;  // of this process's own connections, which show no certificate; null: as all others

@@ -27,6 +27,7 @@ namespace {
 
 constexpr int kBacklog = 1'024;
 constexpr absl::Duration kComplainAgain = absl::Seconds(10);
+constexpr int kGuardMillis = 100;
 
 // The name of the limit in configuration, metrics and log.
 const char* NameOf(ConnectionLimit reached) {
@@ -37,6 +38,8 @@ const char* NameOf(ConnectionLimit reached) {
       return "limits.connections";
     case ConnectionLimit::kPerAddress:
       return "limits.connections_per_address";
+    case ConnectionLimit::kResets:
+      return "resets";
     case ConnectionLimit::kFiles:
       return "open_files";
   }
@@ -94,7 +97,9 @@ size_t ConnectionsThatFit(size_t wanted, size_t others) {
 }
 
 Listener::Listener(const ListenerOptions& options)
-    : options_(options), open_(options.connections_max, options.connections_per_address_max) {}
+    : options_(options), open_(options.connections_max, options.connections_per_address_max) {
+  if (options.calls != nullptr) guard_.emplace(options.calls_max, *options.calls);
+}
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const ListenerOptions& options) {
   const std::string& address = options.address;
@@ -181,14 +186,14 @@ void Listener::ForgetOwn(const Peer& peer) {
 
 ListenerFigures Listener::figures() const {
   MutexLock lock(mu_);
-  return {open_.Count(), accepted_, refused_};
+  return {open_.Count(), accepted_, refused_, shut_};
 }
 
 void Listener::Run() {
   std::vector<pollfd> waited = {{wake_, POLLIN, 0}};
   for (int fd : listening_) waited.push_back({fd, POLLIN, 0});
   while (true) {
-    if (poll(waited.data(), waited.size(), -1) < 0 && errno != EINTR) {
+    if (poll(waited.data(), waited.size(), guard_ ? kGuardMillis : -1) < 0 && errno != EINTR) {
       LogFor("rpc").error("listening failed error=\"{}\"", Reason(errno));
       absl::SleepFor(absl::Milliseconds(100));
       continue;
@@ -197,6 +202,7 @@ void Listener::Run() {
     for (size_t i = 1; i < waited.size(); ++i) {
       if (waited[i].revents != 0) Accept(waited[i].fd);
     }
+    if (guard_) Guard();
   }
 }
 
@@ -255,6 +261,30 @@ void Listener::Refuse(int fd, const Peer& peer, ConnectionLimit reached) {
   complained_ = now;
   LogFor("rpc").warn("connections refused count={} reason={} last_from={}", std::exchange(refused_since_, 0),
                      NameOf(reached), peer.HostText());
+}
+
+void Listener::Guard() {
+  const absl::Duration now = SystemClock().Read().elapsed;
+  if (!guard_->Due(now)) return;
+  std::vector<OpenConnections::Connection> open;
+  {
+    MutexLock lock(mu_);
+    open = open_.All();
+  }
+  const std::vector<ConnectionGuard::Closed> shut = guard_->Look(open, now);
+  if (shut.empty()) return;
+  {
+    MutexLock lock(mu_);
+    shut_ += shut.size();
+    for (const ConnectionGuard::Closed& closed : shut) open_.Bar(closed.peer, now);
+  }
+  shut_since_ += shut.size();
+  if (now - told_of_shut_ < kComplainAgain) return;
+  told_of_shut_ = now;
+  const ConnectionGuard::Closed& last = shut.back();
+  LogFor("rpc").warn(
+      "connections shut count={} reason=\"too many calls begun and reset\" last_from={} held={} empty={}",
+      std::exchange(shut_since_, 0), last.peer.HostText(), last.calls.held, last.calls.empty);
 }
 
 }  // namespace penstock::broker

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -14,6 +15,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "broker/rpc/call_counts.h"
+#include "broker/rpc/connection_guard.h"
 #include "broker/rpc/open_connections.h"
 #include "broker/rpc/peer.h"
 #include "common/mutex.h"
@@ -26,18 +29,25 @@ struct ListenerOptions {
   // Connections at a time, in all and from one address (Peer::Network).
   size_t connections_max = 10'000;
   size_t connections_per_address_max = 2'000;
+  // Where to ask for the calls of a connection; outlives the listener. Null: it may have any number.
+  CallCounts* calls = nullptr;
+  uint64_t calls_max = 3'000;  // as in CallBudget
 };
 
 // Since the start, but for `open`.
 struct ListenerFigures {
   size_t open = 0;
   uint64_t accepted = 0;
-  std::map<std::string, uint64_t> refused;  // by the option whose limit was reached, or "open_files"
+  std::map<std::string, uint64_t> refused;  // by the option whose limit was reached, "resets" or "open_files"
+  uint64_t shut = 0;                        // for their calls
 };
 
 // Listens and accepts for the gRPC server, in a thread of its own. gRPC 1.51's own loop never accepts again after the
 // process once ran out of file descriptors (CVE-2023-4785); this one keeps some in hand: it closes at once what comes
 // beyond its limits, and goes on as soon as others have ended.
+//
+// It also watches what it accepted, shuts connections of too many calls (ConnectionGuard), and takes no more from
+// where they came for a while.
 //
 // The broker's own connections to itself (broker/rpc/probe.h) pass by the limits: whoever fills these must not make a
 // broker believe that it is deaf.
@@ -74,6 +84,8 @@ class Listener {
   ConnectionLimit Judge(int fd, const Peer& peer, bool* own);
   // Closes the connection, counts it, and says so now and then.
   void Refuse(int fd, const Peer& peer, ConnectionLimit reached);
+  // Shuts connections of too many calls, if it is time to look.
+  void Guard();
   void CloseListening();
 
   const ListenerOptions options_;
@@ -89,12 +101,16 @@ class Listener {
   int spare_ = -1;  // given up for a moment when there is no other descriptor, to refuse instead of to be deaf
   absl::Duration complained_ = -absl::InfiniteDuration();
   uint64_t refused_since_ = 0;
+  std::optional<ConnectionGuard> guard_;
+  absl::Duration told_of_shut_ = -absl::InfiniteDuration();
+  uint64_t shut_since_ = 0;
 
   mutable Mutex mu_;
   mutable OpenConnections open_ ABSL_GUARDED_BY(mu_);
   std::set<Peer> own_ ABSL_GUARDED_BY(mu_);
   uint64_t accepted_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, uint64_t> refused_ ABSL_GUARDED_BY(mu_);
+  uint64_t shut_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 // `wanted`, or as many as leave `others` of the files that the process may open to the rest of the broker; where that

@@ -6,11 +6,14 @@ namespace penstock::broker {
 namespace {
 
 constexpr absl::Duration kCountAgain = absl::Milliseconds(100);
+constexpr absl::Duration kBar = absl::Seconds(10);
 
 }  // namespace
 
 ConnectionLimit OpenConnections::Judge(const Peer& peer, absl::Duration now) {
   const HostBytes network = peer.Network();
+  const auto barred = barred_.find(network);
+  if (barred != barred_.end() && now < barred->second) return ConnectionLimit::kResets;
   const ConnectionLimit reached = Compare(network);
   if (reached == ConnectionLimit::kNone || now - counted_ < kCountAgain) return reached;
   counted_ = now;
@@ -27,20 +30,25 @@ ConnectionLimit OpenConnections::Compare(const HostBytes& network) const {
 void OpenConnections::Add(int fd, const Peer& peer) {
   struct stat state {};
   fstat(fd, &state);
-  connections_.push_back({fd, state.st_ino, peer.Network()});
+  connections_.push_back({fd, state.st_ino, peer});
   ++by_network_[peer.Network()];
 }
 
-size_t OpenConnections::Count() {
+void OpenConnections::Bar(const Peer& peer, absl::Duration now) {
+  std::erase_if(barred_, [now](const auto& barred) { return barred.second <= now; });
+  barred_[peer.Network()] = now + kBar;
+}
+
+const std::vector<OpenConnections::Connection>& OpenConnections::All() {
   DropClosed();
-  return connections_.size();
+  return connections_;
 }
 
 void OpenConnections::DropClosed() {
   std::erase_if(connections_, [this](const Connection& connection) {
     struct stat state {};
     if (fstat(connection.fd, &state) == 0 && state.st_ino == connection.inode) return false;
-    const auto of_network = by_network_.find(connection.network);
+    const auto of_network = by_network_.find(connection.peer.Network());
     if (--of_network->second == 0) by_network_.erase(of_network);
     return true;
   });

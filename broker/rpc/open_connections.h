@@ -17,6 +17,7 @@ enum class ConnectionLimit {
   kNone,
   kInAll,       // limits.connections
   kPerAddress,  // limits.connections_per_address
+  kResets,      // a connection from there was closed lately for its calls
   kFiles,       // the process has no file descriptor left
 };
 
@@ -24,6 +25,13 @@ enum class ConnectionLimit {
 // at when it matters: when a limit seems to be reached, or somebody asks. Used under the listener's lock.
 class OpenConnections {
  public:
+  // The descriptor may have been closed and used again for something else since: the inode of a socket tells.
+  struct Connection {
+    int fd;
+    ino_t inode;
+    Peer peer;
+  };
+
   OpenConnections(size_t in_all_max, size_t per_address_max)
       : in_all_max_(in_all_max), per_address_max_(per_address_max) {}
 
@@ -32,24 +40,22 @@ class OpenConnections {
   ConnectionLimit Judge(const Peer& peer, absl::Duration now);
   // `fd` is open, and given to gRPC after this.
   void Add(int fd, const Peer& peer);
+  // Judges those from there as kResets for a while.
+  void Bar(const Peer& peer, absl::Duration now);
   // How many are open, counted now.
-  size_t Count();
+  size_t Count() { return All().size(); }
+  // Those that are open now.
+  const std::vector<Connection>& All();
 
  private:
-  // The descriptor may have been closed and used again for something else since: the inode of a socket tells.
-  struct Connection {
-    int fd;
-    ino_t inode;
-    HostBytes network;
-  };
-
   ConnectionLimit Compare(const HostBytes& network) const;
   void DropClosed();
 
   const size_t in_all_max_;
   const size_t per_address_max_;
   std::vector<Connection> connections_;
-  std::map<HostBytes, size_t> by_network_;  // none is 0
+  std::map<HostBytes, size_t> by_network_;      // none is 0
+  std::map<HostBytes, absl::Duration> barred_;  // until when
   absl::Duration counted_ = -absl::InfiniteDuration();
 };
 

