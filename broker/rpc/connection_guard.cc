@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <malloc.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -17,9 +16,6 @@ namespace {
 
 constexpr absl::Duration kWhile = absl::Seconds(10);
 constexpr absl::Duration kLookAgain = absl::Milliseconds(100);
-// gRPC needs a moment to forget calls; giving memory back stops whoever allocates for some milliseconds.
-constexpr absl::Duration kForgets = absl::Seconds(1);
-constexpr absl::Duration kGiveBackAgain = absl::Seconds(10);
 // The head of a frame begins a call, with nothing in it.
 constexpr uint64_t kCallBytesMin = 9;
 
@@ -85,11 +81,6 @@ bool CallBudget::Exceeded(ino_t connection, uint64_t read, const CallsOfConnecti
 }
 
 bool ConnectionGuard::Due(absl::Duration now) {
-  if (now >= give_back_) {
-    malloc_trim(0);
-    give_back_ = absl::InfiniteDuration();
-    given_back_ = now;
-  }
   if (now - looked_ < kLookAgain) return false;
   looked_ = now;
   return budget_.Due(calls_.Started());
@@ -118,7 +109,6 @@ std::vector<ConnectionGuard::Closed> ConnectionGuard::Look(const std::vector<Ope
     budget_.SetShut(connection.inode);
     closed.push_back({connection.peer, found->second});
   }
-  if (!closed.empty()) give_back_ = std::min(give_back_, std::max(now + kForgets, given_back_ + kGiveBackAgain));
   return closed;
 }
 

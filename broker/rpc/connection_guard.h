@@ -72,8 +72,6 @@ class ConnectionGuard {
   CallCounts& calls_;
   CallBudget budget_;
   absl::Duration looked_ = -absl::InfiniteDuration();
-  absl::Duration give_back_ = absl::InfiniteDuration();  // when memory that was freed goes back to the system
-  absl::Duration given_back_ = -absl::InfiniteDuration();
 };
 
 }  // namespace penstock::broker
