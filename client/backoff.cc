@@ -1,23 +1,18 @@
 #include "client/backoff.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 
-#include "absl/time/clock.h"
 #include "common/random.h"
 #include "common/status_details.h"
 
 namespace penstock {
 
 absl::Duration Backoff(const ClientOptions& options, int failures) {
-  // Two that fail in the same nanosecond draw apart.
-  static std::atomic<uint64_t> draws = 0;
   const int doublings = std::clamp(failures - 1, 0, 20);
   const absl::Duration bound =
       std::min(options.reconnect_max, options.reconnect_min * static_cast<double>(uint64_t{1} << doublings));
-  const uint64_t seed = static_cast<uint64_t>(absl::GetCurrentTimeNanos()) ^ MixBits(++draws);
-  return bound * (static_cast<double>(MixBits(seed) >> 11) * 0x1p-53);
+  return bound * RandomFraction();
 }
 
 absl::Duration RetryPause(const ClientOptions& options, int failures, const absl::Status& failure) {

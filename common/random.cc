@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 namespace penstock {
 
@@ -30,6 +31,13 @@ std::string RandomHexId() {
     text.push_back(kHex[byte & 15]);
   }
   return text;
+}
+
+double RandomFraction() {
+  const std::string bytes = RandomBytes(sizeof(uint64_t));
+  uint64_t bits = 0;
+  std::memcpy(&bits, bytes.data(), sizeof(bits));
+  return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
 uint64_t MixBits(uint64_t value) {

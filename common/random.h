@@ -11,6 +11,8 @@ namespace penstock {
 std::string RandomBytes(size_t count);
 // 32 hexadecimal digits of 16 random bytes.
 std::string RandomHexId();
+// A draw from [0, 1), for jitter: no two processes, nor two calls of one, draw alike.
+double RandomFraction();
 // A well-mixed function of `value` (the finalizer of SplitMix64), for draws that must repeat.
 uint64_t MixBits(uint64_t value);
 

@@ -1,7 +1,5 @@
 #include "worker/broker_session.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -242,8 +240,7 @@ void BrokerSession::OnDone(Reactor* reactor, const absl::Status& status) {
       cancels = core_.OnSessionLost();
       LogFor("worker").warn("session lost broker={} running={}; beginning a new one", options_.broker, cancels.size());
     }
-    const uint64_t bits = MixBits(static_cast<uint64_t>(getpid()) << 32 | draws_++);
-    reconnect_at_ = Elapsed() + core_.NextBackoff(static_cast<double>(bits >> 11) * 0x1p-53);
+    reconnect_at_ = Elapsed() + core_.NextBackoff(RandomFraction());
     const std::string reason(ToStd(status.message()));
     if (!closing_ && refused_.ok() && away_reason_ != reason) {  // once, not at every attempt
       LogFor("worker").warn("disconnected broker={} reason=\"{}\"; connecting again", options_.broker, reason);
@@ -372,9 +369,16 @@ void BrokerSession::Stop(absl::Duration grace) {
       core_.HandBackRunning();
       WriteNext();
     }
-    // The keeper goes on connecting if the broker is away.
+    // The keeper goes on connecting if the broker is away: tasks that are done should not run again because it
+    // restarts.
+    if (!core_.settled() && !welcomed_ && refused_.ok()) {
+      LogFor("worker").info("waiting for the broker to take the last outcomes outcomes={} at_most={}",
+                            core_.unconfirmed(), absl::FormatDuration(kFlush));
+    }
     if (!WaitUntil(kFlush, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return core_.settled() || !refused_.ok(); })) {
-      LogFor("worker").warn("the broker did not confirm the last outcomes; their tasks run again");
+      // It may have taken them all the same.
+      LogFor("worker").warn("the broker did not confirm the last outcomes; their tasks may run again outcomes={}",
+                            core_.unconfirmed());
     }
     closing_ = true;
     if (reactor_ != nullptr && welcomed_) {

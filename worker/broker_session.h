@@ -90,7 +90,6 @@ class BrokerSession : public Executor::Observer, public std::enable_shared_from_
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Duration reconnect_at_ ABSL_GUARDED_BY(mu_);
   absl::Duration keeper_wakes_at_ ABSL_GUARDED_BY(mu_);
-  uint64_t draws_ ABSL_GUARDED_BY(mu_) = 0;
   v1::WorkRequest request_ ABSL_GUARDED_BY(mu_);  // being written while writing_
   std::thread keeper_;
 };

@@ -23,6 +23,16 @@
 
 namespace penstock {
 
+namespace {
+
+// What becomes of a run that was told to end and did not complete its task. Its failure says nothing about the task: it
+// must not use up an attempt, still less kill it.
+Outcome EndedEarly(CancelReason reason) {
+  return reason == CancelReason::kShutdown ? Outcome::Release() : Outcome::Cancelled();
+}
+
+}  // namespace
+
 struct TaskContext::Shared {
   mutable Mutex mu;
   mutable CondVar changed;
@@ -331,9 +341,13 @@ void Executor::Shared::Run(std::vector<TaskDelivery>& tasks, Runs& runs, std::ve
     outcomes.push_back(Outcome::Retry({"no handler", "this worker has no handler for " + type, ""}));
   }
   for (size_t i = 0; i < tasks.size(); ++i) {
-    if (outcomes[i].kind() == Outcome::Kind::kDone) {
+    {
       MutexLock lock(runs[i]->mu);
-      outcomes[i].follow_ups_ = std::move(runs[i]->follow_ups);
+      if (outcomes[i].kind() == Outcome::Kind::kDone) {
+        outcomes[i].follow_ups_ = std::move(runs[i]->follow_ups);
+      } else if (runs[i]->reason != CancelReason::kNone) {
+        outcomes[i] = EndedEarly(runs[i]->reason);
+      }
     }
     ended_runs->push_back({tasks[i].id, tasks[i].fencing_token, std::move(outcomes[i])});
   }

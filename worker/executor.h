@@ -16,8 +16,9 @@
 
 namespace penstock {
 
-// The threads that run handlers. What a handler throws becomes a failed attempt. A handler that does not return keeps
-// its thread and the slots of its tasks. Any thread may call it.
+// The threads that run handlers. What a handler throws becomes a failed attempt. Of a run that was cancelled only Done
+// counts: everything else becomes Release at the worker's end, Cancelled otherwise. A handler that does not return
+// keeps its thread and the slots of its tasks. Any thread may call it.
 //
 // A thread takes one task at a time, or the tasks of one batch, whatever waits (worker/run_queue.h): a second one would
 // be stuck behind a long first one while other slots are free. What is cheap is the change from one task to the next:

@@ -1,12 +1,16 @@
 #ifndef PENSTOCK_WORKER_OUTCOME_H_
 #define PENSTOCK_WORKER_OUTCOME_H_
 
+#include <concepts>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 namespace penstock {
@@ -105,6 +109,35 @@ class Outcome {
   absl::Duration delay_ = -absl::InfiniteDuration();
   CoolScope cool_ = CoolScope::kTask;
   std::shared_ptr<const FollowUps> follow_ups_;
+};
+
+template <class Response>
+class OutcomeOr;
+template <class T, class Response>
+concept ResponseOrStatus =
+    !std::same_as<std::remove_cvref_t<T>, OutcomeOr<Response>> && !std::same_as<std::remove_cvref_t<T>, Outcome> &&
+    std::convertible_to<T, absl::StatusOr<Response>>;
+
+// What handlers with typed answers may return instead of absl::StatusOr<Response>: a response, a status, or an outcome,
+// where a status cannot say what shall become of the task (Release, Snooze, RetryAfter).
+template <class Response>
+class OutcomeOr {
+ public:
+  OutcomeOr(Outcome outcome) : outcome_(std::move(outcome)) {}
+  template <ResponseOrStatus<Response> T>
+  OutcomeOr(T&& response) : response_(std::forward<T>(response)) {}
+
+  // The outcome; `done(response)` makes one of a response.
+  template <class Done>
+  Outcome ToOutcome(const Done& done) && {
+    if (outcome_) return *std::move(outcome_);
+    if (!response_.ok()) return Outcome::FromStatus(response_.status());
+    return done(*response_);
+  }
+
+ private:
+  std::optional<Outcome> outcome_;
+  absl::StatusOr<Response> response_;  // if there is no outcome
 };
 
 }  // namespace penstock

@@ -91,6 +91,8 @@ class TaskContext {
   absl::Time deadline() const { return deadline_; }
 
   // The handler should end soon; what it returns then counts only if it is Done and nobody else has the task.
+  // Otherwise, exceptions included, a task that the worker's end stopped goes back without using up an attempt, one
+  // that somebody cancelled is cancelled, and one whose time is over has failed already.
   bool cancelled() const { return cancel_reason() != CancelReason::kNone; }
   CancelReason cancel_reason() const;
   // The same for code that takes a std::stop_token, or wants to be called back (std::stop_callback).

@@ -37,7 +37,9 @@ class Worker {
   // Bytes in, outcome out. A type twice, or a wrong name, is an error of Start.
   void RegisterRaw(std::string type, RawHandler handler, HandlerOptions options = {});
 
-  // A Protobuf message in and out. A payload that is none is rejected; Outcome::FromStatus says what statuses mean.
+  // A Protobuf message in and out: `handler` is called with (TaskContext&, const Request&) and returns
+  // absl::StatusOr<Response> or OutcomeOr<Response>. A payload that is no Request is rejected; Outcome::FromStatus says
+  // what statuses mean.
   template <class Request, class Response, class Handler>
   void Register(std::string type, Handler handler, HandlerOptions options = {}) {
     RegisterRaw(
@@ -47,9 +49,8 @@ class Worker {
           if (!request.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
             return Outcome::Reject({"payload", "the payload is not a " + request.GetTypeName(), ""});
           }
-          absl::StatusOr<Response> response = handler(context, std::as_const(request));
-          if (!response.ok()) return Outcome::FromStatus(response.status());
-          return Outcome::Done(response->SerializeAsString(), "application/x-protobuf");
+          OutcomeOr<Response> response = handler(context, std::as_const(request));
+          return std::move(response).ToOutcome(&Worker::DoneWith<Response>);
         },
         options);
   }
@@ -57,26 +58,25 @@ class Worker {
   // The same for handlers that take several tasks at once (worker/handler.h).
   void RegisterRawBatch(std::string type, RawBatchHandler handler, BatchOptions options = {});
 
-  // Called with std::span<const BatchTask<Request>>, returns a std::vector<absl::StatusOr<Response>>: one for each
-  // task, in their order. A payload that is no Request is rejected by itself; the handler sees the others.
+  // Called with std::span<const BatchTask<Request>>, returns a std::vector of absl::StatusOr<Response> or of
+  // OutcomeOr<Response>: one for each task, in their order. A payload that is no Request is rejected by itself; the
+  // handler sees the others.
   template <class Request, class Response, class Handler>
   void RegisterBatch(std::string type, Handler handler, BatchOptions options = {}) {
     RegisterRawBatch(std::move(type),
-                     BatchOf<Request>(
+                     BatchOf<Request, Response>(
                          std::move(handler),
                          [](std::string_view payload, Request* request) -> std::string {
                            if (request->ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return "";
                            return "the payload is not a " + request->GetTypeName();
                          },
-                         [](const Response& response) {
-                           return Outcome::Done(response.SerializeAsString(), "application/x-protobuf");
-                         }),
+                         &Worker::DoneWith<Response>),
                      options);
   }
 
   // What RegisterBatch and RegisterBatchJson are made of. `parse(payload, Request*)` returns what is wrong with a
   // payload, or nothing; `done(response)` makes an outcome of what the handler returned.
-  template <class Request, class Handler, class Parse, class Done>
+  template <class Request, class Response, class Handler, class Parse, class Done>
   static RawBatchHandler BatchOf(Handler handler, Parse parse, Done done);
 
   void Use(Middleware middleware);
@@ -100,11 +100,16 @@ class Worker {
   int running() const;
 
  private:
+  template <class Response>
+  static Outcome DoneWith(const Response& response) {
+    return Outcome::Done(response.SerializeAsString(), "application/x-protobuf");
+  }
+
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };
 
-template <class Request, class Handler, class Parse, class Done>
+template <class Request, class Response, class Handler, class Parse, class Done>
 RawBatchHandler Worker::BatchOf(Handler handler, Parse parse, Done done) {
   return [handler = std::move(handler), parse = std::move(parse),
           done = std::move(done)](std::span<const RawBatchTask> tasks) {
@@ -133,7 +138,7 @@ RawBatchHandler Worker::BatchOf(Handler handler, Parse parse, Done done) {
                                       std::to_string(places.size()) + " tasks; it has to return one for each",
                                   ""});
       } else {
-        outcome = responses[i].ok() ? done(*responses[i]) : Outcome::FromStatus(responses[i].status());
+        outcome = OutcomeOr<Response>(std::move(responses[i])).ToOutcome(done);
       }
     }
     return outcomes;

@@ -367,6 +367,12 @@ void WorkerCore::HandBackRunning() {
   }
 }
 
+size_t WorkerCore::unconfirmed() const {
+  size_t count = pending_.size();
+  for (const auto& [frame, reports] : unacknowledged_) count += reports.size();
+  return count;
+}
+
 // --- frames ---
 
 int WorkerCore::FreeCredit() const {

@@ -103,7 +103,8 @@ class WorkerCore {
   void OnDisconnected();
   // The session has ended without us: everything was given to others. Returns whom to cancel.
   std::vector<Cancel> OnSessionLost();
-  // How long to wait before connecting again; `draw` is from [0, 1).
+  // How long to wait before connecting again: from 0 to a bound that doubles, as `draw` from [0, 1) says. Full jitter:
+  // many workers of one broker must not come back at once.
   absl::Duration NextBackoff(double draw);
 
   // --- from the broker ---
@@ -147,7 +148,8 @@ class WorkerCore {
   bool draining() const { return draining_; }
   // Handlers that run, given up or not.
   int running() const { return running_; }
-  // Every outcome was told and acknowledged.
+  // Outcomes that were not told, or not acknowledged yet.
+  size_t unconfirmed() const;
   bool settled() const { return pending_.empty() && unacknowledged_.empty(); }
   // Besides, no task is ours any more. Handlers that were given up may still run.
   bool idle() const { return tasks_.empty() && settled(); }

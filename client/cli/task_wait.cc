@@ -14,6 +14,8 @@ namespace penstock::cli {
 namespace {
 
 constexpr absl::Duration kPause = absl::Seconds(1);
+// The first call is answered at once: the broker is there, and knows the task. What goes wrong later is waited out.
+constexpr absl::Duration kFirst = absl::Milliseconds(1);
 
 // One call that waits for at most `time`.
 absl::StatusOr<v1::WaitTaskResponse> WaitOnce(Connection& broker, const std::string& id, absl::Duration time) {
@@ -35,7 +37,7 @@ absl::StatusOr<v1::Task> WaitUntilFinished(CommandContext& context, const std::s
   while (true) {
     // 0 would mean as long as the broker likes.
     const absl::Duration left = std::max(deadline - absl::Now(), absl::Milliseconds(1));
-    absl::StatusOr<v1::WaitTaskResponse> response = WaitOnce(*broker, id, std::min(left, every));
+    absl::StatusOr<v1::WaitTaskResponse> response = WaitOnce(*broker, id, std::min(left, answered ? every : kFirst));
     if (response.ok()) {
       answered = true;
       state = StateWord(response->task().state());

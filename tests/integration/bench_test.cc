@@ -2,6 +2,10 @@
 
 #include <signal.h>
 
+#include <fstream>
+#include <sstream>
+#include <thread>
+
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -28,7 +32,7 @@ class BenchTest : public ::testing::Test {
     EXPECT_FALSE(line.empty()) << broker_.output();
     address_ = "127.0.0.1:" + std::to_string(std::atoi(line.c_str() + line.find("grpc=") + 5));
   }
-  // The whole output and the exit code of `penstock ARGUMENTS`. What the workers log is left out.
+  // The whole output and the exit code of `penstock ARGUMENTS`. Standard error goes to the file err.
   std::pair<std::string, int> Penstock(const std::string& arguments) {
     Process process(
         {"/bin/sh", "-c",
@@ -65,6 +69,13 @@ TEST_F(BenchTest, EveryScenarioTellsItsFiguresAndDeletesItsQueue) {
   EXPECT_EQ(json["start_seconds"]["count"], 500) << "the tasks before the measured ones are not counted";
   EXPECT_EQ(json["enqueue_seconds"]["count"], 500);
   EXPECT_EQ(Penstock("queue list -o name").first, "");
+}
+
+TEST_F(BenchTest, NothingIsSaidBesidesTheFigures) {
+  EXPECT_EQ(Penstock("bench both --tasks 100").second, 0);
+  std::ostringstream said;
+  said << std::ifstream(folder_.path() + "/err").rdbuf();
+  EXPECT_EQ(said.str(), "") << "the workers' log lines, for instance";
 }
 
 TEST_F(BenchTest, FiguresComeAsYamlToo) {
@@ -111,8 +122,8 @@ TEST_F(BenchTest, QueueOfOthersIsNotTouched) {
 
 TEST_F(BenchTest, InterruptedOneDeletesItsQueue) {
   Process bench({kBin + "penstock", "--broker", address_, "bench", "latency", "--rate", "100", "--duration", "1h"});
-  // It has begun when the worker is connected.
-  ASSERT_FALSE(bench.WaitForLine("connected").empty()) << bench.output();
+  // It has begun when its worker is connected.
+  while (bench.running() && Penstock("worker list -o name").first.empty()) std::this_thread::yield();
   bench.Signal(SIGINT);
   EXPECT_EQ(bench.Wait(), 1) << bench.output();
   EXPECT_THAT(bench.output(), HasSubstr("interrupted"));

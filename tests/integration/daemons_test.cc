@@ -8,8 +8,10 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sstream>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "client/client.h"
 #include "common/coding.h"
 #include "fmt/format.h"
@@ -64,6 +66,11 @@ class DaemonsTest : public ::testing::Test {
     const std::string path = folder_.path() + "/" + name;
     EXPECT_EQ(mkfifo(path.c_str(), 0600), 0);
     return path;
+  }
+  // Whoever takes in orphans may leave a process that has ended as a zombie for a while.
+  static bool Runs(pid_t pid) {
+    std::string name, state;
+    return bool(std::ifstream(fmt::format("/proc/{}/stat", pid)) >> name >> name >> state) && state != "Z";
   }
   static void LetGo(const std::string& pipe) { std::ofstream writer(pipe); }
 
@@ -262,12 +269,75 @@ TEST_F(DaemonsTest, CommandOfAKilledWorkerEndsWithIt) {
   ASSERT_EQ(kill(pid, 0), 0);
   worker->Signal(SIGKILL);
   worker->Wait();
-  // Its parent is gone: until whoever takes in orphans has seen to it, it may stay as a zombie.
-  auto runs = [&] {
-    std::string name, state;
-    return bool(std::ifstream(fmt::format("/proc/{}/stat", pid)) >> name >> name >> state) && state != "Z";
-  };
-  while (runs()) std::this_thread::yield();
+  while (Runs(pid)) std::this_thread::yield();
+}
+
+TEST_F(DaemonsTest, TermHandsBackACommandThatIgnoresItAndLeavesNothingRunning) {
+  StartBroker();
+  auto client = Connect();
+  const std::string pids = folder_.path() + "/pids";
+  // Neither the program nor what it started ends at SIGTERM.
+  auto worker = StartWorker("  - type: deaf\n    command: [/bin/sh, -c, \"trap '' TERM; sleep 1000 & echo $$ $! > " +
+                                pids + ".new; mv " + pids + ".new " + pids + "; wait\"]\n",
+                            "drain_grace: 0s\n");
+  const TaskId id = client->Enqueue("q", "deaf", "", {.max_attempts = 1}).value();
+  while (!std::filesystem::exists(pids)) std::this_thread::yield();
+  pid_t leader = 0, child = 0;
+  std::ifstream(pids) >> leader >> child;
+  ASSERT_EQ(kill(child, 0), 0);
+  worker->Signal(SIGTERM);
+  EXPECT_EQ(worker->Wait(), 0) << worker->output();
+  EXPECT_EQ(client->GetTask(id)->state, TaskState::kAvailable);
+  const absl::Time limit = absl::Now() + absl::Seconds(30);
+  while ((Runs(leader) || Runs(child)) && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_FALSE(Runs(leader));
+  EXPECT_FALSE(Runs(child)) << "nobody is left to end it: pid " << child;
+  if (Runs(child)) kill(child, SIGKILL);
+  auto second = StartWorker("  - type: deaf\n    command: [/bin/sh, -c, \"echo $PENSTOCK_ATTEMPT\"]\n");
+  EXPECT_EQ(client->Wait<std::string>(id, kLong).value(), "1\n") << "it still has its one attempt";
+}
+
+TEST_F(DaemonsTest, WorkerWhoseBrokerIsAwayStopsAndSaysWhatWasNotConfirmed) {
+  StartBroker();
+  auto client = Connect();
+  const std::string held = MakePipe("held");
+  auto worker = StartWorker("  - type: hold\n    command: [/bin/sh, -c, \"cat " + held + "\"]\n");
+  const TaskId id = client->Enqueue("q", "hold", "").value();
+  while (client->GetTask(id)->state != TaskState::kRunning) std::this_thread::yield();
+  KillBroker();
+  EXPECT_FALSE(worker->WaitForLine("disconnected").empty()) << worker->output();
+  LetGo(held);
+  worker->Signal(SIGTERM);
+  EXPECT_EQ(worker->Wait(), 0) << worker->output();
+  EXPECT_THAT(worker->output(), HasSubstr("waiting for the broker to take the last outcomes outcomes=1 at_most=5s"));
+  EXPECT_THAT(worker->output(), HasSubstr("their tasks may run again outcomes=1"));
+}
+
+TEST_F(DaemonsTest, UniqueKeyHoldsAcrossAKillOfTheBroker) {
+  StartBroker();
+  const EnqueueOptions unique = {.unique_key = "invoice-7"};
+  auto client = Connect();
+  const NewTask task = {"q", "bill", "first", unique};
+  const EnqueueResult first = client->EnqueueMany({task}).value().at(0);
+  EXPECT_FALSE(first.duplicate);
+  EXPECT_TRUE(client->EnqueueMany({task}).value().at(0).duplicate);
+  KillBroker();
+  StartBroker();
+  const EnqueueResult second = client->EnqueueMany({{"q", "bill", "second", unique}}).value().at(0);
+  EXPECT_TRUE(second.duplicate);
+  EXPECT_EQ(second.id, first.id);
+  EXPECT_EQ(client->Enqueue("q", "bill", "third", unique).value(), first.id);
+  // A worker sees one task, the first; when it is finished the key is free.
+  const std::string runs = folder_.path() + "/runs";
+  auto worker =
+      StartWorker("  - type: bill\n    command: [/bin/sh, -c, \"cat >> " + runs + "; echo >> " + runs + "\"]\n");
+  ASSERT_TRUE(client->Wait<std::string>(first.id, kLong).ok());
+  const EnqueueResult next = client->EnqueueMany({{"q", "bill", "next", unique}}).value().at(0);
+  EXPECT_FALSE(next.duplicate);
+  ASSERT_TRUE(client->Wait<std::string>(next.id, kLong).ok());
+  std::ostringstream handled;
+  handled << std::ifstream(runs).rdbuf();
+  EXPECT_EQ(handled.str(), "first\nnext\n");
 }
 
 TEST_F(DaemonsTest, CommandThatDoesNotReadItsPayloadHarmsNobody) {

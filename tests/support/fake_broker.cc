@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/status_grpc.h"
 #include "common/task_id.h"
 #include "grpcpp/server_builder.h"
@@ -262,11 +263,18 @@ class FakeBroker::Tasks : public v1::TaskService::Service {
     return grpc::Status::OK;
   }
   // Waits for nothing: tasks do not change.
-  grpc::Status WaitTask(grpc::ServerContext*, const v1::WaitTaskRequest* request,
+  grpc::Status WaitTask(grpc::ServerContext* context, const v1::WaitTaskRequest* request,
                         v1::WaitTaskResponse* response) override {
     RETURN_IF_FAILED(WaitTask);
     const grpc::Status found = Find(request->task_id(), response->mutable_task());
     response->set_finished(IsFinished(response->task()));
+    // Nothing happens to the tasks here.
+    const absl::Time until =
+        absl::Now() + absl::Seconds(request->timeout().seconds()) + absl::Nanoseconds(request->timeout().nanos());
+    while (found.ok() && !response->finished() && absl::Now() < until && !context->IsCancelled()) {
+      if (const absl::Status failure = broker_.FailureOf("WaitTask"); !failure.ok()) return ToGrpc(failure);
+      absl::SleepFor(absl::Milliseconds(1));
+    }
     return found;
   }
   grpc::Status ListTaskLogLines(grpc::ServerContext*, const v1::ListTaskLogLinesRequest* request,
@@ -416,6 +424,15 @@ absl::Status FakeBroker::OnCall(const std::string& method, const google::protobu
   MutexLock lock(mu_);
   const std::string fields = request.ShortDebugString();
   calls_.push_back(fields.empty() ? method : absl::StrCat(method, " ", fields));
+  return FailureOfLocked(method);
+}
+
+absl::Status FakeBroker::FailureOf(const std::string& method) const {
+  MutexLock lock(mu_);
+  return FailureOfLocked(method);
+}
+
+absl::Status FakeBroker::FailureOfLocked(const std::string& method) const {
   auto failure = failures_.find(method);
   return failure == failures_.end() ? absl::OkStatus() : failure->second;
 }

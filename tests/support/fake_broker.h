@@ -27,7 +27,7 @@ class FakeBroker {
 
   // The requests so far: "PauseQueue name: \"mail\"".
   std::vector<std::string> Calls() const;
-  // From now on `method`, for instance "GetStatus", fails; OK ends that.
+  // From now on `method`, for instance "GetStatus", fails, WaitTask also while it waits; OK ends that.
   void Fail(const std::string& method, const absl::Status& status);
 
   v1::GetStatusResponse status;
@@ -51,6 +51,8 @@ class FakeBroker {
 
   // Remembers the call; what Fail said of it.
   absl::Status OnCall(const std::string& method, const google::protobuf::Message& request);
+  absl::Status FailureOf(const std::string& method) const;
+  absl::Status FailureOfLocked(const std::string& method) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable Mutex mu_;
   std::vector<std::string> calls_ ABSL_GUARDED_BY(mu_);

@@ -29,6 +29,9 @@ namespace {
 constexpr int kLookMillis = 50;
 // How often its checkpoint's file is looked at.
 constexpr absl::Duration kLookAtCheckpoint = absl::Milliseconds(500);
+// At the worker's end the runtime waits for a second after the drain grace, and then nobody is left to end a process
+// group.
+constexpr absl::Duration kKillGraceAtTheEnd = absl::Milliseconds(500);
 
 class Fd {
  public:
@@ -105,6 +108,17 @@ void Limit(int resource, uint64_t value) {
   setrlimit(static_cast<__rlimit_resource>(resource), &limit);
 }
 
+// At the soft limit the kernel sends SIGXCPU, which says what was exceeded, and only at the hard one SIGKILL, which
+// might be anybody's.
+void LimitCpu(uint64_t seconds) {
+  if (seconds == 0) return;
+  rlimit limit;
+  getrlimit(RLIMIT_CPU, &limit);
+  limit.rlim_max = std::min<rlim_t>(limit.rlim_max, seconds + 1);
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, seconds);
+  setrlimit(RLIMIT_CPU, &limit);
+}
+
 // What stopped a child from becoming its program.
 struct StartFailure {
   enum class Step { kPipes, kDirectory, kProgram };
@@ -149,7 +163,7 @@ std::string Describe(const StartFailure& failure, const CommandOptions& options)
   if (ok) {
     failure.step = StartFailure::Step::kProgram;
     Limit(RLIMIT_AS, options.memory_max);
-    Limit(RLIMIT_CPU, options.cpu_seconds_max);
+    LimitCpu(options.cpu_seconds_max);
     Limit(RLIMIT_NOFILE, options.open_files_max);
     Limit(RLIMIT_CORE, 0);
     execvpe(argv[0], argv, envp);
@@ -256,7 +270,9 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
     const absl::Time now = absl::Now();
     if (!told_to_end && (context.cancelled() || too_large)) {
       told_to_end = true;
-      kill_at = now + options.kill_grace;
+      kill_at =
+          now + (context.cancel_reason() == CancelReason::kShutdown ? std::min(options.kill_grace, kKillGraceAtTheEnd)
+                                                                    : options.kill_grace);
       end_group(SIGTERM);
     }
     if (now >= look_at) {
@@ -273,6 +289,7 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
   const bool ended_well = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
   if (!ended_well) SaveCheckpoint(files.NewCheckpoint(true), context);
 
+  // Many programs end with 0 at SIGTERM, however far they have come: that is no completion.
   switch (context.cancel_reason()) {
     case CancelReason::kNone:
       break;
@@ -302,8 +319,16 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
     error.type =
         fmt::format("signal {}", sigabbrev_np(WTERMSIG(*status)) != nullptr ? sigabbrev_np(WTERMSIG(*status)) : "?");
   }
-  error.message = lines.last().empty() ? fmt::format("{} ended with {}", options.command[0], error.type) : lines.last();
-  error.detail = lines.tail();
+  if (WIFSIGNALED(*status) && WTERMSIG(*status) == SIGXCPU && options.cpu_seconds_max > 0) {
+    error.message = fmt::format("{} used more than its cpu_seconds_max of {} s of CPU time", options.command[0],
+                                options.cpu_seconds_max);
+    error.detail = lines.tail();
+  } else if (lines.last().empty()) {
+    error.message = fmt::format("{} ended with {}", options.command[0], error.type);
+  } else {
+    error.message = lines.last();
+    error.detail = lines.tail_before_last();
+  }
   const bool reject =
       WIFEXITED(*status) && std::find(options.reject_exit_codes.begin(), options.reject_exit_codes.end(),
                                       WEXITSTATUS(*status)) != options.reject_exit_codes.end();

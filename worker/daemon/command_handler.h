@@ -24,8 +24,9 @@ namespace penstock {
 //         written. Tasks that it writes into PENSTOCK_ENQUEUE_FILE, one JSON object a line (daemon/task_json.h), are
 //         enqueued in the commit that completes this one, or not at all.
 //   end   exit code 0: completed. One of reject_exit_codes: dead, rejected. Any other, or a signal: the attempt failed,
-//         or was snoozed if it said so. On cancel and timeout the whole process group gets SIGTERM, and SIGKILL
-//         kill_grace later. What the program leaves running is killed when it ends.
+//         or was snoozed if it said so. The error's message is the last line of standard error, its detail those before
+//         it. On cancel and timeout the whole process group gets SIGTERM, and SIGKILL kill_grace later; at the worker's
+//         end after half a second at most. What the program leaves running is killed when it ends.
 struct CommandOptions {
   std::vector<std::string> command;  // the program and its arguments; no shell
   bool payload_in_file = false;
@@ -36,7 +37,7 @@ struct CommandOptions {
   std::vector<int> reject_exit_codes = {65};  // EX_DATAERR
   absl::Duration kill_grace = absl::Seconds(5);
   uint64_t memory_max = 0;       // bytes of address space; 0: no limit
-  uint64_t cpu_seconds_max = 0;  // 0: no limit
+  uint64_t cpu_seconds_max = 0;  // then SIGXCPU, and SIGKILL a second later; 0: no limit
   uint64_t open_files_max = 1'024;
 };
 

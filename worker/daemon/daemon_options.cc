@@ -74,15 +74,17 @@ HandlerEntry ReadEntry(const YamlNode& node, const std::string& name, ConfigErro
             .what = "Exit codes that make a task dead at once.",
             .why = "For mistakes that no retry mends."},
            &reject_exit_codes);
-  set.Duration(
-      {.path = "kill_grace", .what = "Time between SIGTERM and SIGKILL.", .why = "For programs that clean up."},
-      &command.kill_grace, absl::ZeroDuration(), absl::Minutes(10));
+  set.Duration({.path = "kill_grace",
+                .what = "Time between SIGTERM and SIGKILL; at most 0.5 s when the worker ends.",
+                .why = "For programs that clean up."},
+               &command.kill_grace, absl::ZeroDuration(), absl::Minutes(10));
   set.Size(
       {.path = "memory_max", .what = "Address space of the program; 0: no limit.", .why = "To protect the machine."},
       &command.memory_max, 0, uint64_t{1} << 50);
-  set.Integer(
-      {.path = "cpu_seconds_max", .what = "CPU time of the program; 0: no limit.", .why = "To protect the machine."},
-      &command.cpu_seconds_max, 0, 30 * 86'400);
+  set.Integer({.path = "cpu_seconds_max",
+               .what = "CPU time of the program, which then gets SIGXCPU; 0: no limit.",
+               .why = "To protect the machine."},
+              &command.cpu_seconds_max, 0, 30 * 86'400);
   set.Integer(
       {.path = "open_files_max", .what = "Open files of the program; 0: no limit.", .why = "To protect the machine."},
       &command.open_files_max, 0, 1'000'000);

@@ -1,5 +1,6 @@
 #include "worker/daemon/error_lines.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "common/text.h"
@@ -20,6 +21,10 @@ bool TakePrefix(std::string_view prefix, std::string_view* text) {
   return true;
 }
 
+std::string LastBytes(std::string_view text) {
+  return std::string(text.substr(text.size() - std::min(text.size(), kTailBytes)));
+}
+
 std::optional<CoolScope> ParseScope(std::string_view word) {
   if (word.empty()) return CoolScope::kTask;
   if (word == "queue") return CoolScope::kQueue;
@@ -32,8 +37,6 @@ std::optional<CoolScope> ParseScope(std::string_view word) {
 }  // namespace
 
 void ErrorLines::Add(std::string_view text) {
-  tail_ += text;
-  if (tail_.size() > 2 * kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
   for (char c : text) {
     if (c == '\n') {
       Flush();
@@ -54,13 +57,19 @@ void ErrorLines::Flush() {
     TakeWait(rest, true);
   } else {
     last_ = line_;
+    tail_ += line_ + '\n';
+    // The last line is at most as long as what is told of those before it.
+    if (tail_.size() > 4 * kTailBytes) tail_.erase(0, tail_.size() - 2 * kTailBytes);
     context_.Log(line_);
   }
   line_.clear();
 }
 
-std::string ErrorLines::tail() const {
-  return tail_.size() > kTailBytes ? tail_.substr(tail_.size() - kTailBytes) : tail_;
+std::string ErrorLines::tail() const { return LastBytes(tail_); }
+
+std::string ErrorLines::tail_before_last() const {
+  const size_t last = std::min(tail_.size(), last_.size() + 1);
+  return LastBytes(std::string_view(tail_).substr(0, tail_.size() - last));
 }
 
 void ErrorLines::TakeProgress(std::string_view text) {

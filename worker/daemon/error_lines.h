@@ -35,9 +35,10 @@ class ErrorLines {
   // A last line without its end.
   void Flush();
 
-  // The last line that was kept, and the last bytes of all.
+  // Of the lines that were kept: the last one, the last bytes of all, and of those before the last one.
   const std::string& last() const { return last_; }
   std::string tail() const;
+  std::string tail_before_last() const;
   const std::optional<Wait>& wait() const { return wait_; }
 
  private:

@@ -159,12 +159,7 @@ Call::Call(TaskContext& context, std::string_view payload)
 }
 
 Outcome Call::End() {
-  TaskContext& context = *run_.context;
   MutexLock lock(run_.mu);
-  // Of a cancelled run only a completion still counts.
-  if (context.cancelled() && (!run_.outcome || run_.outcome->kind() != Outcome::Kind::kDone)) {
-    return context.cancel_reason() == CancelReason::kShutdown ? Outcome::Release() : Outcome::Cancelled();
-  }
   if (!run_.outcome) {
     return Outcome::Retry({"no outcome", "the plug-in's handler returned without an outcome", ""});
   }

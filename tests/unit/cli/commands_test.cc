@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
@@ -488,6 +490,31 @@ TEST_F(CommandsTest, WaitExitsAsTheTasksEnded) {
   const Ran late = Run({"task", "wait", kRunning, "--timeout", "10ms"});
   EXPECT_EQ(late.code, 5);
   EXPECT_THAT(late.err, HasSubstr("task 0000000004002 is not finished after 10ms: it is running"));
+}
+
+TEST_F(CommandsTest, WaitGoesOnWhileTheBrokerRestarts) {
+  std::atomic<bool> ended = false;
+  std::thread restart([&] {
+    // Calls that wait, for seconds.
+    const auto waits = [&] {
+      const std::vector<std::string> calls = Calls();
+      return std::count_if(calls.begin(), calls.end(), [](const std::string& call) {
+        return call.starts_with("WaitTask") && absl::StrContains(call, "seconds: ");
+      });
+    };
+    while (waits() < 1 && !ended) std::this_thread::yield();
+    broker.Fail("WaitTask", absl::UnavailableError("the broker is stopping"));
+    while (waits() < 2 && !ended) std::this_thread::yield();
+    broker.Fail("WaitTask", absl::OkStatus());
+  });
+  const Ran late = Run({"task", "wait", kRunning, "--timeout", "3s"});
+  ended = true;
+  restart.join();
+  EXPECT_EQ(late.code, 5);
+  EXPECT_THAT(late.err, HasSubstr("task 0000000004002 is not finished after 3s: it is running"));
+  // One that was never reached is told at once.
+  broker.Fail("WaitTask", absl::UnavailableError("the broker is stopping"));
+  EXPECT_THAT(Run({"task", "wait", kRunning}).err, HasSubstr("is not available: the broker is stopping"));
 }
 
 TEST_F(CommandsTest, ResultsArePrintedAsTheyAreOrWrittenToAFile) {

@@ -3,11 +3,15 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <future>
 
+#include "absl/time/clock.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "penstock/v1/task.pb.h"
+#include "tests/support/temp_folder.h"
 #include "worker/executor.h"
 #include "worker/follow_ups.h"
 
@@ -15,6 +19,7 @@ namespace penstock {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -64,6 +69,7 @@ class CommandTest : public ::testing::Test {
     task.queue = "q";
     task.attempt = 2;
     task.fencing_token = 99;
+    task.run_timeout = run_timeout_;
     task.payload = std::move(payload);
     task.checkpoint = std::move(checkpoint);
     task.key = "customer-1";
@@ -77,6 +83,29 @@ class CommandTest : public ::testing::Test {
     return recorder_->finished.get_future().get();
   }
 
+  // A shell that ignores SIGTERM, tells its pid and says that it is ready, and goes on with `script`.
+  std::string Grandchild(const std::string& script) const {
+    return fmt::format("sh -c 'trap \"\" TERM; echo $$ > {0}.new; mv {0}.new {0}; echo ready >&2; {1}'", pid_file(),
+                       script);
+  }
+  std::string pid_file() const { return folder_ / "pid"; }
+  void ExpectGrandchildEnds() {
+    pid_t pid = 0;
+    ASSERT_TRUE(std::ifstream(pid_file()) >> pid);
+    // Whoever takes in orphans may leave it as a zombie for a while.
+    const auto runs = [&] {
+      std::string name, state;
+      return bool(std::ifstream(fmt::format("/proc/{}/stat", pid)) >> name >> name >> state) && state != "Z";
+    };
+    const absl::Time limit = absl::Now() + absl::Seconds(30);
+    while (runs() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
+    if (!runs()) return;
+    ADD_FAILURE() << "process " << pid << " goes on";
+    kill(pid, SIGKILL);
+  }
+
+  testing::TempFolder folder_;
+  absl::Duration run_timeout_;
   std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
   std::unique_ptr<Executor> executor_;
 };
@@ -222,6 +251,20 @@ TEST_F(CommandTest, ExitCodeDecides) {
   EXPECT_EQ(failed.kind(), Outcome::Kind::kRetry);
   EXPECT_EQ(failed.error().type, "exit 3");
   EXPECT_EQ(failed.error().message, "no disk");
+  EXPECT_EQ(failed.error().detail, "") << "there is no more to say";
+}
+
+TEST_F(CommandTest, DetailIsWhatCameBeforeTheMessage) {
+  const Outcome failed = Run(
+      Shell("echo one >&2; echo 'penstock-progress: 40 half' >&2; echo two >&2; echo 'penstock-retry-after: 1s' >&2;"
+            "printf 'no disk' >&2; exit 3"));
+  EXPECT_EQ(failed.error().message, "no disk");
+  EXPECT_EQ(failed.error().detail, "one\ntwo\n") << "neither the message again, nor what is for the daemon";
+  recorder_ = std::make_shared<Recorder>();
+  const Outcome long_story = Run(Shell("seq 10000 >&2; exit 3"));
+  EXPECT_EQ(long_story.error().message, "10000");
+  EXPECT_EQ(long_story.error().detail.size(), 4u << 10);
+  EXPECT_THAT(long_story.error().detail, EndsWith("\n9998\n9999\n"));
 }
 
 TEST_F(CommandTest, RejectExitCodeRejects) { EXPECT_EQ(Run(Shell("exit 65")).kind(), Outcome::Kind::kReject); }
@@ -241,23 +284,62 @@ TEST_F(CommandTest, MissingProgramSaysSo) {
 }
 
 TEST_F(CommandTest, CancelEndsTheWholeProcessGroup) {
-  // The shell's child ignores SIGTERM: it takes the SIGKILL to the group.
-  CommandOptions options = Shell("sh -c 'trap \"\" TERM; echo ready >&2; while :; do sleep 1; done'");
+  // The shell and its child ignore SIGTERM: it takes the SIGKILL to the group.
+  CommandOptions options = Shell("trap '' TERM; " + Grandchild("while :; do sleep 1; done") + " & wait");
   options.kill_grace = absl::Milliseconds(50);
   Submit(options);
   recorder_->ready.get_future().wait();
   executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kCancelled);
   EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kCancelled);
+  ExpectGrandchildEnds();
 }
 
 TEST_F(CommandTest, TimeoutEndsTheWholeProcessGroup) {
-  // The grandchild ignores SIGTERM and keeps the pipe of standard error open.
-  CommandOptions options = Shell("sh -c 'trap \"\" TERM; echo ready >&2; exec sleep 1000' & wait");
+  // The shell ends at SIGTERM; its child ignores it and keeps the pipe of standard error open.
+  CommandOptions options = Shell(Grandchild("exec sleep 1000") + " & wait");
   options.kill_grace = absl::Milliseconds(10);
   Submit(options);
   recorder_->ready.get_future().wait();
   executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kTimeout);
   EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kCancelled);
+  ExpectGrandchildEnds();
+}
+
+TEST_F(CommandTest, WhatACommandLeavesRunningEndsWithIt) {
+  Submit(Shell(Grandchild("exec sleep 1000") + " & while ! [ -e " + pid_file() + " ]; do sleep 0.01; done"));
+  EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kDone);
+  ExpectGrandchildEnds();
+}
+
+// The runtime waits for a second only: then nobody is left to send the SIGKILL.
+TEST_F(CommandTest, EndOfTheWorkerDoesNotWaitForTheKillGrace) {
+  CommandOptions options = Shell("trap '' TERM; " + Grandchild("exec sleep 1000") + " & wait");
+  options.kill_grace = absl::Minutes(10);
+  Submit(options);
+  recorder_->ready.get_future().wait();
+  executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kShutdown);
+  EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kRelease);
+  ExpectGrandchildEnds();
+}
+
+TEST_F(CommandTest, CpuTimeThatIsUsedUpIsNamed) {
+  CommandOptions options = Shell("echo begun >&2; while :; do :; done");
+  options.cpu_seconds_max = 1;
+  const Outcome outcome = Run(options);
+  EXPECT_EQ(outcome.kind(), Outcome::Kind::kRetry);
+  EXPECT_EQ(outcome.error().type, "signal XCPU");
+  EXPECT_EQ(outcome.error().message, "/bin/sh used more than its cpu_seconds_max of 1 s of CPU time");
+  EXPECT_EQ(outcome.error().detail, "begun\n");
+}
+
+TEST_F(CommandTest, DeadlineIsToldInUnixSeconds) {
+  EXPECT_EQ(Run(Shell("printf %s ${PENSTOCK_DEADLINE-none}")).result(), "none");
+  recorder_ = std::make_shared<Recorder>();
+  run_timeout_ = absl::Hours(1);
+  const int64_t before = absl::ToUnixSeconds(absl::Now() + run_timeout_);
+  const int64_t deadline = std::stoll(Run(Shell("printf %s $PENSTOCK_DEADLINE")).result());
+  EXPECT_GE(deadline, before);
+  EXPECT_LE(deadline, absl::ToUnixSeconds(absl::Now() + run_timeout_));
 }
 
 TEST_F(CommandTest, MissingDirectoryIsNamed) {

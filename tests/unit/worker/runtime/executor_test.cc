@@ -172,6 +172,36 @@ TEST(ExecutorTest, CancelReachesTheRunThatItNames) {
   EXPECT_EQ(it.recorder->WaitForEnds(2)[1].outcome.result(), "cancelled");
 }
 
+// A handler that ends because it is told to must not use up its task's attempt, whatever it says.
+TEST(ExecutorTest, OfACancelledRunOnlyACompletionCounts) {
+  Fixture it(1, [](TaskContext& context, std::string_view payload) -> Outcome {
+    while (!context.WaitForCancel(absl::Minutes(1))) {
+    }
+    if (payload == "throw") throw std::runtime_error("interrupted");
+    if (payload == "done") return Outcome::Done("result");
+    if (payload == "reject") return Outcome::Reject({"stopping", "", ""});
+    if (payload == "snooze") return Outcome::Snooze(absl::Minutes(1), CoolScope::kQueue);
+    if (payload == "release") return Outcome::Release();
+    if (payload == "cancelled") return Outcome::Cancelled();
+    return Outcome::RetryAfter(absl::Minutes(1), {"stopping", "", ""});
+  });
+  uint32_t n = 0;
+  for (const CancelReason reason :
+       {CancelReason::kShutdown, CancelReason::kCancelled, CancelReason::kLeaseLost, CancelReason::kTimeout}) {
+    for (const char* how : {"throw", "reject", "snooze", "release", "cancelled", "retry", "done"}) {
+      it.executor.Submit({Delivery(++n, "t", how)});
+      it.recorder->WaitForStarts(n);
+      it.executor.Cancel(Task(n), 100 + n, reason);
+      const Outcome outcome = it.recorder->WaitForEnds(n).back().outcome;
+      const Outcome::Kind kind = how == std::string("done")          ? Outcome::Kind::kDone
+                                 : reason == CancelReason::kShutdown ? Outcome::Kind::kRelease
+                                                                     : Outcome::Kind::kCancelled;
+      EXPECT_EQ(outcome.kind(), kind) << how << " reason " << static_cast<int>(reason);
+      EXPECT_EQ(outcome.cool(), CoolScope::kTask) << how;
+    }
+  }
+}
+
 TEST(ExecutorTest, UnwantedTaskDoesNotRun) {
   Fixture it(1, [](TaskContext& context, std::string_view) { return Outcome::Done(context.id().ToString()); });
   it.recorder->Refuse(Task(1));
@@ -377,6 +407,24 @@ TEST(ExecutorBatchTest, CancelReachesOneTaskOfABatch) {
   auto ends = it.recorder->WaitForEnds(2);
   EXPECT_EQ(ends[0].outcome.result(), "no");
   EXPECT_EQ(ends[1].outcome.result(), "yes");
+}
+
+TEST(ExecutorBatchTest, FailureOfABatchCountsForTheTasksThatWereNotCancelled) {
+  BatchFixture it(3,
+                  [](std::span<const RawBatchTask> tasks) -> std::vector<Outcome> {
+                    while (!tasks[1].context.WaitForCancel(absl::Minutes(1))) {
+                    }
+                    throw std::runtime_error("interrupted");
+                  },
+                  {.max_size = 3, .max_wait = absl::Hours(1)});
+  it.Submit(1, 3);
+  it.recorder->WaitForStarts(3);
+  it.executor.Cancel(Task(3), 103, CancelReason::kShutdown);
+  it.executor.Cancel(Task(2), 102, CancelReason::kCancelled);
+  auto ends = it.recorder->WaitForEnds(3);
+  EXPECT_EQ(ends[0].outcome.kind(), Outcome::Kind::kRetry);
+  EXPECT_EQ(ends[1].outcome.kind(), Outcome::Kind::kCancelled);
+  EXPECT_EQ(ends[2].outcome.kind(), Outcome::Kind::kRelease);
 }
 
 TEST(ExecutorBatchTest, UnwantedTasksOfABatchDoNotRun) {

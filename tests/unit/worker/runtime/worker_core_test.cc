@@ -489,6 +489,8 @@ TEST_F(WorkerCoreTest, BackoffGrowsToItsBound) {
   EXPECT_EQ(core_.NextBackoff(0.5), absl::Milliseconds(100));
   for (int i = 0; i < 40; ++i) core_.NextBackoff(0.5);
   EXPECT_EQ(core_.NextBackoff(0.5), absl::Seconds(5));
+  EXPECT_EQ(core_.NextBackoff(0), absl::ZeroDuration()) << "full jitter: down to nothing";
+  EXPECT_EQ(core_.NextBackoff(0.999), absl::Milliseconds(9'990));
 }
 
 }  // namespace

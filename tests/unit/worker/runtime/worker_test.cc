@@ -6,7 +6,9 @@
 #include <future>
 #include <map>
 #include <stdexcept>
+#include <thread>
 
+#include "absl/time/clock.h"
 #include "broker/test_broker.h"
 #include "client/client.h"
 #include "common/mutex.h"
@@ -137,7 +139,16 @@ TEST_F(WorkerTest, ExceptionIsAFailedAttemptAndHarmsNoOther) {
     if (context.attempt() == 1) throw std::runtime_error("boom");
     return Outcome::Done("second");
   });
+  Gate held, release;
+  worker.RegisterRaw("hold", [&](TaskContext& context, std::string_view) {
+    held.Open();
+    release.Wait();
+    EXPECT_FALSE(context.cancelled());
+    return Outcome::Done("beside it");
+  });
   ASSERT_TRUE(worker.Start().ok());
+  const TaskId beside = Enqueue("hold", "", {.max_attempts = 1});
+  held.Wait();
   const TaskId id = Enqueue("throw", "", {.initial_backoff = absl::Milliseconds(1)});
   auto task = client_->WaitTask(id, kLong);
   ASSERT_TRUE(task.ok()) << task.status();
@@ -147,6 +158,25 @@ TEST_F(WorkerTest, ExceptionIsAFailedAttemptAndHarmsNoOther) {
   EXPECT_EQ(task->attempts[0].error_type, "std::runtime_error");
   EXPECT_EQ(task->attempts[0].error_message, "boom");
   EXPECT_EQ(task->attempts[0].worker, "tester");
+  release.Open();
+  auto other = client_->WaitTask(beside, kLong);
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(other->state, TaskState::kCompleted);
+  EXPECT_EQ(other->result, "beside it");
+  EXPECT_EQ(other->attempts.size(), 1u);
+}
+
+TEST_F(WorkerTest, DeadlineIsTheRunTimeoutAfterTheStart) {
+  Worker worker(Options());
+  worker.RegisterRaw("when", [](TaskContext& context, std::string_view) {
+    return Outcome::Done(std::to_string(absl::ToUnixMillis(context.deadline())));
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  const absl::Time before = absl::Now();
+  const TaskId id = Enqueue("when", "", {.run_timeout = absl::Hours(1)});
+  const std::string deadline = client_->Wait<std::string>(id, kLong).value();
+  EXPECT_GE(std::stoll(deadline), absl::ToUnixMillis(before + absl::Hours(1)));
+  EXPECT_LE(std::stoll(deadline), absl::ToUnixMillis(absl::Now() + absl::Hours(1)));
 }
 
 TEST_F(WorkerTest, AttemptsUsedUpIsDeadWithEveryError) {
@@ -328,6 +358,126 @@ TEST_F(WorkerTest, DrainedWorkerHandsBackWithoutUsingUpAnAttempt) {
   });
   ASSERT_TRUE(second.Start().ok());
   EXPECT_EQ(client_->Wait<std::string>(id, kLong).value(), "elsewhere");
+}
+
+TEST_F(WorkerTest, DrainUsesUpNoAttemptHoweverAHandlerEnds) {
+  WorkerOptions options = Options();
+  options.concurrency = 20;
+  options.drain_grace = absl::Milliseconds(50);
+  std::atomic<int> started = 0;
+  const auto await_cancel = [&](TaskContext& context) {
+    ++started;
+    EXPECT_TRUE(context.WaitForCancel(kLong));
+  };
+  Gate release;
+  {
+    Worker worker(options);
+    worker.Register<StringValue, StringValue>(
+        "typed", [&](TaskContext& context, const StringValue&) -> absl::StatusOr<StringValue> {
+          await_cancel(context);
+          return absl::CancelledError("stopping");
+        });
+    worker.Register<StringValue, StringValue>(
+        "typed.reject", [&](TaskContext& context, const StringValue&) -> absl::StatusOr<StringValue> {
+          await_cancel(context);
+          return absl::FailedPreconditionError("stopping");
+        });
+    RegisterJson(worker, "json", [&](TaskContext& context, const nlohmann::json&) -> absl::StatusOr<nlohmann::json> {
+      await_cancel(context);
+      return absl::CancelledError("stopping");
+    });
+    worker.RegisterRaw("retry", [&](TaskContext& context, std::string_view) {
+      await_cancel(context);
+      return Outcome::Retry({"stopping", "", ""});
+    });
+    worker.RegisterRaw("throw", [&](TaskContext& context, std::string_view) -> Outcome {
+      await_cancel(context);
+      throw std::runtime_error("interrupted");
+    });
+    worker.RegisterRaw("cancelled", [&](TaskContext& context, std::string_view) {
+      await_cancel(context);
+      return Outcome::Cancelled();
+    });
+    worker.RegisterRaw("deaf", [&](TaskContext&, std::string_view) {
+      ++started;
+      release.Wait();
+      return Outcome::Done();
+    });
+    worker.RegisterBatch<StringValue, StringValue>("batch", [&](std::span<const BatchTask<StringValue>> tasks) {
+      await_cancel(tasks[0].context);
+      return std::vector<absl::StatusOr<StringValue>>(tasks.size(), absl::CancelledError("stopping"));
+    });
+    ASSERT_TRUE(worker.Start().ok());
+    std::map<std::string, TaskId> ids;
+    for (const char* type : {"typed", "typed.reject", "json", "retry", "throw", "cancelled", "deaf", "batch"}) {
+      ids[type] = Enqueue(type, type == std::string("json") ? "{}" : "", {.max_attempts = 1});
+    }
+    while (started < 8) std::this_thread::yield();
+    worker.Stop();
+    for (const auto& [type, id] : ids) {
+      const TaskInfo task = client_->GetTask(id).value();
+      EXPECT_EQ(task.state, TaskState::kAvailable) << type;
+      ASSERT_EQ(task.attempts.size(), 1u) << type;
+      EXPECT_EQ(task.attempts[0].outcome, "released") << type;
+    }
+    // Each still has its one attempt.
+    Worker second(Options());
+    for (const auto& [type, id] : ids) {
+      second.RegisterRaw(type, [](TaskContext& context, std::string_view) {
+        return Outcome::Done("attempt " + std::to_string(context.attempt()));
+      });
+    }
+    ASSERT_TRUE(second.Start().ok());
+    for (const auto& [type, id] : ids) {
+      EXPECT_EQ(client_->Wait<std::string>(id, kLong).value_or("dead"), "attempt 1") << type;
+    }
+    release.Open();
+  }
+}
+
+TEST_F(WorkerTest, TypedAndJsonHandlersDecideWithOutcomesToo) {
+  WorkerOptions options = Options();
+  Worker worker(options);
+  worker.Register<StringValue, StringValue>("typed",
+                                            [](TaskContext& context, const StringValue& in) -> OutcomeOr<StringValue> {
+                                              if (context.checkpoint().empty()) {
+                                                EXPECT_TRUE(context.SaveCheckpoint("seen").ok());
+                                                return Outcome::Release();
+                                              }
+                                              if (in.value() == "bad") return absl::InvalidArgumentError("bad");
+                                              EXPECT_EQ(context.attempt(), 1);
+                                              return in;
+                                            });
+  RegisterJson(worker, "json", [](TaskContext& context, const nlohmann::json& in) -> OutcomeOr<nlohmann::json> {
+    if (context.checkpoint().empty()) {
+      EXPECT_TRUE(context.SaveCheckpoint("seen").ok());
+      return Outcome::Release();
+    }
+    return nlohmann::json{{"got", in}, {"attempt", context.attempt()}};
+  });
+  RegisterBatchJson(worker, "batch", [](std::span<const BatchTask<nlohmann::json>> tasks) {
+    std::vector<OutcomeOr<nlohmann::json>> answers;
+    for (const BatchTask<nlohmann::json>& task : tasks) {
+      if (task.request == 1) {
+        answers.push_back(Outcome::Reject({"one", "is no number of ours", ""}));
+      } else {
+        answers.push_back(task.request);
+      }
+    }
+    return answers;
+  });
+  ASSERT_TRUE(worker.Start().ok());
+  StringValue in;
+  in.set_value("hello");
+  const TaskId typed = client_->Enqueue("q", "typed", in).value();
+  EXPECT_EQ(client_->Wait<StringValue>(typed, kLong).value().value(), "hello");
+  EXPECT_EQ(client_->GetTask(typed)->attempts.at(0).outcome, "released");
+  in.set_value("bad");
+  EXPECT_EQ(client_->WaitTask(client_->Enqueue("q", "typed", in).value(), kLong)->dead_reason, "rejected");
+  EXPECT_EQ(client_->Wait<std::string>(Enqueue("json", "[7]"), kLong).value(), R"({"attempt":1,"got":[7]})");
+  const TaskId one = Enqueue("batch", "1"), two = Enqueue("batch", "2");
+  EXPECT_EQ(client_->WaitTask(one, kLong)->attempts.at(0).error_type, "one");
+  EXPECT_EQ(client_->Wait<std::string>(two, kLong).value(), "2");
 }
 
 TEST_F(WorkerTest, OperatorDrainsAWorker) {
