@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "broker/rpc/fields.h"
@@ -40,9 +41,9 @@ absl::Status PausedForkError() {
 absl::StatusOr<std::vector<BulkFate>> ReadFates(const BulkInquiry& inquiry, TaskReader* reader) {
   if (reader == nullptr) return StoppingError();
   std::vector<BulkFate> fates;
-  for (const TaskSnapshot& snapshot : inquiry.snapshots) {
+  for (const std::optional<TaskSnapshot>& snapshot : inquiry.snapshots) {
     v1::Task task;
-    const absl::Status status = reader->Read(snapshot, inquiry.filter->parts(), &task);
+    const absl::Status status = reader->Read(*snapshot, inquiry.filter->parts(), &task);
     if (absl::IsNotFound(status) || absl::IsDataLoss(status)) {
       fates.push_back(absl::IsNotFound(status) ? FateOf(inquiry.spec, nullptr, false) : BulkFate::kSkipped);
       continue;
@@ -491,18 +492,26 @@ void BulkCore::OnRoom() {
 // --- back after a restart ---
 
 void BulkCore::Inquire(const Job& job, BulkEffects* effects) {
-  auto inquiry = std::make_shared<BulkInquiry>();
-  inquiry->spec = job->view.spec();
-  inquiry->filter = job->filter;
-  inquiry->snapshots.resize(job->pending.size());
-  inquiry->left = job->pending.size();
-  for (size_t i = 0; i < job->pending.size(); ++i) {
+  // What was answered already need not be asked again: otherwise a mailbox that has no room for all at a time would let
+  // the job begin anew for ever.
+  if (job->inquiry == nullptr) {
+    job->inquiry = std::make_shared<BulkInquiry>();
+    job->inquiry->spec = job->view.spec();
+    job->inquiry->filter = job->filter;
+    job->inquiry->snapshots.resize(job->pending.size());
+  }
+  const std::shared_ptr<BulkInquiry> inquiry = job->inquiry;
+  inquiry->failure = absl::OkStatus();
+  for (size_t i = 0; i < inquiry->snapshots.size(); ++i) {
+    if (inquiry->snapshots[i]) continue;
+    ++inquiry->left;
     effects->posts.push_back({GetTaskCommand{{}, job->pending[i]}, kSmallCommandBytes,
                               [this, job, inquiry, i](const Now&, Reply reply, BulkEffects* more) {
                                 OnSnapshot(job, inquiry, i, std::move(reply), more);
                                 return !inquiry->failure.ok();
                               }});
   }
+  if (inquiry->left == 0) Check(job, effects);
 }
 
 void BulkCore::OnSnapshot(const Job& job, const std::shared_ptr<BulkInquiry>& inquiry, size_t index, Reply reply,
@@ -515,8 +524,12 @@ void BulkCore::OnSnapshot(const Job& job, const std::shared_ptr<BulkInquiry>& in
   }
   if (--inquiry->left > 0) return;
   if (!inquiry->failure.ok()) return GiveUpCheck(job, inquiry->failure);
-  effects->checks.push_back({inquiry, [this, job, inquiry](const absl::StatusOr<std::vector<BulkFate>>& fates) {
-                               OnFates(job, *inquiry, fates);
+  Check(job, effects);
+}
+
+void BulkCore::Check(const Job& job, BulkEffects* effects) {
+  effects->checks.push_back({job->inquiry, [this, job](const absl::StatusOr<std::vector<BulkFate>>& fates) {
+                               OnFates(job, fates);
                                return true;
                              }});
 }
@@ -525,15 +538,17 @@ void BulkCore::GiveUpCheck(const Job& job, const absl::Status& status) {
   job->step = BulkJob::Step::kCheck;
   if (Waits(job, status)) return;
   job->failure = status;
+  job->inquiry.reset();
   job->pending.clear();
   job->step = BulkJob::Step::kLook;
 }
 
-void BulkCore::OnFates(const Job& job, const BulkInquiry& inquiry, const absl::StatusOr<std::vector<BulkFate>>& fates) {
+void BulkCore::OnFates(const Job& job, const absl::StatusOr<std::vector<BulkFate>>& fates) {
   if (!fates.ok()) return GiveUpCheck(job, fates.status());
-  job->pending.clear();
+  job->inquiry.reset();
+  const std::deque<TaskId> tasks = std::exchange(job->pending, {});
   for (size_t i = 0; i < fates->size(); ++i) {
-    if ((*fates)[i] == BulkFate::kToChange) job->pending.push_back(inquiry.snapshots[i].task);
+    if ((*fates)[i] == BulkFate::kToChange) job->pending.push_back(tasks[i]);
     if ((*fates)[i] == BulkFate::kChanged) job->view.set_changed(job->view.changed() + 1);
     if ((*fates)[i] == BulkFate::kSkipped) job->view.set_skipped(job->view.skipped() + 1);
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,11 +31,11 @@ struct BulkEffects;
 struct BulkInquiry {
   v1::BulkJobSpec spec;
   std::shared_ptr<const TaskFilter> filter;
-  std::vector<TaskSnapshot> snapshots;  // as the core answered
-  size_t left = 0;                      // answers that are to come
+  std::vector<std::optional<TaskSnapshot>> snapshots;  // as the core answered; none: it has not yet
+  size_t left = 0;                                     // answers that are to come
   absl::Status failure;
 };
-// What has become of each. `reader`: null: no engine runs.
+// What has become of each, once all were answered. `reader`: null: no engine runs.
 absl::StatusOr<std::vector<BulkFate>> ReadFates(const BulkInquiry& inquiry, TaskReader* reader);
 
 // What a BulkCore wants done. `heard` is to be called once with what came of it, as any function of the core. True:
@@ -166,7 +167,8 @@ class BulkCore {
   bool OnChanged(const Job& job, TaskId task, const absl::Status& status);
   void OnSnapshot(const Job& job, const std::shared_ptr<BulkInquiry>& inquiry, size_t index, Reply reply,
                   BulkEffects* effects);
-  void OnFates(const Job& job, const BulkInquiry& inquiry, const absl::StatusOr<std::vector<BulkFate>>& fates);
+  void Check(const Job& job, BulkEffects* effects);
+  void OnFates(const Job& job, const absl::StatusOr<std::vector<BulkFate>>& fates);
   void GiveUpCheck(const Job& job, const absl::Status& status);
 
   const Options options_;
