@@ -313,8 +313,9 @@ void SimBulkClient::Hear(const std::shared_ptr<Attempt>& attempt, const absl::St
     loop_.After(random_.About(300 * kMilli), [this, id = answer->job_id()] {
       if (!world_.quiet()) Stop(id);
     });
-  } else if (world_.has(Feature::kDeletes) && random_.OneIn(8)) {
-    loop_.After(random_.About(600 * kMilli), [this, queue = answer->spec().filter().queue()] {
+  } else if (world_.has(Feature::kDeletes) && answer->spec().rate() > 0 && random_.OneIn(3)) {
+    // Such a one looks for its next page now and then, and finds no queue.
+    loop_.After(random_.About(100 * kMilli), [this, queue = answer->spec().filter().queue()] {
       if (!world_.quiet()) world_.queue_operator().DeleteQueue(queue);
     });
   }
