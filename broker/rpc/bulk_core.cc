@@ -295,7 +295,12 @@ absl::Duration BulkCore::Change(const Now& now, const Job& job, BulkEffects* eff
     return Advance(now, job, effects);
   }
   if (job->blocked) {
-    if (!std::exchange(room_asked_, true)) effects->await_room = true;
+    if (!std::exchange(room_asked_, true)) {
+      effects->await_room = [this] {
+        OnRoom();
+        return true;
+      };
+    }
     return kLookEvery;
   }
   size_t count = std::min(job->pending.size(), kWindow - std::min(kWindow, job->in_flight));

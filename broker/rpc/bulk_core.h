@@ -72,9 +72,11 @@ struct BulkEffects {
   std::vector<BulkLook> looks;
   std::vector<BulkCheck> checks;
   std::vector<BulkAnswer> answers;
-  bool await_room = false;  // OnRoom is to be called as soon as the mailbox has room
+  std::function<bool()> await_room;  // is to be called as soon as the mailbox has room, if there is one
 
-  bool empty() const { return posts.empty() && looks.empty() && checks.empty() && answers.empty() && !await_room; }
+  bool empty() const {
+    return posts.empty() && looks.empty() && checks.empty() && answers.empty() && await_room == nullptr;
+  }
 };
 
 // All that bulk jobs are and do, without threads, clocks, locks and waiting: it is told the time, takes what callers
@@ -130,7 +132,6 @@ class BulkCore {
   // --- what is to be done ---
   // Takes the next steps of all jobs. Returns how long it is until there may be more, unless there is news before.
   absl::Duration Step(const Now& now, BulkEffects* effects);
-  void OnRoom();
 
   // The broker stops: what is under way ends, what is left to do is stored.
   void BeginStop() { stopping_ = true; }
@@ -169,6 +170,7 @@ class BulkCore {
                   BulkEffects* effects);
   void Check(const Job& job, BulkEffects* effects);
   void OnFates(const Job& job, const absl::StatusOr<std::vector<BulkFate>>& fates);
+  void OnRoom();
   void GiveUpCheck(const Job& job, const absl::Status& status);
 
   const Options options_;

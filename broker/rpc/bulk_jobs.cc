@@ -168,13 +168,9 @@ void BulkJobs::Do(BulkEffects effects) {
     });
     if (!refused.ok()) tell(refused);
   }
-  if (effects.await_room) {
-    context_.door.WhenRoom([this] {
-      Hear([this](const Now&, BulkEffects*) {
-        core_.OnRoom();
-        return true;
-      });
-    });
+  if (effects.await_room != nullptr) {
+    context_.door.WhenRoom(
+        [this, heard = std::move(effects.await_room)] { Hear([&](const Now&, BulkEffects*) { return heard(); }); });
   }
   for (const BulkAnswer& answer : effects.answers) {
     if (answer.answer.ok()) Log(answer);

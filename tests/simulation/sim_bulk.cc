@@ -123,11 +123,10 @@ void SimBulk::Do(BulkEffects effects) {
     });
     if (!refused.ok()) tell(refused);
   }
-  if (effects.await_room) {
+  if (effects.await_room != nullptr) {
     world_.Cover(Point::kBulkBlocked);
-    Later(20 * kMilli, [this] {
-      core_.OnRoom();
-      Wake();
+    Later(20 * kMilli, [this, heard = std::move(effects.await_room)] {
+      if (heard()) Wake();
     });
   }
   for (const BulkAnswer& answer : effects.answers) {
