@@ -19,7 +19,9 @@
 
 namespace penstock::broker {
 
-// One bulk job as its keeper (bulk_jobs.h) has it; guarded by the keeper's lock.
+struct BulkInquiry;
+
+// One bulk job as its keeper (bulk_core.h) has it.
 //
 // A job looks for a page of tasks that fit, keeps which these are with the place of the next page (one record, so that
 // a restart knows which tasks may have been changed without having been counted), changes them, and looks on.
@@ -46,7 +48,8 @@ struct BulkJob {
   Step step = Step::kNew;
   PageToken next;
   bool at_end = false;
-  std::deque<TaskId> pending;  // not yet posted, or refused
+  std::deque<TaskId> pending;            // not yet posted, or refused
+  std::shared_ptr<BulkInquiry> inquiry;  // kCheck: what was answered of them, before something was full
   size_t in_flight = 0;
 
   bool held = false;     // the engine went away under it: nothing more until it is read again

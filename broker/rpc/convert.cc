@@ -10,7 +10,7 @@
 #include "common/coding.h"
 #include "common/random.h"
 #include "common/status.h"
-#include "common/status_grpc.h"
+#include "common/status_details.h"
 #include "fmt/format.h"
 #include "xxhash.h"
 

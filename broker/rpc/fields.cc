@@ -6,7 +6,7 @@
 
 #include "common/names.h"
 #include "common/status.h"
-#include "common/status_grpc.h"
+#include "common/status_details.h"
 #include "common/units.h"
 #include "fmt/format.h"
 #include "google/protobuf/duration.pb.h"

@@ -6,6 +6,8 @@
 
 #include "broker/core/lane_head.h"
 #include "broker/rpc/fields.h"
+#include "broker/rpc/open_calls.h"
+#include "broker/rpc/ticket_table.h"
 #include "common/logging.h"
 #include "common/status.h"
 #include "common/text.h"
@@ -42,9 +44,9 @@ DoneKey ParseDoneKey(std::string_view key) {
 
 }  // namespace
 
-void TaskWalk::Start(RpcContext& context, std::shared_ptr<const TaskFilter> filter, const PageToken& from,
-                     uint32_t page_size, Done done) {
-  auto walk = std::make_shared<TaskWalk>(context, std::move(filter), from, page_size, std::move(done));
+void TaskWalk::Start(std::shared_ptr<TaskSource> source, std::shared_ptr<const TaskFilter> filter,
+                     const PageToken& from, uint32_t page_size, Done done) {
+  auto walk = std::make_shared<TaskWalk>(std::move(source), std::move(filter), from, page_size, std::move(done));
   PageToken& token = walk->token_;
   if (token.phase >= kEnd) {
     return walk->Finish(BadField(FieldPath("page_token"), "is not the next_page_token of a page before"));
@@ -119,12 +121,11 @@ void TaskWalk::AskLanes(uint32_t runs_max, void (TaskWalk::*read)(const LanesRep
     command.from_lane = LaneId(static_cast<uint32_t>(token_.place[0]));
     command.from_block = BlockId(token_.place[1]);
   }
-  Ask(context_.door, context_.tickets, std::move(command), kSmallCommandBytes,
-      [self = shared_from_this(), read](Reply reply) {
-        const auto* lanes = std::get_if<LanesReply>(&reply.value);
-        if (lanes == nullptr) return self->Finish(reply.status);
-        ((*self).*read)(*lanes);
-      });
+  source_->Ask(std::move(command), kSmallCommandBytes, [self = shared_from_this(), read](Reply reply) {
+    const auto* lanes = std::get_if<LanesReply>(&reply.value);
+    if (lanes == nullptr) return self->Finish(reply.status);
+    ((*self).*read)(*lanes);
+  });
 }
 
 void TaskWalk::AskRunning() {
@@ -132,13 +133,12 @@ void TaskWalk::AskRunning() {
   command.queue = filter_->queue();
   command.after = TaskId(token_.place[0]);
   command.limit = kRunningMax;
-  Ask(context_.door, context_.tickets, std::move(command), kSmallCommandBytes,
-      [self = shared_from_this()](Reply reply) {
-        auto* running = std::get_if<RunningReply>(&reply.value);
-        if (running == nullptr) return self->Finish(reply.status);
-        auto shared = std::make_shared<RunningReply>(std::move(*running));
-        self->Read([raw = self.get(), shared] { return raw->VisitRunning(*shared); });
-      });
+  source_->Ask(std::move(command), kSmallCommandBytes, [self = shared_from_this()](Reply reply) {
+    auto* running = std::get_if<RunningReply>(&reply.value);
+    if (running == nullptr) return self->Finish(reply.status);
+    auto shared = std::make_shared<RunningReply>(std::move(*running));
+    self->Read([raw = self.get(), shared] { return raw->VisitRunning(*shared); });
+  });
 }
 
 void TaskWalk::ReadLanes(const LanesReply& lanes) {
@@ -161,15 +161,15 @@ void TaskWalk::ReadDone(const LanesReply& lanes) {
 }
 
 void TaskWalk::Read(std::function<absl::Status()> read) {
-  const absl::Status status = context_.reads.Submit([self = shared_from_this(), read = std::move(read)] {
-    std::unique_ptr<StoreReader> store = self->context_.door.Snapshot();
-    if (store == nullptr) return self->Finish(StoppingError());
-    self->reader_.emplace(std::move(store), self->context_.partition, self->context_.WallNow());
-    const absl::Status read_status = read();
-    self->reader_.reset();
-    if (!read_status.ok()) return self->Finish(read_status);
-    self->Step();
-  });
+  const absl::Status status =
+      source_->Read([self = shared_from_this(), read = std::move(read)](std::unique_ptr<TaskReader> reader) {
+        if (reader == nullptr) return self->Finish(StoppingError());
+        self->reader_ = std::move(reader);
+        const absl::Status read_status = read();
+        self->reader_.reset();
+        if (!read_status.ok()) return self->Finish(read_status);
+        self->Step();
+      });
   if (!status.ok()) Finish(status);
 }
 
@@ -246,7 +246,7 @@ absl::StatusOr<bool> TaskWalk::VisitRuns(const LaneView& lane, uint64_t from_blo
         MoveTo(kWaiting, lane.lane.value(), run.block.value(), slot);
         return false;
       }
-      RETURN_IF_ERROR(Visit(TaskId(context_.partition, run.block.value(), slot)));
+      RETURN_IF_ERROR(Visit(TaskId(reader_->keys().partition(), run.block.value(), slot)));
     }
   }
   return true;
@@ -262,7 +262,7 @@ absl::StatusOr<bool> TaskWalk::VisitTimers(LaneId lane, Time from_due, TaskId fr
   absl::Status broken;
   const Keys& keys = reader_->keys();
   // A run is stored under its first task, which may be one before the place to go on from.
-  const TaskId first(context_.partition, from_task.block(), 0);
+  const TaskId first(reader_->keys().partition(), from_task.block(), 0);
   RETURN_IF_ERROR(reader_->store().Scan(Family::kIndex, keys.Timer(lane, from_due, first), keys.PastLane('T', lane),
                                         [&](std::string_view key, std::string_view value) {
                                           Run run{ParseTimerKey(key), 0};
@@ -332,8 +332,8 @@ absl::Status TaskWalk::VisitHistoryRecords(QueueId queue) {
   const uint64_t bucket = token_.place[0];
   const uint64_t sequence = token_.place[1];
   const uint64_t seen = token_.place[2];
-  std::string begin(1, static_cast<char>(context_.partition));
-  std::string end(1, static_cast<char>(context_.partition + 1));
+  std::string begin(1, static_cast<char>(reader_->keys().partition()));
+  std::string end(1, static_cast<char>(reader_->keys().partition() + 1));
   if (bucket != 0) {
     end = keys.History(static_cast<uint32_t>(bucket), sequence);
     end.push_back('\0');  // that record is visited again, for the entries not yet seen
@@ -403,7 +403,7 @@ absl::Status TaskWalk::AddIfWanted(v1::Task task) {
   const bool waiting_phase = token_.phase == kWaiting || token_.phase == kTimers;
   if (waiting_phase != Waits(task.state())) return absl::OkStatus();
   cost_ += task.spec().payload().size() / kPayloadPerCost;
-  ASSIGN_OR_RETURN(const bool fits, filter_->Fits(task, &*reader_));
+  ASSIGN_OR_RETURN(const bool fits, filter_->Fits(task, reader_.get()));
   if (!fits) return absl::OkStatus();
   if (task.has_spec()) task.mutable_spec()->clear_payload();
   page_.tasks.push_back(std::move(task));

@@ -4,15 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "broker/rpc/page_token.h"
-#include "broker/rpc/rpc_context.h"
 #include "broker/rpc/task_filter.h"
 #include "broker/rpc/task_reader.h"
+#include "broker/rpc/task_source.h"
 #include "penstock/v1/task.pb.h"
 
 namespace penstock::broker {
@@ -35,11 +34,17 @@ class TaskWalk final : public std::enable_shared_from_this<TaskWalk> {
   // Calls `done` once, from a thread that must not be blocked. `from`: the `next` of a page before, or nothing.
   // InvalidArgument: `from` is no place of a walk. NotFound: there is no such queue. Unavailable, ResourceExhausted:
   // not now.
+  static void Start(std::shared_ptr<TaskSource> source, std::shared_ptr<const TaskFilter> filter, const PageToken& from,
+                    uint32_t page_size, Done done);
   static void Start(RpcContext& context, std::shared_ptr<const TaskFilter> filter, const PageToken& from,
                     uint32_t page_size, Done done);
-  TaskWalk(RpcContext& context, std::shared_ptr<const TaskFilter> filter, const PageToken& from, uint32_t page_size,
-           Done done)
-      : context_(context), filter_(std::move(filter)), page_size_(page_size), done_(std::move(done)), token_(from) {}
+  TaskWalk(std::shared_ptr<TaskSource> source, std::shared_ptr<const TaskFilter> filter, const PageToken& from,
+           uint32_t page_size, Done done)
+      : source_(std::move(source)),
+        filter_(std::move(filter)),
+        page_size_(page_size),
+        done_(std::move(done)),
+        token_(from) {}
 
  private:
   // Stored in page tokens: never renumber.
@@ -66,7 +71,7 @@ class TaskWalk final : public std::enable_shared_from_this<TaskWalk> {
   void Step();
   void AskLanes(uint32_t runs_max, void (TaskWalk::*read)(const LanesReply&));
   void AskRunning();
-  // Runs `read` in the pool with a fresh reader, then steps on.
+  // Runs `read` with a fresh reader, then steps on.
   void Read(std::function<absl::Status()> read);
   void Finish(const absl::Status& status);
 
@@ -86,15 +91,15 @@ class TaskWalk final : public std::enable_shared_from_this<TaskWalk> {
   absl::Status AddIfWanted(v1::Task task);
   bool Full() const;
 
-  RpcContext& context_;
+  const std::shared_ptr<TaskSource> source_;
   const std::shared_ptr<const TaskFilter> filter_;
   const uint32_t page_size_;
   Done done_;
   PageToken token_;
   TaskPage page_;
   int steps_ = 0;
-  size_t cost_ = 0;                   // of what it has looked at
-  std::optional<TaskReader> reader_;  // of the step that reads
+  size_t cost_ = 0;                     // of what it has looked at
+  std::unique_ptr<TaskReader> reader_;  // of the step that reads
 };
 
 }  // namespace penstock::broker

@@ -8,7 +8,7 @@ namespace {
 // Something other than a worker may have ended the task before anybody was given it.
 bool MayHaveEnded(const Index& in, const Queue& queue, const Event& asked) {
   return asked.expire_at != kNever || asked.life > 0 || queue.drops || !asked.unique.empty() ||
-         in.Asked(queue.asks, {"purge", "delete"}, asked.t);
+         in.Asked(queue.asks, {"purge", "delete", "bulk_cancel", "bulk_delete"}, asked.t);
 }
 
 }  // namespace

@@ -43,6 +43,7 @@ class Rules {
     CheckWaiting(&in_);
     CheckThrottles(&in_);
     CheckBrought(&in_);
+    CheckBulk(&in_);
     CheckCounters(&in_);
     CheckPriorities(&in_);
     if (in_.quiet != nullptr && (in_.drained == nullptr || in_.drained->t - in_.quiet->t > config_.liveness)) {
@@ -301,7 +302,7 @@ class Rules {
     }
     died = died || std::any_of(task.queues.begin(), task.queues.end(), [](const Queue* queue) { return queue->drops; });
     const int64_t since = asked == nullptr ? 0 : asked->t;
-    const bool cancelled = in_.Asked(task.asks, {"cancel"}, since);
+    const bool cancelled = in_.Asked(task.asks, {"cancel", "bulk_cancel"}, since);
     if (state == "completed") {
       if (!completed) in_.Report("nowhere", "nobody completed it, and it is completed", {known, task.end});
     } else if (state == "cancelled") {
@@ -313,7 +314,7 @@ class Rules {
       if (!in_.AskedOfQueues(task, {"delete"}, since) && !(config_.forgets && ended) &&
           !(in_.AskedOfQueues(task, {"purge"}, since) && !accepted) &&
           !(in_.AskedOfQueues(task, {"purge_dead"}, since) && died && !accepted) &&
-          !(in_.Asked(task.asks, {"delete_task"}, since) && !accepted)) {
+          !(in_.Asked(task.asks, {"delete_task", "bulk_delete"}, since) && !accepted)) {
         in_.Report("loss", "an acknowledged task is gone", {known, task.end});
       }
     } else {

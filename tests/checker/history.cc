@@ -9,8 +9,9 @@ namespace penstock::histcheck {
 namespace {
 
 constexpr std::array<const char*, kOpCount> kOps = {
-    "config", "queue", "limit", "worker", "enqueue", "enqueued",   "deliver", "start", "outcome", "answer", "lost",
-    "cut",    "valid", "ask",   "told",   "seen",    "power_loss", "jump",    "quiet", "drained", "task",   "counters"};
+    "config",     "queue",  "limit", "worker",  "enqueue", "enqueued", "deliver", "start",
+    "outcome",    "answer", "lost",  "cut",     "valid",   "ask",      "told",    "seen",
+    "power_loss", "jump",   "quiet", "drained", "task",    "counters", "bulk"};
 constexpr std::array<const char*, 6> kPhases = {"", "ok", "fail", "unknown", "stale", "finished"};
 constexpr std::array<const char*, kCountCount> kCounts = {
     "scheduled",      "available",       "running",      "retryable",       "dead",
@@ -44,7 +45,11 @@ constexpr NumberField kNumbers[] = {{"call", &Event::call},
                                     {"max_bytes", &Event::max_bytes},
                                     {"rate", &Event::rate},
                                     {"period", &Event::period},
-                                    {"burst", &Event::burst}};
+                                    {"burst", &Event::burst},
+                                    {"seen", &Event::seen},
+                                    {"matched", &Event::matched},
+                                    {"changed", &Event::changed},
+                                    {"skipped", &Event::skipped}};
 
 struct TextField {
   const char* name;
@@ -60,15 +65,17 @@ constexpr TextField kTexts[] = {{"who", &Event::who},           {"q", &Event::q}
                                 {"labels", &Event::labels},     {"name", &Event::name},
                                 {"per", &Event::per},           {"queues", &Event::queues},
                                 {"types", &Event::types},       {"overflow", &Event::overflow},
-                                {"reason", &Event::reason}};
+                                {"reason", &Event::reason},     {"states", &Event::states},
+                                {"where", &Event::where},       {"error", &Event::error}};
 
 struct FlagField {
   const char* name;
   bool Event::*member;
 };
-constexpr FlagField kFlags[] = {{"dup", &Event::dup},           {"relaxed", &Event::relaxed},
-                                {"forgets", &Event::forgets},   {"told", &Event::told},
-                                {"replaced", &Event::replaced}, {"keep_start", &Event::keep_start}};
+constexpr FlagField kFlags[] = {
+    {"dup", &Event::dup},   {"relaxed", &Event::relaxed},   {"forgets", &Event::forgets},
+    {"told", &Event::told}, {"replaced", &Event::replaced}, {"keep_start", &Event::keep_start},
+    {"dry", &Event::dry}};
 
 template <size_t kSize>
 int Find(const std::array<const char*, kSize>& names, const std::string& name) {

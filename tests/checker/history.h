@@ -38,8 +38,9 @@ enum class Op : uint8_t {
   kDrained,
   kTask,
   kCounters,
+  kBulk,
 };
-inline constexpr int kOpCount = 22;
+inline constexpr int kOpCount = 23;
 
 enum class Phase : uint8_t { kNone, kOk, kFail, kUnknown, kStale, kFinished };
 
@@ -69,6 +70,7 @@ struct Event {
   bool told = false;
   bool replaced = false;
   bool keep_start = false;
+  bool dry = false;
   int64_t t = 0;  // microseconds
   int64_t call = 0;
   int64_t i = 0;
@@ -97,8 +99,12 @@ struct Event {
   int64_t rate = 0;
   int64_t period = 0;
   int64_t burst = 0;
+  int64_t seen = 0;
+  int64_t matched = 0;
+  int64_t changed = 0;
+  int64_t skipped = 0;
   std::string who, q, type, payload, unique, key, limits, kind, state, cool, saved;
-  std::string scope, conflict, group, labels, name, per, queues, types, overflow, reason;
+  std::string scope, conflict, group, labels, name, per, queues, types, overflow, reason, states, where, error;
   std::array<int64_t, kCountCount> counts{};
 };
 

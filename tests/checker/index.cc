@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tests/checker/rules.h"
+
 namespace penstock::histcheck {
 namespace {
 
@@ -85,9 +87,12 @@ Index::Index(const History& history, Verdict* verdict) : history_(history), verd
   for (const auto& [id, claim] : claims_) {
     if (Holds(claim, now)) claim.lease->held_until = valid_.at(claim.lease->deliver->who);
   }
+  unsure_jobs = static_cast<size_t>(std::count_if(bulk_asks_.begin(), bulk_asks_.end(),
+                                                  [](const Ask* ask) { return !ask->ok() && !ask->refused(); }));
   AddReplacements();
   for (auto& [id, task] : tasks) {
     Complete(&task);
+    AddBulkAsks(&task);
     std::sort(task.leases.begin(), task.leases.end(),
               [](const Lease& a, const Lease& b) { return a.deliver->token < b.deliver->token; });
     const std::string& q = task.enqueue != nullptr ? task.enqueue->asked->q
@@ -97,7 +102,10 @@ Index::Index(const History& history, Verdict* verdict) : history_(history), verd
     auto undone = [&](const Event* event) { return event != nullptr && Undone(queue, event); };
     task.shaky = task.enqueue != nullptr && undone(task.enqueue->answer);
     for (const Lease& lease : task.leases) task.shaky |= undone(lease.deliver) || undone(lease.answer);
-    for (const Ask* ask : task.asks) task.shaky |= undone(ask->told);
+    for (const Ask* ask : task.asks) {
+      // Nobody is told when a bulk job changed it.
+      task.shaky |= ask->bulk() ? Forgetful(queue) : undone(ask->told);
+    }
     for (const Content& content : task.contents) task.shaky |= undone(content.answer);
     if (task.moved()) task.shaky |= Forgetful();
   }
@@ -154,7 +162,7 @@ void Index::Take(const Event& event) {
       TakeAsk(event);
       break;
     case Op::kTold:
-      if (auto found = ask_of_.find(event.call); found != ask_of_.end()) found->second->told = &event;
+      TakeTold(event);
       break;
     case Op::kSeen:
       tasks[event.task].seen.push_back(&event);
@@ -176,6 +184,9 @@ void Index::Take(const Event& event) {
       break;
     case Op::kCounters:
       queues[event.q].counters = &event;
+      break;
+    case Op::kBulk:
+      TakeBulk(event);
       break;
   }
 }
@@ -202,14 +213,49 @@ void Index::TakeAsk(const Event& event) {
   ask->asked = &event;
   ask->token_floor = max_token_;
   ask_of_[event.call] = ask;
-  if (!event.name.empty()) {
+  if (event.kind == "bulk_stop") {
+    jobs[event.name].stops.push_back(ask);
+  } else if (!event.name.empty()) {
     throttles[event.name].push_back(ask);
   } else if (event.task != 0) {
     tasks[event.task].asks.push_back(ask);
     if (event.kind == "update_task") NoteSource(event, {.update = ask});
   } else if (!event.q.empty()) {
     queues[event.q].asks.push_back(ask);
+    if (ask->bulk()) bulk_asks_.push_back(ask);
     queues[event.q].drops |= event.overflow == "drop";
+  }
+}
+
+void Index::TakeTold(const Event& event) {
+  auto found = ask_of_.find(event.call);
+  if (found == ask_of_.end()) return;
+  Ask* ask = found->second;
+  ask->told = &event;
+  if (!ask->bulk() || event.phase != Phase::kOk) return;
+  BulkJob& job = jobs[event.name];
+  if (job.ask != nullptr) Report("bulk", "two requests began one bulk job", {job.ask->asked, ask->asked, &event});
+  job.ask = ask;
+  ask->ended = job.ended;
+}
+
+void Index::TakeBulk(const Event& event) {
+  BulkJob& job = jobs[event.name];
+  job.told.push_back(&event);
+  if (job.ended != nullptr || event.state == "running") return;
+  job.ended = &event;
+  if (job.ask != nullptr) job.ask->ended = &event;
+}
+
+void Index::AddBulkAsks(Task* task) {
+  for (const Ask* ask : bulk_asks_) {
+    if (ask->refused()) continue;
+    // Of a task that only duplicates named nobody knows what it is.
+    const bool may = task->contents.empty() ||
+                     std::any_of(task->contents.begin(), task->contents.end(), [&](const Content& content) {
+                       return MayFit(*ask->asked, *content.asked) && content.asked->t <= ask->end();
+                     });
+    if (may) task->asks.push_back(ask);
   }
 }
 

@@ -63,11 +63,17 @@ struct Enqueue {
 struct Ask {
   const Event* asked = nullptr;
   const Event* told = nullptr;
-  uint64_t token_floor = 0;  // as an enqueue's, of an update
+  uint64_t token_floor = 0;      // as an enqueue's, of an update
+  const Event* ended = nullptr;  // of a bulk job: the first that said so
   bool ok() const { return told != nullptr && told->phase == Phase::kOk; }
   bool refused() const { return told != nullptr && told->phase == Phase::kFail; }
+  // It began a bulk job, or was to.
+  bool bulk() const { return asked->kind.starts_with("bulk_") && asked->kind != "bulk_stop"; }
   // When it was over, as far as anybody knows.
-  int64_t end() const { return told == nullptr || told->phase == Phase::kUnknown ? kNever : told->t; }
+  int64_t end() const {
+    if (bulk()) return ended == nullptr ? kNever : ended->t;
+    return told == nullptr || told->phase == Phase::kUnknown ? kNever : told->t;
+  }
 };
 
 struct Queue;
@@ -97,6 +103,13 @@ struct Queue {
   const Event* counters = nullptr;
 };
 
+struct BulkJob {
+  Ask* ask = nullptr;  // null: whoever began it never heard of it
+  std::vector<const Event*> told;
+  std::vector<const Ask*> stops;
+  const Event* ended = nullptr;
+};
+
 // Brings a history into the order in which rules look at it. What can only be judged while time passes (who holds what)
 // is judged here.
 class Index {
@@ -116,7 +129,7 @@ class Index {
                      int64_t until = kNever) const;
   // Somebody may have made a dead task available again, or let one run early.
   bool Redriven(const Task& task, int64_t from, int64_t until = kNever) const {
-    return Asked(task.asks, {"retry"}, from, until) || AskedOfQueues(task, {"redrive"}, from, until);
+    return Asked(task.asks, {"retry", "bulk_retry"}, from, until) || AskedOfQueues(task, {"redrive"}, from, until);
   }
   // A delivery was surely given out after a moment: it came too late to have been on its way then, or its worker knows
   // that the broker answered it since.
@@ -136,6 +149,8 @@ class Index {
   std::map<std::string, Queue> queues;
   std::map<std::string, const Event*> workers;
   std::map<std::string, std::vector<const Ask*>> throttles;  // by name
+  std::map<std::string, BulkJob> jobs;                       // by name
+  size_t unsure_jobs = 0;                                    // that were asked for, without an answer
   std::vector<const Event*> power_losses;
   int64_t last_jump = -1;
   int64_t first_cut = kNever;
@@ -155,6 +170,10 @@ class Index {
   void TakeLost(const Event& event);
   void CheckClaims(const Event& event, const Event* asked);
   void TakeAsk(const Event& event);
+  void TakeTold(const Event& event);
+  void TakeBulk(const Event& event);
+  // What bulk jobs may have done to it counts as asked of it.
+  void AddBulkAsks(Task* task);
   // What asked for a payload.
   struct Source {
     Enqueue* enqueue = nullptr;
@@ -180,6 +199,7 @@ class Index {
   std::map<std::string, Source> by_payload_;
   std::deque<Ask> asks_;
   std::map<int64_t, Ask*> ask_of_;
+  std::vector<const Ask*> bulk_asks_;
   std::map<std::string, uint64_t> last_token_;  // by worker
   std::map<uint64_t, const Event*> tokens_;
   uint64_t max_token_ = 0;

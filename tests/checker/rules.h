@@ -17,6 +17,10 @@ void CheckWaiting(Index* index);
 void CheckThrottles(Index* index);
 // The tasks that a completion brings are there if it was accepted, and only then.
 void CheckBrought(Index* index);
+// A bulk job changes what it is for, counts it, and ends.
+void CheckBulk(Index* index);
+// Whether a task as it was asked for is one of a bulk job's, whatever its state.
+bool MayFit(const Event& bulk, const Event& task);
 // Counters equal a recount.
 void CheckCounters(Index* index);
 

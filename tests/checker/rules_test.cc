@@ -262,5 +262,129 @@ TEST(BroughtTest, WhatACompletionBringsIsThereIfItCounted) {
   EXPECT_THAT(Broken(run + answered("fail") + child + Given(40, 39, 6, "T", "pT")), ElementsAre("attempts"));
 }
 
+// --- bulk jobs ---
+
+std::string BulkAsked(int t, const std::string& kind, const std::string& fields, const std::string& phase = "ok") {
+  return std::to_string(t) + " ask who=b call=70 kind=bulk_" + kind + " q=q " + fields + "\n" + std::to_string(t + 1) +
+         " told who=b call=70 phase=" + phase + (phase == "ok" ? " name=J\n" : "\n");
+}
+
+std::string BulkView(int t, const std::string& state, int seen, int matched, int changed, int skipped) {
+  return std::to_string(t) + " bulk name=J state=" + state + " seen=" + std::to_string(seen) +
+         " matched=" + std::to_string(matched) + " changed=" + std::to_string(changed) +
+         " skipped=" + std::to_string(skipped) + "\n";
+}
+
+std::string AtEnd(int t, const std::string& task, const std::string& fields) {
+  return std::to_string(t) + " task task=" + task + " " + fields + "\n";
+}
+
+const std::string kTwo = kConfig + Enqueued(10, 1, "T", "") + Enqueued(12, 2, "U", "");
+const std::string kOver = "80 quiet\n90 drained\n";
+
+TEST(BulkTest, AJobThatIsDoneHasChangedWhatFitted) {
+  const std::string job = kTwo + BulkAsked(20, "cancel", "") + BulkView(40, "done", 2, 2, 2, 0) + kOver;
+  const std::string both = AtEnd(100, "T", "state=cancelled until=30") + AtEnd(101, "U", "state=cancelled until=30");
+  EXPECT_THAT(Broken(job + both), IsEmpty());
+  // Completed later: it was not cancelled.
+  const std::string ran = Given(50, 49, 5, "U", "pU") + Completed(52, 5, "U") + AtEnd(100, "U", "state=completed");
+  const std::string one = AtEnd(100, "T", "state=cancelled until=30") + ran;
+  EXPECT_THAT(Broken(job + one), ElementsAre("bulk"));
+  // It may have run meanwhile, and been asked to stop.
+  EXPECT_THAT(Broken(job + AtEnd(100, "T", "state=cancelled until=30") + Given(50, 35, 5, "U", "pU") +
+                     Completed(52, 5, "U") + AtEnd(100, "U", "state=completed")),
+              IsEmpty());
+  // What does not fit is not its business.
+  for (const std::string filter : {"type=other", "key=k", "group=g", "where=n=1", "states=running"}) {
+    const std::string other = kTwo + BulkAsked(20, "cancel", filter) + BulkView(40, "done", 2, 0, 0, 0) + kOver;
+    const std::string rest = Given(60, 59, 6, "T", "pT") + Completed(62, 6, "T") + AtEnd(100, "T", "state=completed");
+    EXPECT_THAT(Broken(other + rest + ran), IsEmpty()) << filter;
+  }
+}
+
+TEST(BulkTest, OnlyWhatFitsIsChanged) {
+  for (const std::string filter : {"type=other", "key=k", "group=g", "where=n=1"}) {
+    const std::string job = kTwo + BulkAsked(20, "cancel", filter) + BulkView(40, "done", 2, 0, 0, 0) + kOver;
+    EXPECT_THAT(Broken(job + AtEnd(100, "T", "state=cancelled until=30") + AtEnd(101, "U", "state=cancelled until=30")),
+                Contains("nowhere"))
+        << filter;
+  }
+  // Nor what came when it had ended.
+  const std::string ended = kConfig + BulkAsked(5, "delete", "") + BulkView(8, "done", 0, 0, 0, 0);
+  EXPECT_THAT(Broken(ended + Enqueued(20, 1, "T", "") + kOver + AtEnd(100, "T", "state=gone")), ElementsAre("loss"));
+  EXPECT_THAT(Broken(kTwo + BulkAsked(20, "delete", "") + BulkView(40, "done", 2, 2, 2, 0) + kOver +
+                     AtEnd(100, "T", "state=gone") + AtEnd(101, "U", "state=gone")),
+              IsEmpty());
+}
+
+TEST(BulkTest, DeadTasksThatFitAreRedrivenOrDeleted) {
+  const std::string dead = kTwo + Given(14, 13, 5, "T", "pT") + "15 outcome who=w task=T token=5 kind=rejected\n" +
+                           "16 answer who=w task=T token=5 phase=ok\n";
+  const std::string rest = Given(50, 49, 6, "U", "pU") + Completed(52, 6, "U") + AtEnd(100, "U", "state=completed") +
+                           AtEnd(101, "T", "state=dead reason=rejected until=16");
+  for (const std::string action : {"retry", "delete"}) {
+    const std::string asked = dead + BulkAsked(20, action, "states=dead") + kOver + rest;
+    EXPECT_THAT(Broken(asked + BulkView(40, "done", 2, 1, 1, 0)), Contains("bulk")) << action;
+    EXPECT_THAT(Broken(asked + BulkView(40, "done", 2, 1, 0, 1)), IsEmpty()) << action;
+    EXPECT_THAT(Broken(asked + "30 ask call=71 kind=bulk_stop name=J\n31 told call=71 phase=ok\n" +
+                       BulkView(40, "stopped", 2, 0, 0, 0)),
+                IsEmpty())
+        << action;
+  }
+}
+
+TEST(BulkTest, CountsAddUp) {
+  const std::string both = AtEnd(100, "T", "state=cancelled until=30") + AtEnd(101, "U", "state=cancelled until=30");
+  const std::string asked = kTwo + BulkAsked(20, "cancel", "") + kOver + both;
+  EXPECT_THAT(Broken(asked + BulkView(40, "done", 2, 2, 2, 0)), IsEmpty());
+  EXPECT_THAT(Broken(asked + BulkView(40, "done", 2, 2, 1, 1)), ElementsAre("bulk")) << "both were cancelled";
+  EXPECT_THAT(Broken(asked + BulkView(40, "done", 4, 3, 3, 0)), ElementsAre("bulk")) << "there are two";
+  EXPECT_THAT(Broken(asked + BulkView(40, "done", 2, 2, 1, 0)), ElementsAre("bulk"));
+  EXPECT_THAT(Broken(asked + BulkView(40, "done", 1, 2, 2, 0)), ElementsAre("bulk"));
+  EXPECT_THAT(Broken(kTwo + BulkAsked(20, "cancel", "n=1") + kOver + both + BulkView(40, "done", 2, 2, 2, 0)),
+              ElementsAre("bulk"));
+  EXPECT_THAT(Broken(kTwo + BulkAsked(20, "cancel", "dry=true") + BulkView(40, "done", 2, 2, 1, 1)),
+              ElementsAre("bulk"));
+}
+
+TEST(BulkTest, AJobEndsOnceAndForAReason) {
+  const std::string asked = kConfig + BulkAsked(20, "cancel", "");
+  const std::string stop = "30 ask call=71 kind=bulk_stop name=J\n31 told call=71 phase=ok\n";
+  EXPECT_THAT(Broken(asked + BulkView(40, "running", 2, 0, 0, 0) + kOver), ElementsAre("bulk"));
+  EXPECT_THAT(Broken(asked + BulkView(40, "stopped", 2, 0, 0, 0) + kOver), ElementsAre("bulk")) << "by nobody";
+  EXPECT_THAT(Broken(asked + stop + BulkView(40, "stopped", 2, 0, 0, 0) + kOver), IsEmpty());
+  EXPECT_THAT(Broken(asked + stop + BulkView(40, "running", 2, 0, 0, 0) + BulkView(50, "stopped", 2, 0, 0, 0) + kOver),
+              ElementsAre("bulk"));
+  EXPECT_THAT(Broken(asked + BulkView(40, "failed", 2, 0, 0, 0) + kOver), ElementsAre("bulk"));
+  EXPECT_THAT(Broken(asked + "30 ask call=71 kind=delete q=q\n31 told call=71 phase=ok\n" +
+                     BulkView(40, "failed", 2, 0, 0, 0) + kOver),
+              IsEmpty());
+  const std::string done = asked + BulkView(40, "done", 2, 0, 0, 0) + kOver;
+  EXPECT_THAT(Broken(done + BulkView(43, "running", 1, 0, 0, 0)), IsEmpty()) << "on its way since before";
+  EXPECT_THAT(Broken(done + BulkView(60, "running", 1, 0, 0, 0)), ElementsAre("bulk"));
+  EXPECT_THAT(Broken(done + BulkView(60, "done", 3, 0, 0, 0)), ElementsAre("bulk"));
+  EXPECT_THAT(Broken(done + "60 bulk name=J state=gone\n"), ElementsAre("bulk"));
+}
+
+TEST(BulkTest, OneRequestIsOneJob) {
+  const std::string done = BulkView(40, "done", 2, 0, 0, 0) + kOver;
+  EXPECT_THAT(Broken(kConfig + done), ElementsAre("bulk")) << "nobody asked";
+  EXPECT_THAT(Broken(kConfig + BulkAsked(20, "cancel", "", "fail") + done), ElementsAre("bulk"));
+  EXPECT_THAT(Broken(kConfig + BulkAsked(20, "cancel", "", "unknown") + done), IsEmpty());
+  EXPECT_THAT(Broken(kConfig + BulkAsked(20, "cancel", "", "unknown") + done + "95 bulk name=K state=done\n"),
+              ElementsAre("bulk"));
+  EXPECT_THAT(Broken(kConfig + BulkAsked(20, "cancel", "") + "22 ask call=71 kind=bulk_cancel q=q\n" +
+                     "23 told call=71 phase=ok name=J\n" + done),
+              ElementsAre("bulk"));
+}
+
+TEST(BulkTest, NothingIsCancelledAfterTheStop) {
+  const std::string stopped = kTwo + BulkAsked(20, "cancel", "") + "30 ask call=71 kind=bulk_stop name=J\n" +
+                              "40 told call=71 phase=ok\n" + BulkView(41, "stopped", 2, 2, 1, 1) + kOver;
+  const std::string rest = Given(50, 49, 6, "U", "pU") + Completed(52, 6, "U") + AtEnd(100, "U", "state=completed");
+  EXPECT_THAT(Broken(stopped + rest + AtEnd(101, "T", "state=cancelled until=39")), IsEmpty());
+  EXPECT_THAT(Broken(stopped + rest + AtEnd(101, "T", "state=cancelled until=60")), ElementsAre("bulk"));
+}
+
 }  // namespace
 }  // namespace penstock::histcheck

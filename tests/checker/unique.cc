@@ -62,11 +62,11 @@ class Judge {
     const Task& task = in_.tasks[enqueue.task];
     const int64_t t = another.answer->t;
     if (in_.Asked(queue.asks, {"purge", "delete", "purge_dead"}, enqueue.asked->t, t) ||
-        in_.Asked(task.asks, {"delete_task"}, 0, t) || task.moved()) {
+        in_.Asked(task.asks, {"delete_task", "bulk_delete"}, 0, t) || task.moved()) {
       return false;
     }
     if (enqueue.asked->window > 0) return t < enqueue.asked->t + enqueue.asked->window && in_.last_jump < 0;
-    if (queue.drops || in_.Asked(task.asks, {"cancel"}, 0, t)) return false;
+    if (queue.drops || in_.Asked(task.asks, {"cancel", "bulk_cancel"}, 0, t)) return false;
     const bool may_die = std::any_of(task.contents.begin(), task.contents.end(), [&](const Content& content) {
       return content.asked->expire_at <= t || content.asked->life > 0;
     });

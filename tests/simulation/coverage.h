@@ -127,6 +127,24 @@ namespace penstock::broker {
   P(ListedLanes, "lanes: listed")                              \
   P(ListedMore, "lanes: more")                                 \
   P(ListedRunning, "running: listed")                          \
+  /* Bulk jobs, as whoever began them saw them. */             \
+  P(BulkStarted, "bulk: started")                              \
+  P(BulkRepeated, "bulk: started, by a repeated request")      \
+  P(BulkLimit, "bulk: RESOURCE_EXHAUSTED (jobs)")              \
+  P(BulkNoQueue, "bulk: NOT_FOUND")                            \
+  P(BulkCancelled, "bulk: done, tasks cancelled")              \
+  P(BulkRetried, "bulk: done, tasks retried")                  \
+  P(BulkDeleted, "bulk: done, tasks deleted")                  \
+  P(BulkSkipped, "bulk: tasks skipped")                        \
+  P(BulkLimited, "bulk: done at its limit")                    \
+  P(BulkDry, "bulk: done, a dry run")                          \
+  P(BulkStopped, "bulk: stopped")                              \
+  P(BulkStopRefused, "bulk: stop: FAILED_PRECONDITION")        \
+  P(BulkFailed, "bulk: failed")                                \
+  P(BulkResumed, "bulk: went on after a restart")              \
+  P(BulkChecked, "bulk: looked again at what was pending")     \
+  P(BulkUncounted, "bulk: found a change that was not counted") \
+  P(BulkBlocked, "bulk: waited for room in the mailbox")       \
   /* Faults. */                                                \
   P(Killed, "broker killed")                                   \
   P(KilledMidCommitKept, "killed in a commit, which is there") \

@@ -203,7 +203,8 @@ void SimBroker::GoDown() {
   core_.reset();
   ++life_;
   if (script_ != nullptr) script_->Crash();
-  edge_.OnDown();
+  // After a full disk the process starts its engine anew; after another failure it ends.
+  edge_.OnDown(failed_ && !stopping_ && store_.full());
 }
 
 void SimBroker::Kill(bool power_loss) {
@@ -229,7 +230,7 @@ void SimBroker::Kill(bool power_loss) {
   core_.reset();
   ++life_;
   if (script_ != nullptr) script_->Crash();
-  edge_.OnDown();
+  edge_.OnDown(false);
 }
 
 void SimBroker::Stop() {

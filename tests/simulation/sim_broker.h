@@ -33,8 +33,8 @@ class SimBroker : private EffectReceiver {
     virtual void OnEffects(Effects effects) = 0;
     // It takes commands from now on.
     virtual void OnUp() = 0;
-    // The process, or only its engine, is gone; nothing more comes from it. `again`: when it shall be started anew.
-    virtual void OnDown() = 0;
+    // The process is gone, or its engine alone; nothing more comes from it.
+    virtual void OnDown(bool engine_only) = 0;
     virtual void OnProblem(std::string rule, std::string what) = 0;
   };
 

@@ -388,6 +388,14 @@ void SimOperator::ChangeQueue() {
   Change(std::move(command), [](const absl::Status&) {});
 }
 
+void SimOperator::DeleteQueue(const std::string& queue) {
+  QueueCommand command;
+  command.verb = QueueVerb::kDelete;
+  command.queue = queue;
+  command.force = true;
+  Change(std::move(command), [](const absl::Status&) {});
+}
+
 void SimOperator::LimitQueue(const std::string& queue, QueueVerb verb) {
   QueueCommand command;
   command.verb = verb;

@@ -77,6 +77,8 @@ class SimOperator {
   explicit SimOperator(SimWorld& world);
 
   void Start();
+  // Deletes a queue with all that is in it.
+  void DeleteQueue(const std::string& queue);
   // Asks until every queue surely is open.
   void ResumeAll(std::function<void()> done);
 

@@ -66,7 +66,8 @@ namespace penstock::broker {
   F(Throttles, "throttles")            \
   F(QueueLimits, "queue-limits")       \
   F(Labels, "labels")                  \
-  F(Brought, "brought")
+  F(Brought, "brought")                \
+  F(BulkJobs, "bulk-jobs")
 // clang-format on
 
 enum class Feature : uint8_t {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fmt/format.h"
+#include "penstock/v1/task.pb.h"
 #include "tests/simulation/sim_world.h"
 
 namespace penstock::broker {
@@ -68,9 +69,20 @@ NewTask SimTaskMaker::Make(const std::string& queue, const Fixed* fixed, histche
   std::replace(line->labels.begin(), line->labels.end(), '\n', ',');
   const size_t padding =
       world_.has(Feature::kLargeTasks) && random_.OneIn(8) ? 600 + random_.Below(3'000) : random_.Below(40);
-  texts->push_back(fmt::format("{}|{}|{}|{}|{}|{}|{}|", payload, task.queue, task.type, kDigits[task.priority],
+  std::string text(fmt::format("{}|{}|{}|{}|{}|{}|{}|", payload, task.queue, task.type, kDigits[task.priority],
                                task.group, task.key, line->labels));
-  texts->back().append(padding, '.');
+  text.append(padding, '.');
+  if (world_.has(Feature::kBulkJobs)) {
+    line->n = static_cast<int64_t>(made_ % 3);
+    v1::TaskSpec spec;
+    spec.set_queue(line->q);
+    spec.set_type(line->type);
+    spec.set_payload(fmt::format(R"({{"n":{},"task":"{}"}})", line->n, text));
+    spec.set_key(line->key);
+    spec.set_group(line->group);
+    text = spec.SerializeAsString();
+  }
+  texts->push_back(std::move(text));
   task.spec = texts->back();
   line->bytes = static_cast<int64_t>(task.spec.size());
   return task;
@@ -94,6 +106,11 @@ void SimTaskMaker::DrawUniqueKey(NewTask* task, histcheck::Event* line) {
 
 SpecFields ReadSpec(std::string_view spec) {
   SpecFields fields;
+  v1::TaskSpec stored;
+  if (spec.starts_with('\n') && stored.ParseFromArray(spec.data(), static_cast<int>(spec.size()))) {
+    spec = stored.payload();
+    spec.remove_prefix(std::string_view(R"({"n":0,"task":")").size());
+  }
   std::string* const order[] = {&fields.payload, &fields.queue, &fields.type,  &fields.priority,
                                 &fields.group,   &fields.key,   &fields.labels};
   size_t begin = 0;

@@ -48,7 +48,8 @@ class SimTaskMaker {
   uint64_t made_ = 0;
 };
 
-// A task's bytes say all that a worker is told of it.
+// A task's bytes say all that a worker is told of it. Where there are bulk jobs, they are a TaskSpec with a JSON
+// payload, which the broker's edge reads as it does its own; elsewhere plain text.
 struct SpecFields {
   std::string payload, queue, type, priority, group, key, labels;
 };

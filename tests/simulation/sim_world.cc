@@ -9,6 +9,7 @@
 #include "common/coding.h"
 #include "common/status_details.h"
 #include "fmt/format.h"
+#include "tests/simulation/sim_bulk.h"
 #include "tests/simulation/sim_clients.h"
 #include "tests/simulation/sim_worker.h"
 
@@ -52,9 +53,12 @@ SimWorld::SimWorld(const SimConfig& config, bool record_script)
   for (int i = 0; i < config_.producers; ++i) producers_.push_back(std::make_unique<SimProducer>(*this, i));
   for (int i = 0; i < config_.workers; ++i) workers_.push_back(std::make_unique<SimWorker>(*this, i, false));
   operator_ = std::make_unique<SimOperator>(*this);
+  if (has(Feature::kBulkJobs)) bulk_client_ = std::make_unique<SimBulkClient>(*this);
 }
 
-SimWorld::~SimWorld() = default;
+SimWorld::~SimWorld() {
+  if (bulk_ != nullptr) bulk_->Die();
+}
 
 histcheck::Event& SimWorld::Log(Op op, const std::string& who) {
   histcheck::Event& line = history_.emplace_back();
@@ -86,6 +90,7 @@ void SimWorld::Run() {
   operator_->Start();
   for (auto& worker : workers_) worker->Start();
   for (auto& producer : producers_) producer->Start();
+  if (bulk_client_ != nullptr) bulk_client_->Start();
   FaultTick();
   CheckTick();
   while (!over_ && loop_.events() < config_.events && loop_.now() < config_.span && loop_.RunOne()) {
@@ -143,6 +148,51 @@ void SimWorld::Call(Command command, size_t bytes, Span timeout, Done done) {
     loop_.After(Delay(), [answer, status] { answer(status, nullptr); });
   };
   loop_.After(Delay(), [arrive] { (*arrive)(); });
+}
+
+void SimWorld::CallBulk(AskBulk ask, Span timeout, std::function<void(const absl::StatusOr<v1::BulkJob>&)> done) {
+  auto shared = std::make_shared<decltype(done)>(std::move(done));
+  auto answer = [shared](const absl::StatusOr<v1::BulkJob>& job) {
+    if (*shared != nullptr) std::exchange(*shared, nullptr)(job);  // else it has given up
+  };
+  loop_.After(timeout, [answer] { answer(absl::DeadlineExceededError("the client waited long enough")); });
+  if (Lost()) return Cover(Point::kRequestLost);
+  struct Arrival {
+    static void Now(SimWorld* world, const AskBulk& call, const BulkJob::Done& told) {
+      const Span still = world->broker_.still_until();
+      if (world->broker_.running() && still > world->loop_.now()) {
+        return world->loop_.At(still + 1, [world, call, told] { Now(world, call, told); });
+      }
+      if (!world->broker_.running()) return told(absl::UnavailableError("connection refused"));
+      const std::shared_ptr<SimBulk> bulk = world->bulk_;  // whatever comes of it
+      call(*bulk, told);
+    }
+  };
+  // One that the broker takes with it is not answered: its client waits long enough.
+  auto told = [this, answer](const absl::StatusOr<v1::BulkJob>& job) {
+    if (Lost()) return Cover(Point::kReplyLost);
+    loop_.After(Delay(), [answer, job] { answer(job); });
+  };
+  loop_.After(Delay(), [this, ask = std::move(ask), told] { Arrival::Now(this, ask, told); });
+}
+
+void SimWorld::LogBulk(const v1::BulkJob& job, const std::string& who) {
+  static constexpr const char* kStates[] = {"", "running", "done", "stopped", "failed"};
+  histcheck::Event& line = Log(Op::kBulk, who);
+  line.name = job.job_id();
+  line.state = kStates[job.state()];
+  line.seen = static_cast<int64_t>(job.seen());
+  line.matched = static_cast<int64_t>(job.matched());
+  line.changed = static_cast<int64_t>(job.changed());
+  line.skipped = static_cast<int64_t>(job.skipped());
+}
+
+bool SimWorld::BulkJobsEnded() const {
+  if (bulk_client_ == nullptr) return true;
+  if (!bulk_client_->idle() || bulk_ == nullptr) return false;
+  const auto jobs = bulk_->core().List();
+  return jobs.ok() && std::all_of(jobs->begin(), jobs->end(),
+                                  [](const v1::BulkJob& job) { return job.state() != v1::BULK_JOB_STATE_RUNNING; });
 }
 
 void SimWorld::Watch(TaskId task, bool only_end) {
@@ -336,6 +386,7 @@ void SimWorld::OnGivenOut(const Effects& effects) {
 
 void SimWorld::OnEffects(Effects effects) {
   for (Reply& reply : effects.replies) {
+    if (bulk_ != nullptr && bulk_->Hear(&reply)) continue;
     if (watches_.contains(reply.ticket)) {
       const auto* task = std::get_if<TaskReply>(&reply.value);
       HearWatch(reply.ticket, reply.status, task == nullptr ? TaskSnapshot() : task->snapshot, false);
@@ -383,9 +434,18 @@ void SimWorld::OnUp() {
     vouch.any = false;
     SetVouch(worker, loop_.now() + config_.core.reclaim_window - kVouchSlack);
   }
+  if (!has(Feature::kBulkJobs)) return;
+  if (bulk_ == nullptr) bulk_ = std::make_shared<SimBulk>(*this, broker_, config_.seed * 64 + 7 + (next_ticket_ << 32));
+  bulk_->EnterEngine();
 }
 
-void SimWorld::OnDown() {
+void SimWorld::OnDown(bool engine_only) {
+  if (bulk_ != nullptr && engine_only && !bulk_->core().stopping()) {
+    bulk_->LeaveEngine();
+  } else if (bulk_ != nullptr) {
+    bulk_->Die();
+    bulk_.reset();
+  }
   for (auto& [ticket, call] : std::exchange(calls_, {})) {
     loop_.After(Delay(), [shared = call.done] {
       if (*shared == nullptr) return;
@@ -403,6 +463,12 @@ void SimWorld::OnDown() {
   loop_.After(away, [this] {
     if (!broker_.running()) broker_.Start();
   });
+}
+
+// Bulk jobs store what is left to do before the engine stops.
+void SimWorld::StopBroker() {
+  if (bulk_ == nullptr || !broker_.up()) return broker_.Stop();
+  bulk_->BeginStop([this] { broker_.Stop(); });
 }
 
 // --- faults ---
@@ -447,7 +513,7 @@ void SimWorld::FaultTick() {
         }
         break;
       case 6:
-        if (has(Feature::kBrokerStops)) broker_.Stop();
+        if (has(Feature::kBrokerStops)) StopBroker();
         break;
       case 7:
         // A repeated request is recognised for ten minutes of wall time: they must not jump over those.
@@ -510,7 +576,7 @@ void SimWorld::BeginQuiet() {
 void SimWorld::PollDrained() {
   loop_.After(kSecond, [this] {
     const bool settled =
-        resumed_ &&
+        resumed_ && BulkJobsEnded() &&
         std::all_of(producers_.begin(), producers_.end(), [](const auto& producer) { return producer->idle(); }) &&
         std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->settled(); });
     if (!settled) return PollDrained();
@@ -555,6 +621,11 @@ void SimWorld::LogEnd() {
     line.reason = kReasons[static_cast<size_t>(end.reason)];
     line.until = end.end_time;
     if (end.reason == DeadReason::kDropped) Cover(Point::kDropped);
+  }
+  if (bulk_ != nullptr) {
+    if (const auto jobs = bulk_->core().List(); jobs.ok()) {
+      for (const v1::BulkJob& job : *jobs) LogBulk(job, "");
+    }
   }
   Effects effects = broker_.AskAtRest(StatusCommand{Ticket(next_ticket_++)});
   for (const Reply& reply : effects.replies) {
@@ -625,10 +696,19 @@ void SimWorld::ExpectNothingLeft() {
   };
   for (int i = 0; i < 2; ++i) {
     clock_.Jump(40 * 24 * kHour);
+    if (bulk_ != nullptr) bulk_->Wake();
     run(25 * kSecond);
   }
+  // A full mailbox lets one stay until the next start.
+  if (const Keys keys(config_.core.partition); bulk_client_ != nullptr && !has(Feature::kSmallLimits)) {
+    (void)broker_.store().Scan(Family::kMeta, keys.First('b'), keys.Past('b'),
+                               [&](std::string_view key, std::string_view) {
+                                 OnProblem("leftover", fmt::format("bulk job {}", key.substr(2)));
+                                 return false;
+                               });
+  }
   // A start writes a checkpoint and clears away what only a replay needed.
-  broker_.Stop();
+  StopBroker();
   run(30 * kSecond);
   for (Family family : {Family::kBlocks, Family::kTasks, Family::kHistory, Family::kIndex}) {
     std::string left;

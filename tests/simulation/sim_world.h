@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/rpc/bulk_job.h"
 #include "tests/checker/checker.h"
 #include "tests/simulation/coverage.h"
 #include "tests/simulation/sim_broker.h"
@@ -18,6 +19,8 @@
 
 namespace penstock::broker {
 
+class SimBulk;
+class SimBulkClient;
 class SimProducer;
 class SimOperator;
 class SimWorker;
@@ -55,12 +58,19 @@ class SimWorld : private SimBroker::Edge {
   // A history line; the caller fills the rest.
   histcheck::Event& Log(histcheck::Op op, const std::string& who = {});
   uint64_t NextNumber() { return next_number_++; }
+  Ticket NextTicket() { return Ticket(next_ticket_++); }
   const std::vector<std::string>& queues() const { return queues_; }
   const std::vector<std::string>& types() const { return types_; }
 
   // A unary call. `done` is called once, with the broker's reply, or with what became of the call instead.
   using Done = std::function<void(const absl::Status&, const Reply*)>;
   void Call(Command command, size_t bytes, Span timeout, Done done);
+  // The same of a call about bulk jobs, which `ask` makes in the broker.
+  using AskBulk = std::function<void(SimBulk&, BulkJob::Done)>;
+  void CallBulk(AskBulk ask, Span timeout, std::function<void(const absl::StatusOr<v1::BulkJob>&)> done);
+  SimOperator& queue_operator() { return *operator_; }
+  // A history line of what was told of a job.
+  void LogBulk(const v1::BulkJob& job, const std::string& who);
   // A call whose answers go on: `event` until the watch is over.
   void Watch(TaskId task, bool only_end);
 
@@ -103,8 +113,12 @@ class SimWorld : private SimBroker::Edge {
   void OnGivenOut(const Effects& effects) override;
   void OnEffects(Effects effects) override;
   void OnUp() override;
-  void OnDown() override;
+  void OnDown(bool engine_only) override;
   void OnProblem(std::string rule, std::string what) override;
+
+  // SIGTERM.
+  void StopBroker();
+  bool BulkJobsEnded() const;
 
   Span Delay();
   bool Lost() { return !quiet_ && network_.Percent(config_.loss_percent); }
@@ -156,6 +170,8 @@ class SimWorld : private SimBroker::Edge {
 
   std::vector<std::unique_ptr<SimProducer>> producers_;
   std::unique_ptr<SimOperator> operator_;
+  std::shared_ptr<SimBulk> bulk_;  // of the process that runs; null: without the feature
+  std::unique_ptr<SimBulkClient> bulk_client_;
   std::vector<std::unique_ptr<SimWorker>> workers_;
 
   bool quiet_ = false;
