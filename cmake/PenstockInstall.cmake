@@ -4,7 +4,7 @@
 #   include/penstock/          client/ worker/ broker/ common/: written #include <penstock/client/client.h>
 #   lib/                       penstock/ (libraries, plugins/), cmake/Penstock, systemd/system, sysusers.d
 #   share/penstock/            commented configuration, the API's .proto files
-#   share/doc/penstock/        documentation
+#   share/doc/penstock/        documentation, an example project
 include(CMakePackageConfigHelpers)
 
 set(PENSTOCK_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Penstock)
@@ -109,19 +109,15 @@ endforeach()
 # The contract, configuration to start from, units, documentation.
 install(DIRECTORY proto/penstock/v1 DESTINATION ${CMAKE_INSTALL_DATADIR}/penstock/proto/penstock FILES_MATCHING PATTERN *.proto)
 install(DIRECTORY deploy/ DESTINATION ${CMAKE_INSTALL_DATADIR}/penstock
-  FILES_MATCHING PATTERN *.yaml PATTERN lib EXCLUDE PATTERN systemd EXCLUDE)
+  FILES_MATCHING PATTERN *.yaml PATTERN worker.yaml EXCLUDE PATTERN lib EXCLUDE PATTERN systemd EXCLUDE)
 install(FILES deploy/systemd/penstock.sysusers.conf DESTINATION lib/sysusers.d RENAME penstock.conf)
-# The units name the programs by their full path, which is known only now.
+# What names other installed files by their full path.
 install(CODE "
-  file(GLOB units \"${PROJECT_SOURCE_DIR}/deploy/systemd/*.service\")
-  foreach(unit \${units})
-    file(READ \${unit} text)
-    string(REPLACE /usr/bin/ \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/\" text \"\${text}\")
-    string(REPLACE /usr/share/doc/ \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/doc/\" text \"\${text}\")
-    get_filename_component(name \${unit} NAME)
-    message(STATUS \"Installing: \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/lib/systemd/system/\${name}\")
-    file(WRITE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/lib/systemd/system/\${name}\" \"\${text}\")
-  endforeach()")
+  set(PLACED_SOURCE_DIR \"${PROJECT_SOURCE_DIR}\")
+  set(PLACED_BINDIR \"${CMAKE_INSTALL_BINDIR}\")
+  set(PLACED_LIBDIR \"${CMAKE_INSTALL_LIBDIR}\")
+  set(PLACED_DATADIR \"${CMAKE_INSTALL_DATADIR}\")")
+install(SCRIPT ${CMAKE_CURRENT_LIST_DIR}/PenstockPlaced.cmake)
 set(documentation docs README.md CHANGELOG.md LICENSE)
 foreach(document ${documentation})
   if(IS_DIRECTORY ${PROJECT_SOURCE_DIR}/${document})
@@ -132,4 +128,5 @@ foreach(document ${documentation})
 endforeach()
 # Where they are in the sources, so that the documents' links lead somewhere.
 install(FILES deploy/README.md deploy/broker.yaml deploy/worker.yaml DESTINATION ${PENSTOCK_DOC_DIR}/deploy)
+install(DIRECTORY client/examples/greetings DESTINATION ${PENSTOCK_DOC_DIR}/client/examples)
 install(FILES tests/checker/README.md DESTINATION ${PENSTOCK_DOC_DIR}/tests/checker)

@@ -52,7 +52,9 @@ void AddGlobals(CLI::App& root, Globals* out) {
 }
 
 void AddVersionCommand(CLI::App& root, Action* action) {
-  root.add_subcommand("version", "The version of this program")->callback([action] {
+  CLI::App& version = AddCommand(root, "version", "The version of this program",
+                                 "penstock version\npenstock version -o json | jq .version");
+  version.callback([action] {
     *action = [](CommandContext& context) -> absl::StatusOr<int> {
       RETURN_IF_ERROR(PrintObject(context, fmt::format(R"({{"version": "{}"}})", kVersion), kVersion,
                                   [] { return fmt::format("penstock {}\n", kVersion); }));
@@ -124,6 +126,15 @@ std::string WhatIsWrong(const CLI::App& root, const CLI::App& reached, const CLI
                      nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest));
 }
 
+void AddWords(const CLI::App& app, const std::vector<std::string>& words, std::vector<std::vector<std::string>>* all) {
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    std::vector<std::string> path = words;
+    path.push_back(command->get_name());
+    all->push_back(path);
+    AddWords(*command, path, all);
+  }
+}
+
 // Exit code of what CLI11 threw.
 int Answer(const CLI::App& root, const CLI::ParseError& error, Console& console) {
   const auto [reached, name] = Reached(root);
@@ -145,6 +156,15 @@ int Answer(const CLI::App& root, const CLI::ParseError& error, Console& console)
 }
 
 }  // namespace
+
+std::vector<std::vector<std::string>> AllCommands() {
+  CLI::App root;
+  Action action;
+  AddCommands(root, &action);
+  std::vector<std::vector<std::string>> all;
+  AddWords(root, {}, &all);
+  return all;
+}
 
 int RunCli(const std::vector<std::string>& arguments, Console& console) {
   CommandContext context(console);

@@ -12,6 +12,10 @@ namespace penstock::cli {
 // as --help says, NO_COLOR, TERM, COLUMNS. Call it from one thread.
 int RunCli(const std::vector<std::string>& arguments, Console& console);
 
+// The words of every command and group in the tree by which RunCli reads a command line, groups before what is in them:
+// {"queue"}, {"queue", "list"}. For tests that leave none out.
+std::vector<std::vector<std::string>> AllCommands();
+
 }  // namespace penstock::cli
 
 #endif  // PENSTOCK_CLIENT_CLI_APP_H_

@@ -114,16 +114,23 @@ absl::StatusOr<int> WaitForTasks(CommandContext& context, const std::vector<std:
     }
     return absl::OkStatus();
   };
-  ListPrinter list(context, "tasks", TaskColumns());
+  const bool as_table = context.globals.format == Format::kTable;
+  ListPrinter table(context, "tasks", TaskColumns());
   std::vector<int> codes;
   for (const std::string& id : ids) {
     const absl::StatusOr<v1::Task> task = WaitUntilFinished(context, id, deadline, kLookEvery, look);
     if (!task.ok()) context.Error(ids.size() == 1 ? task.status() : Annotate(task.status(), id));
     codes.push_back(task.ok() ? ReportOutcome(context, *task) : ExitCodeOf(task.status()));
-    if (task.ok()) list.Add(*task, task->task_id(), TaskCells(*task, context.Now()));
+    if (!task.ok()) continue;
+    if (as_table) {
+      table.Add(*task, task->task_id(), TaskCells(*task, context.Now()));
+    } else {
+      // As `task get` prints them, each when it is finished.
+      RETURN_IF_ERROR(PrintMessage(context, *task, task->task_id(), nullptr));
+    }
   }
   const bool any = std::any_of(codes.begin(), codes.end(), [](int code) { return code <= kExitFailed; });
-  if (any || context.globals.format != Format::kTable) list.Finish();
+  if (any && as_table) table.Finish();
   return CombineExitCodes(codes);
 }
 

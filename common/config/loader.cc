@@ -101,6 +101,26 @@ void ReportExtras(const CLI::App& app, const OptionSet& options, ConfigErrors* e
   }
 }
 
+// What `found` says of options that were read: not of those that `unread` names as wrong, or as probably meant.
+ConfigErrors WithoutDoubtful(const ConfigErrors& found, const ConfigErrors& unread, const OptionSet& options) {
+  std::vector<std::string> doubtful;
+  for (const Option& option : options.options()) {
+    const std::string& path = option.about().path;
+    const bool named = std::any_of(unread.errors().begin(), unread.errors().end(), [&](const ConfigError& error) {
+      return error.option == path || error.problem.find(path) != std::string::npos;
+    });
+    if (named) doubtful.push_back(path);
+  }
+  ConfigErrors certain;
+  for (const ConfigError& error : found.errors()) {
+    const std::string text = error.option + ": " + error.problem;
+    const bool doubted = std::any_of(doubtful.begin(), doubtful.end(),
+                                     [&](const std::string& path) { return text.find(path) != std::string::npos; });
+    if (!doubted) certain.Add(error);
+  }
+  return certain;
+}
+
 }  // namespace
 
 Environment ReadEnvironment() {
@@ -149,6 +169,8 @@ LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* cons
     loaded.action = ProgramAction::kPrintConfig;
   }
   ReportExtras(app, *options, &loaded.errors);
+  // From here on an error is about one option, and the others say what they should.
+  bool readable = loaded.errors.empty();
   for (const auto& [flag, given] : program_flags) {
     if (given->count() == 0) continue;
     if (flag->set != nullptr) *flag->set = true;
@@ -166,6 +188,7 @@ LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* cons
       options->ReadYaml(*root, "", &loaded.errors);
     } else {
       loaded.errors.Add({"", "", std::string(root.status().message())});
+      readable = false;
     }
   }
   options->ReadEnvironment(environment, &loaded.errors, &loaded.warnings);
@@ -173,13 +196,14 @@ LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* cons
     if (flag->count() > 0) options->ReadFlag(option->about().path, flag->results(), &loaded.errors);
   }
 
-  if (loaded.errors.empty() && validate) {
-    loaded.errors = validate();
-    for (ConfigError& error : loaded.errors.errors()) {
+  if (readable && validate) {
+    const ConfigErrors contradictions = WithoutDoubtful(validate(), loaded.errors, *options);
+    for (ConfigError error : contradictions.errors()) {
       const Option* option = options->Find(error.option);
       if (error.where.empty() && option != nullptr && option->origin().source != OptionSource::kDefault) {
         error.where = option->origin().where;
       }
+      loaded.errors.Add(std::move(error));
     }
   }
   return loaded;

@@ -56,8 +56,8 @@ struct LoadedOptions {
   std::string help;
 };
 
-// Finds contradictions between options. Called only when every single value is valid, so that it compares what was
-// meant.
+// Finds contradictions between options, naming each that has to do with one. Where single values could not be read,
+// those of its errors that may come of that are left out, so that it compares what was meant.
 using ValidateOptions = std::function<ConfigErrors()>;
 
 LoadedOptions ReadOptions(const ProgramText& program, int argc, const char* const* argv, const Environment& environment,

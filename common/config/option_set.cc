@@ -40,6 +40,21 @@ std::string EnvOf(std::string_view path) {
   return env;
 }
 
+// The other way round, for whatever begins with the prefix.
+std::string PathOfVariable(std::string_view name) {
+  name.remove_prefix(std::string_view("PENSTOCK_").size());
+  std::string path;
+  for (size_t i = 0; i < name.size(); ++i) {
+    if (name.substr(i, 2) == "__") {
+      path += '.';
+      ++i;
+    } else {
+      path += name[i] >= 'A' && name[i] <= 'Z' ? static_cast<char>(name[i] - 'A' + 'a') : name[i];
+    }
+  }
+  return path;
+}
+
 std::string_view LastPart(std::string_view path) {
   const size_t dot = path.rfind('.');
   return dot == std::string_view::npos ? path : path.substr(dot + 1);
@@ -352,15 +367,22 @@ void OptionSet::ReadValue(const YamlNode& value, std::string_view prefix, Option
   option.origin_ = {OptionSource::kFile, value.Where()};
 }
 
-std::string OptionSet::SuggestKey(const std::string& path) const {
+std::string OptionSet::NearestPath(const std::string& path) const {
   std::vector<std::string> paths;
   for (const Option& option : options_) {
     // The right word in the wrong section is likelier than a slip of the pen.
-    if (LastPart(option.about_.path) == LastPart(path)) return "; did you mean " + option.about_.path + "?";
+    if (LastPart(option.about_.path) == LastPart(path)) return option.about_.path;
     paths.push_back(option.about_.path);
   }
   for (const auto& [section, what] : sections_) paths.push_back(section);
-  std::string nearest = NearestOf(path, paths);
+  // A section that is right makes none of its options nearer.
+  const std::string section = path.substr(0, path.find('.') + 1);
+  std::vector<std::string> beside;
+  for (const std::string& known : paths) {
+    if (!section.empty() && known.starts_with(section)) beside.push_back(known.substr(section.size()));
+  }
+  std::string nearest = beside.empty() ? NearestOf(path, paths) : NearestOf(path.substr(section.size()), beside);
+  if (!nearest.empty() && !beside.empty()) nearest = section + nearest;
   if (nearest.empty()) {
     // A section of no meaning, or none: look at the last word alone.
     std::vector<std::string> words;
@@ -370,6 +392,11 @@ std::string OptionSet::SuggestKey(const std::string& path) const {
       if (!word.empty() && nearest.empty() && LastPart(option.about_.path) == word) nearest = option.about_.path;
     }
   }
+  return nearest;
+}
+
+std::string OptionSet::SuggestKey(const std::string& path) const {
+  const std::string nearest = NearestPath(path);
   return nearest.empty() ? "" : "; did you mean " + nearest + "?";
 }
 
@@ -403,9 +430,13 @@ void OptionSet::ReadEnvironment(const std::map<std::string, std::string>& enviro
     // Without a section it may be anything, for instance what Kubernetes sets for a service named penstock.
     if (found->first.find("__") == std::string::npos) continue;
     if (std::find(names.begin(), names.end(), found->first) != names.end()) continue;
-    const std::string nearest = NearestOf(found->first, names);
-    if (!nearest.empty()) {
-      warnings->push_back(fmt::format("{} is no option; did you mean {}?", found->first, nearest));
+    // As the same word in a file would be looked for: what all variables begin with makes none of them nearer.
+    const std::string path = PathOfVariable(found->first);
+    const Option* nearest = Find(NearestPath(path));
+    if (nearest != nullptr && !nearest->env_.empty()) {
+      warnings->push_back(fmt::format("{} is no option; did you mean {}?", found->first, nearest->env_));
+    } else if (sections_.contains(path.substr(0, path.find('.')))) {
+      warnings->push_back(fmt::format("{} is no option", found->first));
     }
   }
 }

@@ -156,6 +156,8 @@ class OptionSet {
   bool IsSection(std::string_view path) const;
   void ReadMap(const YamlNode& map, const std::string& section, std::string_view prefix, ConfigErrors* errors);
   static void ReadValue(const YamlNode& value, std::string_view prefix, Option& option, ConfigErrors* errors);
+  // The option or section that is most likely meant by `path`, or empty.
+  std::string NearestPath(const std::string& path) const;
   std::string SuggestKey(const std::string& path) const;
 
   std::vector<Option> options_;

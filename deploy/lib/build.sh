@@ -1,6 +1,31 @@
 # shellcheck shell=bash
 # Configures and builds a preset of CMakePresets.json, and shows how far it is.
 
+# require_build_folder: fails unless build/, and what a run leaves at its top, can be written by who calls: somebody else
+# may have built there before, root for instance.
+require_build_folder() {
+  local place="$root/build" owner
+  if [[ ! -e "$place" ]]; then
+    place=$root
+    [[ ! -w "$place" ]] || return 0
+  elif [[ -d "$place" ]]; then
+    # A file of one's own that is not writable is no hindrance: it is replaced.
+    place=$(find -L "$place" -maxdepth 2 \( -type d -o ! -user "$EUID" \) ! -writable -print -quit 2>/dev/null) || true
+    [[ -n "$place" ]] || return 0
+  else
+    fail "$place is in the way: it should be a folder, to build in."
+  fi
+  owner=$(stat --format=%U -- "$place" 2>/dev/null) || owner='nobody knows whom'
+  if [[ -O "$place" ]]; then
+    fail "cannot build in $root/build: you may not write $place, though it is yours. Make it writable (chmod u+w) and call again."
+  fi
+  local hint="Call again as $owner, or make the folder yours: sudo chown -R $(id -un) $(printf %q "$root/build")"
+  if [[ "$place" == "$root" ]]; then
+    hint="Call again as $owner, or let the project's folder be yours, or copy it."
+  fi
+  fail "cannot build in $root/build: $place belongs to $owner. $hint"
+}
+
 # configure PRESET: only when CMake would not notice by itself that it has to.
 configure() {
   local preset=$1 folder="$root/build/$1"

@@ -21,6 +21,7 @@ build_packages=(
 # To run all tests.
 # shellcheck disable=SC2034  # deploy/demo does not need them.
 test_packages=(
+  openssl                                                         # certificates for the tests of TLS
   python3-grpcio python3-grpc-tools                               # the Python example
 )
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# install_consumer_test.sh CMAKE BUILD_FOLDER COMPILER: installs, follows the links of the installed documentation, builds
-# tests/install/consumer against what was installed, and lets its two programs meet at the installed broker.
+# install_consumer_test.sh CMAKE BUILD_FOLDER COMPILER: installs, follows the links of the installed documentation, lets systemd
+# and the worker read what names other installed files, builds the example project (client/examples/greetings, as it was
+# installed) against what was installed, and lets its two programs meet at the installed broker.
 set -euo pipefail
 
 cmake=$1 build=$2 compiler=$3
@@ -26,7 +27,20 @@ trap clean_up EXIT
 
 "$cmake" --install "$build" --prefix "$prefix" >"$folder/install.log"
 "$here/doc_links.py" "$prefix/share/doc/penstock"
-"$cmake" -S "$here/consumer" -B "$folder/consumer" -G Ninja "-DCMAKE_PREFIX_PATH=$prefix" "-DCMAKE_CXX_COMPILER=$compiler" \
+# Of what systemd says only what is about these: the machine's own units are nobody's fault here.
+units="$prefix/lib/systemd/system"
+if command -v systemd-analyze >/dev/null; then
+  cp -- "$units/penstock-worker@.service" "$folder/penstock-worker@reports.service"
+  if systemd-analyze verify --man=no "$units/penstock-broker.service" "$folder/penstock-worker@reports.service" 2>&1 |
+    grep penstock >&2; then
+    exit 1
+  fi
+fi
+# The plug-in that it names is loaded.
+"$prefix/bin/penstock-worker" --config "$prefix/share/penstock/worker.yaml" --check-config >"$folder/check.log" 2>&1
+
+example="$prefix/share/doc/penstock/client/examples/greetings"
+"$cmake" -S "$example" -B "$folder/consumer" -G Ninja "-DCMAKE_PREFIX_PATH=$prefix" "-DCMAKE_CXX_COMPILER=$compiler" \
   -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_BUILD_TYPE=Debug >"$folder/configure.log" 2>&1
 "$cmake" --build "$folder/consumer" >"$folder/build.log" 2>&1
 

@@ -9,7 +9,9 @@
 #include "grpcpp/server_builder.h"
 #include "penstock/v1/admin_service.grpc.pb.h"
 #include "penstock/v1/bulk_service.grpc.pb.h"
+#include "penstock/v1/schedule_service.grpc.pb.h"
 #include "penstock/v1/task_service.grpc.pb.h"
+#include "penstock/v1/throttle_service.grpc.pb.h"
 
 namespace penstock::testing {
 namespace {
@@ -396,15 +398,138 @@ class FakeBroker::Bulk : public v1::BulkService::Service {
   FakeBroker& broker_;
 };
 
+class FakeBroker::Schedules : public v1::ScheduleService::Service {
+ public:
+  explicit Schedules(FakeBroker& broker) : broker_(broker) {}
+
+  grpc::Status CreateSchedule(grpc::ServerContext*, const v1::CreateScheduleRequest* request,
+                              v1::CreateScheduleResponse* response) override {
+    RETURN_IF_FAILED(CreateSchedule);
+    *response->mutable_schedule() = request->schedule();
+    return grpc::Status::OK;
+  }
+  grpc::Status UpdateSchedule(grpc::ServerContext*, const v1::UpdateScheduleRequest* request,
+                              v1::UpdateScheduleResponse* response) override {
+    RETURN_IF_FAILED(UpdateSchedule);
+    return Find(request->name(), response->mutable_schedule());
+  }
+  grpc::Status GetSchedule(grpc::ServerContext*, const v1::GetScheduleRequest* request,
+                           v1::GetScheduleResponse* response) override {
+    RETURN_IF_FAILED(GetSchedule);
+    return Find(request->name(), response->mutable_schedule());
+  }
+  grpc::Status ListSchedules(grpc::ServerContext*, const v1::ListSchedulesRequest* request,
+                             v1::ListSchedulesResponse* response) override {
+    RETURN_IF_FAILED(ListSchedules);
+    response->set_next_page_token(
+        FillPage(broker_.schedules, request->page_token(), request->page_size(),
+                 [&](const v1::Schedule& schedule) { *response->add_schedules() = schedule; }));
+    return grpc::Status::OK;
+  }
+  grpc::Status DeleteSchedule(grpc::ServerContext*, const v1::DeleteScheduleRequest* request,
+                              v1::DeleteScheduleResponse*) override {
+    RETURN_IF_FAILED(DeleteSchedule);
+    v1::Schedule schedule;
+    return Find(request->name(), &schedule);
+  }
+  grpc::Status PauseSchedule(grpc::ServerContext*, const v1::PauseScheduleRequest* request,
+                             v1::PauseScheduleResponse* response) override {
+    RETURN_IF_FAILED(PauseSchedule);
+    return Find(request->name(), response->mutable_schedule());
+  }
+  grpc::Status ResumeSchedule(grpc::ServerContext*, const v1::ResumeScheduleRequest* request,
+                              v1::ResumeScheduleResponse* response) override {
+    RETURN_IF_FAILED(ResumeSchedule);
+    return Find(request->name(), response->mutable_schedule());
+  }
+  grpc::Status RunScheduleNow(grpc::ServerContext*, const v1::RunScheduleNowRequest* request,
+                              v1::RunScheduleNowResponse* response) override {
+    RETURN_IF_FAILED(RunScheduleNow);
+    v1::Schedule schedule;
+    response->set_task_id(broker_.next_task_id);
+    return Find(request->name(), &schedule);
+  }
+  grpc::Status PreviewSchedule(grpc::ServerContext*, const v1::PreviewScheduleRequest* request,
+                               v1::PreviewScheduleResponse* response) override {
+    RETURN_IF_FAILED(PreviewSchedule);
+    response->add_ticks()->set_seconds(1'800'000'000);
+    return grpc::Status::OK;
+  }
+
+ private:
+  grpc::Status Find(const std::string& name, v1::Schedule* out) const {
+    for (const v1::Schedule& schedule : broker_.schedules) {
+      if (schedule.name() != name) continue;
+      *out = schedule;
+      return grpc::Status::OK;
+    }
+    return ToGrpc(absl::NotFoundError("there is no schedule " + name));
+  }
+
+  FakeBroker& broker_;
+};
+
+class FakeBroker::Throttles : public v1::ThrottleService::Service {
+ public:
+  explicit Throttles(FakeBroker& broker) : broker_(broker) {}
+
+  grpc::Status CreateThrottle(grpc::ServerContext*, const v1::CreateThrottleRequest* request,
+                              v1::CreateThrottleResponse* response) override {
+    RETURN_IF_FAILED(CreateThrottle);
+    *response->mutable_throttle() = request->throttle();
+    return grpc::Status::OK;
+  }
+  grpc::Status UpdateThrottle(grpc::ServerContext*, const v1::UpdateThrottleRequest* request,
+                              v1::UpdateThrottleResponse* response) override {
+    RETURN_IF_FAILED(UpdateThrottle);
+    return Find(request->name(), response->mutable_throttle());
+  }
+  grpc::Status GetThrottle(grpc::ServerContext*, const v1::GetThrottleRequest* request,
+                           v1::GetThrottleResponse* response) override {
+    RETURN_IF_FAILED(GetThrottle);
+    return Find(request->name(), response->mutable_throttle());
+  }
+  grpc::Status ListThrottles(grpc::ServerContext*, const v1::ListThrottlesRequest* request,
+                             v1::ListThrottlesResponse* response) override {
+    RETURN_IF_FAILED(ListThrottles);
+    response->set_next_page_token(
+        FillPage(broker_.throttles, request->page_token(), request->page_size(),
+                 [&](const v1::Throttle& throttle) { *response->add_throttles() = throttle; }));
+    return grpc::Status::OK;
+  }
+  grpc::Status DeleteThrottle(grpc::ServerContext*, const v1::DeleteThrottleRequest* request,
+                              v1::DeleteThrottleResponse*) override {
+    RETURN_IF_FAILED(DeleteThrottle);
+    v1::Throttle throttle;
+    return Find(request->name(), &throttle);
+  }
+
+ private:
+  grpc::Status Find(const std::string& name, v1::Throttle* out) const {
+    for (const v1::Throttle& throttle : broker_.throttles) {
+      if (throttle.name() != name) continue;
+      *out = throttle;
+      return grpc::Status::OK;
+    }
+    return ToGrpc(absl::NotFoundError("there is no throttle " + name));
+  }
+
+  FakeBroker& broker_;
+};
+
 FakeBroker::FakeBroker()
     : admin_(std::make_unique<Admin>(*this)),
       task_service_(std::make_unique<Tasks>(*this)),
-      bulk_(std::make_unique<Bulk>(*this)) {
+      bulk_(std::make_unique<Bulk>(*this)),
+      schedules_(std::make_unique<Schedules>(*this)),
+      throttles_(std::make_unique<Throttles>(*this)) {
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(admin_.get());
   builder.RegisterService(task_service_.get());
   builder.RegisterService(bulk_.get());
+  builder.RegisterService(schedules_.get());
+  builder.RegisterService(throttles_.get());
   server_ = builder.BuildAndStart();
 }
 

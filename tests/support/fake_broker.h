@@ -11,7 +11,9 @@
 #include "grpcpp/server.h"
 #include "penstock/v1/admin_service.pb.h"
 #include "penstock/v1/bulk_service.pb.h"
+#include "penstock/v1/schedule_service.pb.h"
 #include "penstock/v1/task_service.pb.h"
+#include "penstock/v1/throttle_service.pb.h"
 
 namespace penstock::testing {
 
@@ -41,13 +43,17 @@ class FakeBroker {
   std::map<std::string, v1::ExplainTaskResponse> explains;    // by task id
   std::vector<v1::SubscribeTasksResponse> events;             // of every queue
   std::vector<v1::BulkJob> bulk_jobs;  // the oldest first; the last is what a StartBulkJob begins
-  uint64_t dead_tasks = 0;             // that redrive and purge find, whatever the queue
+  std::vector<v1::Schedule> schedules;
+  std::vector<v1::Throttle> throttles;
+  uint64_t dead_tasks = 0;  // that redrive and purge find, whatever the queue
   std::string next_task_id = "0000000008000";
 
  private:
   class Admin;
   class Tasks;
   class Bulk;
+  class Schedules;
+  class Throttles;
 
   // Remembers the call; what Fail said of it.
   absl::Status OnCall(const std::string& method, const google::protobuf::Message& request);
@@ -60,6 +66,8 @@ class FakeBroker {
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<Tasks> task_service_;
   std::unique_ptr<Bulk> bulk_;
+  std::unique_ptr<Schedules> schedules_;
+  std::unique_ptr<Throttles> throttles_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

@@ -3,13 +3,17 @@
 
 #include "broker/server.h"
 
+#include <chrono>
 #include <filesystem>
+#include <future>
 #include <set>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "broker/storage/memory_store.h"
 #include "client/client.h"
+#include "common/mutex.h"
 #include "common/random.h"
 #include "gmock/gmock.h"
 #include "grpcpp/create_channel.h"
@@ -111,6 +115,114 @@ TEST(ServerTest, BelowTheWatermarkEnqueuesAreRefusedAndCompletionsGoOn) {
   auto worker = StartWorker(*server);
   EXPECT_EQ(client->WaitTask(waiting, kLong).value().state, TaskState::kCompleted);
   worker->Stop();
+  server->Stop();
+}
+
+// A store in memory whose snapshots a test can hold: those are what callers' reads go through, while the core reads the
+// store itself.
+class HeldReadsStore final : public Store {
+ public:
+  // From now on a read of a snapshot waits for Open, those of snapshots that are there already as well.
+  void Hold() { Set(true); }
+  void Open() { Set(false); }
+  void AwaitHeld(int reads) {
+    MutexLock lock(mu_);
+    while (waiting_ < reads) changed_.Wait(mu_);
+  }
+
+  absl::StatusOr<std::string> Get(Family family, std::string_view key) const override {
+    return memory_.Get(family, key);
+  }
+  absl::Status Scan(Family family, std::string_view begin, std::string_view end,
+                    absl::FunctionRef<bool(std::string_view, std::string_view)> visit) const override {
+    return memory_.Scan(family, begin, end, visit);
+  }
+  absl::Status ScanBackward(Family family, std::string_view begin, std::string_view end,
+                            absl::FunctionRef<bool(std::string_view, std::string_view)> visit) const override {
+    return memory_.ScanBackward(family, begin, end, visit);
+  }
+  absl::Status Commit(const CommitBatch& batch, bool sync) override { return memory_.Commit(batch, sync); }
+  std::unique_ptr<StoreReader> Snapshot() const override {
+    return std::make_unique<HeldSnapshot>(*this, memory_.Snapshot());
+  }
+  Health GetHealth() const override { return memory_.GetHealth(); }
+
+ private:
+  class HeldSnapshot final : public StoreReader {
+   public:
+    HeldSnapshot(const HeldReadsStore& store, std::unique_ptr<StoreReader> snapshot)
+        : store_(store), snapshot_(std::move(snapshot)) {}
+    absl::StatusOr<std::string> Get(Family family, std::string_view key) const override {
+      store_.WaitAtGate();
+      return snapshot_->Get(family, key);
+    }
+    absl::Status Scan(Family family, std::string_view begin, std::string_view end,
+                      absl::FunctionRef<bool(std::string_view, std::string_view)> visit) const override {
+      store_.WaitAtGate();
+      return snapshot_->Scan(family, begin, end, visit);
+    }
+    absl::Status ScanBackward(Family family, std::string_view begin, std::string_view end,
+                              absl::FunctionRef<bool(std::string_view, std::string_view)> visit) const override {
+      store_.WaitAtGate();
+      return snapshot_->ScanBackward(family, begin, end, visit);
+    }
+
+   private:
+    const HeldReadsStore& store_;
+    const std::unique_ptr<StoreReader> snapshot_;
+  };
+
+  void WaitAtGate() const {
+    MutexLock lock(mu_);
+    ++waiting_;
+    changed_.SignalAll();
+    while (held_) changed_.Wait(mu_);
+    --waiting_;
+  }
+  void Set(bool held) {
+    MutexLock lock(mu_);
+    held_ = held;
+    changed_.SignalAll();
+  }
+
+  MemoryStore memory_;
+  mutable Mutex mu_;
+  mutable CondVar changed_;
+  bool held_ ABSL_GUARDED_BY(mu_) = false;
+  mutable int waiting_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+TEST(ServerTest, ReadsThatTheDiskHoldsUpHoldUpNothingElse) {
+  HeldReadsStore store;
+  auto server = Server::StartOn(OnLoopback(), store, SystemClock()).value();
+  auto client = Connect(*server);
+  const TaskId waiting = client->Enqueue("q", "other", "x").value();
+  std::promise<void> ran;
+  Worker worker(WorkerOptions{.broker = "127.0.0.1:" + std::to_string(server->grpc_port()), .queues = {"q"}});
+  worker.RegisterRaw("t", [&](TaskContext&, std::string_view) {
+    ran.set_value();
+    return Outcome::Done("ran");
+  });
+  ASSERT_TRUE(worker.Start().ok());
+
+  store.Hold();
+  std::vector<std::future<absl::Status>> reads;
+  for (int i = 0; i < 4; ++i) {
+    reads.push_back(std::async(std::launch::async, [&] { return client->GetTask(waiting).status(); }));
+    reads.push_back(std::async(std::launch::async, [&] { return client->ListTasks({.queue = "q"}).status(); }));
+  }
+  store.AwaitHeld(2);  // all threads of the read pool
+
+  // Enough for a busy machine, and less than the reads would wait.
+  const absl::StatusOr<TaskId> task = client->Enqueue("q", "t", "x", {.timeout = absl::Seconds(60)});
+  EXPECT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(ran.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
+  for (const auto& read : reads) EXPECT_EQ(read.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+
+  store.Open();
+  for (auto& read : reads) EXPECT_TRUE(read.get().ok());
+  EXPECT_EQ(client->WaitTask(*task, kLong).value().state, TaskState::kCompleted);
+  worker.Stop();
   server->Stop();
 }
 

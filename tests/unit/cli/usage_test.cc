@@ -1,15 +1,23 @@
 // Command lines: help, mistakes, exit codes, completion.
 
+#include <algorithm>
 #include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "client/cli/app.h"
 #include "common/status_details.h"
 #include "common/version.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 #include "tests/support/process.h"
 #include "tests/support/temp_folder.h"
 #include "tests/unit/cli/cli_fixture.h"
+#include "yaml-cpp/yaml.h"
 
 namespace penstock::cli {
 namespace {
@@ -31,64 +39,170 @@ TEST_F(UsageTest, HelpHasExamplesFirstAndTheExitCodes) {
 }
 
 TEST_F(UsageTest, EveryCommandHasHelpWithAnExample) {
-  const std::vector<std::vector<std::string>> commands = {{"bench"},
-                                                          {"bench", "enqueue"},
-                                                          {"bench", "drain"},
-                                                          {"bench", "both"},
-                                                          {"bench", "latency"},
-                                                          {"bench", "fill"},
-                                                          {"bench", "idle"},
-                                                          {"status"},
-                                                          {"top"},
-                                                          {"enqueue"},
-                                                          {"task"},
-                                                          {"task", "get"},
-                                                          {"task", "list"},
-                                                          {"task", "cancel"},
-                                                          {"task", "retry"},
-                                                          {"task", "wait"},
-                                                          {"task", "result"},
-                                                          {"task", "tail"},
-                                                          {"task", "payload"},
-                                                          {"queue"},
-                                                          {"queue", "list"},
-                                                          {"queue", "get"},
-                                                          {"queue", "create"},
-                                                          {"queue", "update"},
-                                                          {"queue", "pause"},
-                                                          {"queue", "resume"},
-                                                          {"queue", "drain"},
-                                                          {"queue", "purge"},
-                                                          {"queue", "delete"},
-                                                          {"dead"},
-                                                          {"dead", "list"},
-                                                          {"dead", "show"},
-                                                          {"dead", "redrive"},
-                                                          {"dead", "purge"},
-                                                          {"bulk"},
-                                                          {"bulk", "cancel"},
-                                                          {"bulk", "retry"},
-                                                          {"bulk", "delete"},
-                                                          {"bulk", "list"},
-                                                          {"bulk", "get"},
-                                                          {"bulk", "wait"},
-                                                          {"bulk", "stop"},
-                                                          {"worker"},
-                                                          {"key"},
-                                                          {"key", "list"},
-                                                          {"key", "release"},
-                                                          {"worker", "list"},
-                                                          {"worker", "drain"},
-                                                          {"limits"},
-                                                          {"completion"}};
+  const auto commands = AllCommands();
+  ASSERT_GT(commands.size(), 70u);
   for (std::vector<std::string> command : commands) {
-    const std::string name = "penstock " + command[0] + (command.size() > 1 ? " " + command[1] : "");
+    const std::string name = "penstock " + absl::StrJoin(command, " ");
     command.push_back("--help");
     const Ran ran = Run(command);
     EXPECT_EQ(ran.code, 0) << name;
-    const bool example = absl::StrContains(ran.out, "\nExamples:\n  ") && absl::StrContains(ran.out, name);
-    EXPECT_TRUE(example) << ran.out;
-    EXPECT_THAT(ran.out, HasSubstr("\nUsage: " + name)) << name;
+    const size_t examples = ran.out.find("\nExamples:\n  ");
+    const size_t usage = ran.out.find("\nUsage: " + name);
+    EXPECT_NE(usage, std::string::npos) << ran.out;
+    EXPECT_LT(examples, usage) << ran.out;
+    // Among the examples, not only below them.
+    if (examples < usage) {
+      EXPECT_THAT(ran.out.substr(examples, usage - examples), HasSubstr(name));
+    }
+  }
+}
+
+// Whether text is one JSON value after another, at least one.
+bool IsJson(const std::string& text) {
+  std::istringstream in(text);
+  int values = 0;
+  while (in >> std::ws && !in.eof()) {
+    nlohmann::json value;
+    try {
+      in >> value;
+    } catch (const nlohmann::json::exception&) {
+      return false;
+    }
+    ++values;
+  }
+  return values > 0;
+}
+
+// Whether every line of it is a JSON value. None is a list without items.
+bool IsJsonLines(const std::string& text) {
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n', absl::SkipEmpty()))) {
+    if (!nlohmann::json::accept(line)) return false;
+  }
+  return true;
+}
+
+bool IsYaml(const std::string& text) {
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    return !documents.empty() && std::all_of(documents.begin(), documents.end(),
+                                             [](const YAML::Node& node) { return node.IsMap() || node.IsSequence(); });
+  } catch (const YAML::Exception&) {
+    return false;
+  }
+}
+
+TEST_F(UsageTest, EveryCommandPrintsJsonAndYaml) {
+  // Commands whose output is no data for programs, and why.
+  const std::set<std::string> no_data = {
+      "completion",                                  // prints a script
+      "top",                                         // is a screen
+      "bench enqueue", "bench drain", "bench both",  // load a real broker; their output is tested in bench_test
+      "bench latency", "bench fill",  "bench idle",
+  };
+  // What else the others need to be called with. Commands that are not here need nothing.
+  const std::string job = "b00063f4e1a2b3c";
+  const std::map<std::string, std::vector<std::string>> arguments = {
+      {"enqueue", {"mail", "mail.send", "{}"}},
+      {"explain", {kScheduled}},
+      {"task get", {kCompleted, kDead}},
+      {"task cancel", {kScheduled}},
+      {"task retry", {kDead}},
+      {"task update", {kScheduled, "--priority", "9"}},
+      {"task delete", {kScheduled}},
+      {"task wait", {kCompleted, kCompleted}},
+      {"task result", {kCompleted}},
+      {"task tail", {kCompleted}},
+      {"task payload", {kScheduled}},
+      {"task checkpoint", {kScheduled}},
+      {"queue get", {"mail"}},
+      {"queue watch", {"mail"}},
+      {"queue create", {"mail"}},
+      {"queue update", {"mail", "--result-retention", "7d"}},
+      {"queue pause", {"mail"}},
+      {"queue resume", {"mail"}},
+      {"queue drain", {"mail"}},
+      {"queue purge", {"mail", "--yes"}},
+      {"queue delete", {"mail", "--force", "--yes"}},
+      {"dead show", {kDead}},
+      {"dead redrive", {"--queue", "mail", "--all"}},
+      {"dead purge", {"--queue", "mail", "--all", "--yes"}},
+      {"bulk cancel", {"--queue", "mail", "--yes"}},
+      {"bulk retry", {"--queue", "mail"}},
+      {"bulk delete", {"--queue", "mail", "--yes"}},
+      {"bulk get", {job}},
+      {"bulk wait", {job}},
+      {"bulk stop", {job}},
+      {"schedule get", {"nightly"}},
+      {"schedule create", {"nightly", "reports", "report.generate", "--every", "1h"}},
+      {"schedule update", {"nightly", "--overlap", "skip"}},
+      {"schedule pause", {"nightly"}},
+      {"schedule resume", {"nightly"}},
+      {"schedule run", {"nightly"}},
+      {"schedule delete", {"nightly"}},
+      {"schedule preview", {"--every", "1h"}},
+      {"throttle get", {"mail-api"}},
+      {"throttle create", {"mail-api", "--max-running", "10"}},
+      {"throttle update", {"mail-api", "--max-running", "20"}},
+      {"throttle delete", {"mail-api"}},
+      {"key list", {"orders"}},
+      {"key release", {"orders", "customer-42"}},
+      {"worker drain", {"mailer@host7"}},
+      {"backup verify", {"3"}},
+      {"backup delete", {"3", "--yes"}},
+  };
+  v1::BulkJob& ended = broker.bulk_jobs.emplace_back();
+  ended.set_job_id(job);
+  ended.set_state(v1::BULK_JOB_STATE_DONE);
+  ended.mutable_spec()->set_action(v1::BULK_ACTION_RETRY);
+  broker.schedules.emplace_back().set_name("nightly");
+  broker.throttles.emplace_back().set_name("mail-api");
+  v1::HeldKey key;
+  key.set_key("customer-42");
+  key.set_task_id(kRunning);
+  v1::TaskEvent* event = broker.events.emplace_back().add_events();
+  event->set_task_id(kCompleted);
+  event->set_state(v1::TASK_STATE_COMPLETED);
+  for (v1::Task& task : broker.tasks) {
+    if (task.task_id() == kScheduled) task.set_checkpoint("so far");
+  }
+  broker.explains[kScheduled].set_state(v1::TASK_STATE_SCHEDULED);
+
+  const auto commands = AllCommands();
+  std::set<std::string> groups;
+  for (const auto& command : commands) {
+    if (command.size() > 1) groups.insert(command[0]);
+  }
+  size_t ran_count = 0;
+  for (const std::vector<std::string>& command : commands) {
+    const std::string name = absl::StrJoin(command, " ");
+    if (groups.contains(name) || no_data.contains(name)) continue;
+    std::vector<std::string> call = command;
+    if (const auto found = arguments.find(name); found != arguments.end()) {
+      call.insert(call.end(), found->second.begin(), found->second.end());
+      ++ran_count;
+    }
+    const struct {
+      std::string format;
+      bool (*is_it)(const std::string&);
+    } formats[] = {{"json", IsJson}, {"jsonl", IsJsonLines}, {"yaml", IsYaml}};
+    for (const auto& [format, is_it] : formats) {
+      broker.keys = {key};  // a release takes it away
+      std::vector<std::string> formatted = call;
+      formatted.insert(formatted.end(), {"-o", format, "--timeout", "10s"});
+      const Ran ran = Run(formatted);
+      // 1: it has something to point out.
+      EXPECT_LE(ran.code, 1) << name << ": " << ran.err;
+      EXPECT_TRUE(is_it(ran.out)) << name << " -o " << format << " printed:\n" << ran.out << ran.err;
+    }
+  }
+  EXPECT_EQ(ran_count, arguments.size()) << "arguments of a command that is not there";
+}
+
+TEST_F(UsageTest, WaitingForSeveralTasksPrintsThemAsGettingThem) {
+  for (const char* format : {"json", "jsonl", "yaml", "name"}) {
+    const Ran waited = Run({"task", "wait", kCompleted, kDead, "-o", format});
+    EXPECT_EQ(waited.out, Run({"task", "get", kCompleted, kDead, "--payload", "-o", format}).out);
+    EXPECT_NE(waited.out, "") << format;
   }
 }
 

@@ -120,6 +120,26 @@ TEST_F(ConfigTest, ContradictionNamesWhereTheValueStands) {
   EXPECT_EQ(err_.str(), "program: " + file_ + ":2: limits.message: smaller than limits.payload\n");
 }
 
+TEST_F(ConfigTest, ContradictionsAreNamedBesideErrorsThatTheyHaveNothingToDoWith) {
+  WriteFile("limits:\n  message: 10\ngrace_time: soon\n");
+  EXPECT_EQ(Run({"--check-config", "-c", file_.c_str()}), kExitConfig);
+  EXPECT_THAT(err_.str(), StartsWith("program: " + file_ + ":3: grace_time: 'soon' is no duration"));
+  EXPECT_THAT(err_.str(), HasSubstr("\nprogram: " + file_ + ":2: limits.message: smaller than limits.payload\n"));
+  // The payload that was meant is not known: perhaps they do not contradict each other.
+  WriteFile("limits:\n  message: 10\n  payload: much\n");
+  EXPECT_EQ(Run({"--check-config", "-c", file_.c_str()}), kExitConfig);
+  EXPECT_THAT(err_.str(), testing::Not(HasSubstr("smaller than")));
+  WriteFile("limits:\n  message: 10\n  paylaod: 5\n");
+  EXPECT_EQ(Run({"--check-config", "-c", file_.c_str()}), kExitConfig);
+  EXPECT_THAT(err_.str(), HasSubstr("did you mean limits.payload?"));
+  EXPECT_THAT(err_.str(), testing::Not(HasSubstr("smaller than")));
+  // Nothing that a file which is not read, or an unknown flag, was to say is known.
+  EXPECT_EQ(Run({"--check-config", "--limits.message=10", "--config=/nonexistent.yaml"}), kExitConfig);
+  EXPECT_THAT(err_.str(), testing::Not(HasSubstr("smaller than")));
+  EXPECT_EQ(Run({"--check-config", "--limits.message=10", "--limits.pay=5"}), kExitConfig);
+  EXPECT_THAT(err_.str(), testing::Not(HasSubstr("smaller than")));
+}
+
 TEST_F(ConfigTest, MissingFileAndMissingValueAreErrors) {
   EXPECT_EQ(Run({"--config=/nonexistent.yaml"}), kExitConfig);
   EXPECT_THAT(err_.str(), HasSubstr("/nonexistent.yaml: No such file"));

@@ -145,6 +145,9 @@ TEST_F(OptionSetTest, EnvironmentIsRead) {
                         {"PENSTOCK_QUEUES", "b, c,"},
                         {"PENSTOCK_RATIO", "much"},
                         {"PENSTOCK_LIMITS__PAYLAOD", "1MiB"},
+                        {"PENSTOCK_LIMIT__PAYLOAD", "1MiB"},
+                        {"PENSTOCK_LIMITS__NOSUCH", "1"},
+                        {"PENSTOCK_NOBODYS__BUSINESS", "1"},
                         {"PENSTOCK_PORT", "tcp://10.0.0.1:7420"},
                         {"HOME", "/"}},
                        &errors, &warnings);
@@ -152,7 +155,9 @@ TEST_F(OptionSetTest, EnvironmentIsRead) {
   EXPECT_TRUE(values_.flag);
   EXPECT_THAT(values_.queues, ElementsAre("b", "c"));
   EXPECT_EQ(errors.ToString(), "PENSTOCK_RATIO: ratio: 'much' is no number; valid: 0 to 1");
-  EXPECT_THAT(warnings, ElementsAre("PENSTOCK_LIMITS__PAYLAOD is no option; did you mean PENSTOCK_LIMITS__PAYLOAD?"));
+  EXPECT_THAT(warnings, ElementsAre("PENSTOCK_LIMITS__NOSUCH is no option",
+                                    "PENSTOCK_LIMITS__PAYLAOD is no option; did you mean PENSTOCK_LIMITS__PAYLOAD?",
+                                    "PENSTOCK_LIMIT__PAYLOAD is no option; did you mean PENSTOCK_LIMITS__PAYLOAD?"));
   EXPECT_EQ(set_.Find("limits.count")->origin().where, "PENSTOCK_LIMITS__COUNT");
 }
 
