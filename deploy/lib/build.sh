@@ -19,7 +19,8 @@ require_build_folder() {
   if [[ -O "$place" ]]; then
     fail "cannot build in $root/build: you may not write $place, though it is yours. Make it writable (chmod u+w) and call again."
   fi
-  local hint="Call again as $owner, or make the folder yours: sudo chown -R $(id -un) $(printf %q "$root/build")"
+  local hint
+  hint="Call again as $owner, or make the folder yours: sudo chown -R $(id -un) $(printf %q "$root/build")"
   if [[ "$place" == "$root" ]]; then
     hint="Call again as $owner, or let the project's folder be yours, or copy it."
   fi
@@ -38,7 +39,6 @@ configure() {
   if [[ -f "$folder/CMakeCache.txt" ]] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$folder/CMakeCache.txt"; then
     fresh=(--fresh)
   fi
-  mkdir -p "$root/build/logs"
   if ! (cd -- "$root" && cmake "${fresh[@]}" --preset "$preset") >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     complain "cannot configure preset $preset: CMake's reason is above, all of it in $log."
@@ -50,6 +50,7 @@ configure() {
 build_preset() {
   local preset=$1
   shift
+  mkdir -p "$root/build/logs"
   configure "$preset" || return 1
   local command=(cmake --build --preset "$preset" --parallel "$jobs")
   if (($# > 0)); then
