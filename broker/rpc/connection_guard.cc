@@ -18,6 +18,13 @@ constexpr absl::Duration kWhile = absl::Seconds(10);
 constexpr absl::Duration kLookAgain = absl::Milliseconds(100);
 // The head of a frame begins a call, with nothing in it.
 constexpr uint64_t kCallBytesMin = 9;
+// Calls that brought a request are held while the disk stalls, also those whose callers have given up: a connection may
+// have more of them.
+constexpr uint64_t kWithRequests = 4;
+// Looks take this part of the listener's time at most: they cost with the number of connections.
+constexpr int64_t kPause = 10;
+
+uint64_t Above(uint64_t count, uint64_t before) { return count - std::min(count, before); }
 
 // That gRPC has read: what waits in the kernel yet has begun no call.
 uint64_t ReadBytes(int fd) {
@@ -27,7 +34,7 @@ uint64_t ReadBytes(int fd) {
   int waiting = 0;
   if (ioctl(fd, SIOCINQ, &waiting) != 0) return 0;
   const uint64_t received = info.tcpi_bytes_received;
-  return received - std::min(received, static_cast<uint64_t>(std::max(waiting, 0)));
+  return Above(received, static_cast<uint64_t>(std::max(waiting, 0)));
 }
 
 // gRPC may close the descriptor at any time, and another thread may open the same number: only a copy that turns out
@@ -62,8 +69,8 @@ std::vector<ino_t> CallBudget::Doubtful(const std::map<ino_t, uint64_t>& read) {
     const auto found = seen_.find(connection);
     const Seen seen = found != seen_.end() ? found->second : Seen();
     if (seen.shut) continue;
-    const uint64_t calls = std::max(seen.calls.held, seen.calls.empty - seen.empty_before);
-    const uint64_t begun_max = (bytes - std::min(bytes, seen.read)) / kCallBytesMin;
+    const uint64_t calls = std::max(seen.calls.held, Above(seen.calls.empty, seen.empty_before));
+    const uint64_t begun_max = Above(bytes, seen.read) / kCallBytesMin;
     if (calls + begun_max > calls_max_) doubtful.push_back(connection);
   }
   return doubtful;
@@ -75,16 +82,21 @@ bool CallBudget::Exceeded(ino_t connection, uint64_t read, const CallsOfConnecti
     seen.began = now;
     seen.empty_before = seen.calls.empty;
   }
+  // A call is empty until its request has been read, so the number falls, too.
+  seen.empty_before = std::min(seen.empty_before, calls.empty);
   seen.read = read;
   seen.calls = calls;
-  return calls.held > calls_max_ || calls.empty - seen.empty_before > calls_max_;
+  return Above(calls.empty, seen.empty_before) > calls_max_ || std::min(calls.held, calls.empty) > calls_max_ ||
+         calls.held > kWithRequests * calls_max_;
 }
 
 bool ConnectionGuard::Due(absl::Duration now) {
-  if (now - looked_ < kLookAgain) return false;
-  looked_ = now;
+  if (now < next_) return false;
+  next_ = now + kLookAgain;
   return budget_.Due(calls_.Started());
 }
+
+void ConnectionGuard::Looked(absl::Duration took, absl::Duration now) { next_ = std::max(next_, now + kPause * took); }
 
 std::vector<ConnectionGuard::Closed> ConnectionGuard::Look(const std::vector<OpenConnections::Connection>& open,
                                                            absl::Duration now) {

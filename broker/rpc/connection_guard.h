@@ -22,9 +22,12 @@ namespace penstock::broker {
 //
 // Where gRPC does forget them, such a client still takes all the time of the processor. So there cannot be many calls
 // in a while that brought no request and got no answer.
+//
+// Calls that did bring a request are the broker's to answer: while its disk stalls, those whose callers have given up
+// stay with those that take their place, and a connection may have many more.
 class CallBudget {
  public:
-  // `calls_max`: that are held, and that were empty in 10 s.
+  // `calls_max`: that are held without a request, and that were empty in 10 s; four times as many may be held in all.
   explicit CallBudget(uint64_t calls_max) : calls_max_(calls_max) {}
 
   // Whether so many calls were begun since the last time it said yes that a connection may hold too many.
@@ -65,13 +68,15 @@ class ConnectionGuard {
 
   // Whether a look is due: they are so frequent that a connection cannot get far beyond its limit between two.
   bool Due(absl::Duration now);
+  // A look took so long, until now.
+  void Looked(absl::Duration took, absl::Duration now);
   // Returns those that it closed.
   std::vector<Closed> Look(const std::vector<OpenConnections::Connection>& open, absl::Duration now);
 
  private:
   CallCounts& calls_;
   CallBudget budget_;
-  absl::Duration looked_ = -absl::InfiniteDuration();
+  absl::Duration next_ = -absl::InfiniteDuration();
 };
 
 }  // namespace penstock::broker

@@ -272,11 +272,13 @@ void Listener::Guard() {
     open = open_.All();
   }
   const std::vector<ConnectionGuard::Closed> shut = guard_->Look(open, now);
+  const absl::Duration end = SystemClock().Read().elapsed;
+  guard_->Looked(end - now, end);
   if (shut.empty()) return;
   {
     MutexLock lock(mu_);
     shut_ += shut.size();
-    for (const ConnectionGuard::Closed& closed : shut) open_.Bar(closed.peer, now);
+    for (const ConnectionGuard::Closed& closed : shut) open_.NoteShut(closed.peer, now);
   }
   shut_since_ += shut.size();
   if (now - told_of_shut_ < kComplainAgain) return;

@@ -12,8 +12,8 @@ constexpr absl::Duration kBar = absl::Seconds(10);
 
 ConnectionLimit OpenConnections::Judge(const Peer& peer, absl::Duration now) {
   const HostBytes network = peer.Network();
-  const auto barred = barred_.find(network);
-  if (barred != barred_.end() && now < barred->second) return ConnectionLimit::kResets;
+  const auto shut = shut_.find(network);
+  if (shut != shut_.end() && shut->second.count > 1 && now < shut->second.until) return ConnectionLimit::kResets;
   const ConnectionLimit reached = Compare(network);
   if (reached == ConnectionLimit::kNone || now - counted_ < kCountAgain) return reached;
   counted_ = now;
@@ -34,9 +34,11 @@ void OpenConnections::Add(int fd, const Peer& peer) {
   ++by_network_[peer.Network()];
 }
 
-void OpenConnections::Bar(const Peer& peer, absl::Duration now) {
-  std::erase_if(barred_, [now](const auto& barred) { return barred.second <= now; });
-  barred_[peer.Network()] = now + kBar;
+void OpenConnections::NoteShut(const Peer& peer, absl::Duration now) {
+  std::erase_if(shut_, [now](const auto& shut) { return shut.second.until <= now; });
+  Shut& shut = shut_[peer.Network()];
+  ++shut.count;
+  shut.until = now + kBar;
 }
 
 const std::vector<OpenConnections::Connection>& OpenConnections::All() {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <vector>
 
@@ -17,7 +18,7 @@ enum class ConnectionLimit {
   kNone,
   kInAll,       // limits.connections
   kPerAddress,  // limits.connections_per_address
-  kResets,      // a connection from there was closed lately for its calls
+  kResets,      // connections from there were closed lately for their calls
   kFiles,       // the process has no file descriptor left
 };
 
@@ -40,8 +41,8 @@ class OpenConnections {
   ConnectionLimit Judge(const Peer& peer, absl::Duration now);
   // `fd` is open, and given to gRPC after this.
   void Add(int fd, const Peer& peer);
-  // Judges those from there as kResets for a while.
-  void Bar(const Peer& peer, absl::Duration now);
+  // A connection from there was closed for its calls. After the second one in a while those that follow are kResets.
+  void NoteShut(const Peer& peer, absl::Duration now);
   // How many are open, counted now.
   size_t Count() { return All().size(); }
   // Those that are open now.
@@ -54,8 +55,12 @@ class OpenConnections {
   const size_t in_all_max_;
   const size_t per_address_max_;
   std::vector<Connection> connections_;
-  std::map<HostBytes, size_t> by_network_;      // none is 0
-  std::map<HostBytes, absl::Duration> barred_;  // until when
+  std::map<HostBytes, size_t> by_network_;  // none is 0
+  struct Shut {
+    uint32_t count = 0;
+    absl::Duration until;  // when it is forgotten
+  };
+  std::map<HostBytes, Shut> shut_;
   absl::Duration counted_ = -absl::InfiniteDuration();
 };
 

@@ -38,10 +38,28 @@ TEST(CallBudgetTest, ConnectionIsDoubtfulOnceItSentEnoughForTooManyCalls) {
   EXPECT_THAT(budget.Doubtful({{kTwo, 18'927}}), ElementsAre(kTwo));
 }
 
-TEST(CallBudgetTest, TooManyHeldCallsAreOneTooMany) {
+TEST(CallBudgetTest, TooManyHeldCallsWithoutARequestAreOneTooMany) {
   CallBudget budget(1'000);
-  EXPECT_FALSE(budget.Exceeded(kOne, 100'000, {.held = 1'000, .empty = 0}, kStart));
-  EXPECT_TRUE(budget.Exceeded(kOne, 100'100, {.held = 1'001, .empty = 0}, kStart));
+  // However slowly they came.
+  EXPECT_FALSE(budget.Exceeded(kOne, 100'000, {.held = 600, .empty = 600}, kStart));
+  EXPECT_FALSE(budget.Exceeded(kOne, 200'000, {.held = 1'000, .empty = 1'000}, kStart + absl::Seconds(20)));
+  EXPECT_TRUE(budget.Exceeded(kOne, 200'100, {.held = 1'001, .empty = 1'001}, kStart + absl::Seconds(40)));
+}
+
+TEST(CallBudgetTest, ThoseThatBroughtARequestMayBeMore) {
+  CallBudget budget(1'000);
+  EXPECT_FALSE(budget.Exceeded(kOne, 100'000, {.held = 4'000, .empty = 10}, kStart));
+  EXPECT_TRUE(budget.Exceeded(kOne, 100'100, {.held = 4'001, .empty = 10}, kStart));
+}
+
+// A call is empty while its request is on its way.
+TEST(CallBudgetTest, EmptyCallsThatGetTheirRequestsAreNone) {
+  CallBudget budget(1'000);
+  EXPECT_FALSE(budget.Exceeded(kOne, 100'000, {.held = 5, .empty = 12}, kStart));
+  EXPECT_FALSE(budget.Exceeded(kOne, 200'000, {.held = 5, .empty = 3}, kStart + absl::Seconds(11)));
+  EXPECT_THAT(budget.Doubtful({{kOne, 200'900}}), IsEmpty());
+  EXPECT_FALSE(budget.Exceeded(kOne, 300'000, {.held = 5, .empty = 2}, kStart + absl::Seconds(12)));
+  EXPECT_TRUE(budget.Exceeded(kOne, 400'000, {.held = 5, .empty = 1'003}, kStart + absl::Seconds(13)));
 }
 
 TEST(CallBudgetTest, EmptyCallsCountForTenSeconds) {
@@ -55,7 +73,7 @@ TEST(CallBudgetTest, EmptyCallsCountForTenSeconds) {
 
 TEST(CallBudgetTest, ConnectionThatWasShutIsNotLookedAtAgainAndItsInodeMayBe) {
   CallBudget budget(1'000);
-  EXPECT_TRUE(budget.Exceeded(kOne, 100'000, {.held = 2'000, .empty = 0}, kStart));
+  EXPECT_TRUE(budget.Exceeded(kOne, 100'000, {.held = 2'000, .empty = 2'000}, kStart));
   EXPECT_THAT(budget.Doubtful({{kOne, 100'000}}), ElementsAre(kOne));
   budget.SetShut(kOne);
   EXPECT_THAT(budget.Doubtful({{kOne, 900'000}}), IsEmpty());
