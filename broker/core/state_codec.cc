@@ -222,7 +222,7 @@ class LeaseListEncoder {
   std::string items_;
   uint64_t count_ = 0;
   TaskDifferences tasks_;
-  const Lease none_;
+  const Lease none_{};
   const Lease* last_ = &none_;
 };
 

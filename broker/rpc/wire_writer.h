@@ -34,7 +34,7 @@ class WireWriter {
   }
   // Fields that are written already.
   void Raw(std::string_view bytes) {
-    std::memcpy(at_, bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(at_, bytes.data(), bytes.size());
     at_ += bytes.size();
   }
   // A Timestamp or a Duration, whose fields have the same numbers. Not negative.

@@ -297,6 +297,28 @@ TEST_F(DaemonsTest, TermHandsBackACommandThatIgnoresItAndLeavesNothingRunning) {
   EXPECT_EQ(client->Wait<std::string>(id, kLong).value(), "1\n") << "it still has its one attempt";
 }
 
+TEST_F(DaemonsTest, NoCommandOutlivesItsWorkerWhateverItWasToldBefore) {
+  StartBroker();
+  auto client = Connect();
+  const std::string pids = folder_.path() + "/pids";
+  auto worker =
+      StartWorker("  - type: deaf\n    kill_grace: 10min\n    command: [/bin/sh, -c, \"trap '' TERM; sleep 1000 & " +
+                      ("echo $$ $! > " + pids) + ".new; mv " + pids + ".new " + pids + "; wait\"]\n",
+                  "drain_grace: 0s\n");
+  const TaskId id = client->Enqueue("q", "deaf", "", {.max_attempts = 1, .run_timeout = absl::Seconds(1)}).value();
+  while (client->GetTask(id)->state != TaskState::kDead) absl::SleepFor(absl::Milliseconds(5));
+  pid_t leader = 0, child = 0;
+  std::ifstream(pids) >> leader >> child;
+  ASSERT_TRUE(Runs(child)) << "it was given up, and has its kill_grace";
+  worker->Signal(SIGTERM);
+  EXPECT_EQ(worker->Wait(), 0) << worker->output();
+  const absl::Time limit = absl::Now() + absl::Seconds(30);
+  while ((Runs(leader) || Runs(child)) && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_FALSE(Runs(leader));
+  EXPECT_FALSE(Runs(child)) << "nobody is left to end it: pid " << child;
+  if (Runs(child)) kill(child, SIGKILL);
+}
+
 TEST_F(DaemonsTest, WorkerWhoseBrokerIsAwayStopsAndSaysWhatWasNotConfirmed) {
   StartBroker();
   auto client = Connect();

@@ -19,6 +19,7 @@
 #include "common/text.h"
 #include "fmt/format.h"
 #include "worker/daemon/error_lines.h"
+#include "worker/daemon/process_groups.h"
 #include "worker/daemon/run_files.h"
 #include "worker/daemon/task_json.h"
 
@@ -219,6 +220,7 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
                   report.write.get(), parent);
   }
   setpgid(pid, pid);  // whoever of the two is first
+  const RunningGroup group(pid);
   in.read.Close();
   out.write.Close();
   err.write.Close();
@@ -237,7 +239,6 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
   absl::Time kill_at = absl::InfiniteFuture();
   absl::Time look_at = absl::Now() + kLookAtCheckpoint;
   bool told_to_end = false;
-  auto end_group = [&](int signal_number) { kill(-pid, signal_number); };
   while (true) {
     // Nothing more to write: the program sees the end of its input.
     if (payload.empty()) in.write.Close();
@@ -273,7 +274,7 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
       kill_at =
           now + (context.cancel_reason() == CancelReason::kShutdown ? std::min(options.kill_grace, kKillGraceAtTheEnd)
                                                                     : options.kill_grace);
-      end_group(SIGTERM);
+      group.Signal(SIGTERM);
     }
     if (now >= look_at) {
       look_at = now + kLookAtCheckpoint;
@@ -281,10 +282,10 @@ Outcome RunCommand(const CommandOptions& options, TaskContext& context, std::str
     }
     if (now >= kill_at) {
       kill_at = absl::InfiniteFuture();
-      end_group(SIGKILL);
+      group.Signal(SIGKILL);
     }
   }
-  end_group(SIGKILL);  // what it left running
+  group.Signal(SIGKILL);  // what it left running
   lines.Flush();
   const bool ended_well = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
   if (!ended_well) SaveCheckpoint(files.NewCheckpoint(true), context);

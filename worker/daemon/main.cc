@@ -10,6 +10,7 @@
 #include "common/version.h"
 #include "worker/daemon/daemon_options.h"
 #include "worker/daemon/plugin_host.h"
+#include "worker/daemon/process_groups.h"
 #include "worker/worker.h"
 
 int main(int argc, char** argv) {
@@ -50,6 +51,7 @@ int main(int argc, char** argv) {
       return fail(status);
     }
   }
-  if (absl::Status status = worker.Run(); !status.ok()) return fail(status);
-  return 0;
+  const absl::Status status = worker.Run();
+  penstock::KillRunningGroups();
+  return status.ok() ? 0 : fail(status);
 }

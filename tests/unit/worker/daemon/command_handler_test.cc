@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "penstock/v1/task.pb.h"
 #include "tests/support/temp_folder.h"
+#include "worker/daemon/process_groups.h"
 #include "worker/executor.h"
 #include "worker/follow_ups.h"
 
@@ -319,6 +320,19 @@ TEST_F(CommandTest, EndOfTheWorkerDoesNotWaitForTheKillGrace) {
   recorder_->ready.get_future().wait();
   executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kShutdown);
   EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kRelease);
+  ExpectGrandchildEnds();
+}
+
+// Of a cancelled run, or one that was given up, the worker's end is not told.
+TEST_F(CommandTest, EndOfTheWorkerEndsWhatWasToldToEndBefore) {
+  CommandOptions options = Shell("trap '' TERM; " + Grandchild("exec sleep 1000") + " & wait");
+  options.kill_grace = absl::Minutes(10);
+  Submit(options);
+  recorder_->ready.get_future().wait();
+  executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kCancelled);
+  executor_->Cancel(TaskId(0, 1, 7), 99, CancelReason::kShutdown);
+  KillRunningGroups();
+  EXPECT_EQ(recorder_->finished.get_future().get().kind(), Outcome::Kind::kCancelled);
   ExpectGrandchildEnds();
 }
 
