@@ -366,7 +366,7 @@ absl::Status TaskWalk::VisitHistoryRecords(QueueId queue) {
       if (!filter_->FitsCreateTime(finished.create_time)) return true;
       v1::Task task;
       status = reader_->ReadFinished(finished, record_bucket, {}, &task);
-      if (status.ok()) status = AddIfWanted(std::move(task));
+      if (status.ok()) status = AddIfWanted(finished.task, std::move(task));
       return status.ok();
     }));
     RETURN_IF_ERROR(status);
@@ -388,7 +388,7 @@ absl::Status TaskWalk::Visit(const TaskSnapshot& snapshot) {
   ++cost_;
   v1::Task task;
   absl::Status status = reader_->Read(snapshot, filter_->parts(), &task);
-  if (status.ok()) status = AddIfWanted(std::move(task));
+  if (status.ok()) status = AddIfWanted(snapshot.task, std::move(task));
   if (absl::IsDataLoss(status)) {
     // One unreadable task does not hide the others; GetTask says what is wrong with it.
     LogFor("rpc").error("task is unreadable: {}", ToStd(status.message()));
@@ -397,14 +397,14 @@ absl::Status TaskWalk::Visit(const TaskSnapshot& snapshot) {
   return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
-absl::Status TaskWalk::AddIfWanted(v1::Task task) {
+absl::Status TaskWalk::AddIfWanted(TaskId id, v1::Task task) {
   // Tasks move while they are read: whatever is found in a phase counts only in a state of that phase, lest it be seen
-  // twice.
+  // twice. One that was delivered since it was read in its lane is found again where it runs.
   const bool waiting_phase = token_.phase == kWaiting || token_.phase == kTimers;
   if (waiting_phase != Waits(task.state())) return absl::OkStatus();
   cost_ += task.spec().payload().size() / kPayloadPerCost;
   ASSIGN_OR_RETURN(const bool fits, filter_->Fits(task, reader_.get()));
-  if (!fits) return absl::OkStatus();
+  if (!fits || !in_page_.insert(id.value()).second) return absl::OkStatus();
   if (task.has_spec()) task.mutable_spec()->clear_payload();
   page_.tasks.push_back(std::move(task));
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "broker/rpc/page_token.h"
 #include "broker/rpc/task_filter.h"
@@ -88,7 +89,7 @@ class TaskWalk final : public std::enable_shared_from_this<TaskWalk> {
   // Reads a task and adds it to the page if it is one of those asked for.
   absl::Status Visit(const TaskSnapshot& snapshot);
   absl::Status Visit(TaskId task);
-  absl::Status AddIfWanted(v1::Task task);
+  absl::Status AddIfWanted(TaskId id, v1::Task task);
   bool Full() const;
 
   const std::shared_ptr<TaskSource> source_;
@@ -97,6 +98,7 @@ class TaskWalk final : public std::enable_shared_from_this<TaskWalk> {
   Done done_;
   PageToken token_;
   TaskPage page_;
+  absl::flat_hash_set<uint64_t> in_page_;
   int steps_ = 0;
   size_t cost_ = 0;                     // of what it has looked at
   std::unique_ptr<TaskReader> reader_;  // of the step that reads

@@ -302,7 +302,7 @@ TEST_F(DaemonsTest, NoCommandOutlivesItsWorkerWhateverItWasToldBefore) {
   auto client = Connect();
   const std::string pids = folder_.path() + "/pids";
   auto worker =
-      StartWorker("  - type: deaf\n    kill_grace: 10min\n    command: [/bin/sh, -c, \"trap '' TERM; sleep 1000 & " +
+      StartWorker("  - type: deaf\n    kill_grace: 10m\n    command: [/bin/sh, -c, \"trap '' TERM; sleep 1000 & " +
                       ("echo $$ $! > " + pids) + ".new; mv " + pids + ".new " + pids + "; wait\"]\n",
                   "drain_grace: 0s\n");
   const TaskId id = client->Enqueue("q", "deaf", "", {.max_attempts = 1, .run_timeout = absl::Seconds(1)}).value();

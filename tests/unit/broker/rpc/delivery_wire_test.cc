@@ -46,7 +46,7 @@ TEST(DeliveryWireTest, IsWhatProtobufWrites) {
       delivery.task = TaskId(7, uint64_t{1} << (number % 40), number);
       delivery.token = FencingToken(number % 3 == 0 ? UINT64_MAX : number + 1);
       delivery.attempt = number;  // 0 is not written
-      delivery.max_attempts = number % 2 == 0 ? UINT32_MAX : 0;
+      delivery.max_attempts = number % 2 == 0 ? INT32_MAX : 0;
       delivery.create_time = number % 5 == 0 ? 0 : 1'800'000'000 * kSecond + number;
       delivery.run_timeout = number % 7 == 0 ? 0 : number * kMinute + 999'999;
       delivery.spec = spec;

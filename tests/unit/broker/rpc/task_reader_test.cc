@@ -207,6 +207,11 @@ class TaskReaderTest : public EdgeFixture {
       effects->replies.push_back({lanes->ticket, absl::OkStatus(), std::move(reply)});
     } else if (const auto* running = std::get_if<ListRunningCommand>(&command)) {
       RunningReply reply;
+      if (begins_meanwhile_ && running->after < Slot(0)) {
+        TaskSnapshot& snapshot = reply.tasks.emplace_back(SnapshotOf(Slot(0)));
+        snapshot.place = TaskSnapshot::Place::kRunning;
+        snapshot.state = State::kRunning;
+      }
       if (running->after < Slot(8)) reply.tasks.push_back(SnapshotOf(Slot(8)));
       effects->replies.push_back({running->ticket, absl::OkStatus(), std::move(reply)});
     }
@@ -256,6 +261,7 @@ class TaskReaderTest : public EdgeFixture {
   const Keys keys_{0};
   Time now_ = 0;
   HistoryAddress address_;
+  bool begins_meanwhile_ = false;  // the first task, between two steps of a list
   std::unique_ptr<v1::TaskService::Stub> stub_ = v1::TaskService::NewStub(channel);
 };
 
@@ -373,6 +379,12 @@ TEST_F(TaskReaderTest, ListShowsEveryTaskOnceInPagesOfAnySize) {
   for (int page_size : {1, 2, 3, 100}) {
     EXPECT_THAT(List(ListRequest(), page_size), UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)) << page_size;
   }
+}
+
+// A bulk job that cancels counted it twice.
+TEST_F(TaskReaderTest, TaskThatBeginsWhileAPageIsReadIsInItOnce) {
+  begins_meanwhile_ = true;
+  EXPECT_THAT(List(ListRequest(), 100), UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
 }
 
 TEST_F(TaskReaderTest, ListShowsOneState) {
