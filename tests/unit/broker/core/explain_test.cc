@@ -615,7 +615,7 @@ TEST(ExplainTest, TheDispatcherDoesWhatWasSaid) {
   if (HasFailure()) return;
   // It says something only if all of it came up, and often.
   EXPECT_GT(explained, 10'000u);
-  EXPECT_GT(followed, 100u);
+  EXPECT_GT(followed, 7u * static_cast<uint64_t>(Seeds()));
   for (Code code :
        {Code::kNotDue, Code::kQueuePaused, Code::kKeyHeld, Code::kKeyTurn, Code::kThrottled, Code::kNoWorker,
         Code::kNoWorkerWithLabels, Code::kWorkersDraining, Code::kWorkersBusy, Code::kTurn, Code::kReclaim}) {
