@@ -123,8 +123,10 @@ concept ResponseOrStatus =
 template <class Response>
 class OutcomeOr {
  public:
+  // Implicit: a handler returns what it has. NOLINTNEXTLINE(google-explicit-constructor)
   OutcomeOr(Outcome outcome) : outcome_(std::move(outcome)) {}
   template <ResponseOrStatus<Response> T>
+  // NOLINTNEXTLINE(google-explicit-constructor,bugprone-forwarding-reference-overload)
   OutcomeOr(T&& response) : response_(std::forward<T>(response)) {}
 
   // The outcome; `done(response)` makes one of a response.

@@ -314,7 +314,7 @@ void ChaosRound::NetworkFault(Actor* actor) {
     pace.delay = Between(5, 400);
   } else if (draw == 4) {
     Note("network trickles");
-    pace.bytes_per_second = static_cast<size_t>(200 + Below(20'000));
+    pace.bytes_per_second = 200 + static_cast<size_t>(Below(20'000));
   } else if (draw == 5) {
     Note("network stopped");
     pace.stopped = true;

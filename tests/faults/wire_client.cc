@@ -43,7 +43,7 @@ void SetPatience(grpc::ClientContext* context) {
 
 class WireClient::Stream {
  public:
-  Stream(v1::WorkerService::Stub* stub) : stream_(stub->Work(&context_)), reader_([this] { Read(); }) {}
+  explicit Stream(v1::WorkerService::Stub* stub) : stream_(stub->Work(&context_)), reader_([this] { Read(); }) {}
   ~Stream() {
     context_.TryCancel();
     reader_.join();

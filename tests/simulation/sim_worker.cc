@@ -88,7 +88,10 @@ void SimWorker::Later(Span delay, std::function<void()> action) {
 
 void SimWorker::Start() {
   histcheck::Event& line = world_.Log(Op::kWorker, name_);
-  for (const auto& [key, value] : labels_) line.labels += (line.labels.empty() ? "" : ",") + key + "=" + value;
+  for (const auto& [key, value] : labels_) {
+    if (!line.labels.empty()) line.labels += ",";
+    line.labels.append(key).append("=").append(value);
+  }
   const bool limited =
       std::any_of(types_.begin(), types_.end(), [](const auto& type) { return type.max_concurrency > 0; });
   if (!limited) {

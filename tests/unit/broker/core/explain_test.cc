@@ -420,7 +420,7 @@ class World {
       }
       const std::vector<WaitReason> reasons = Blocking(explain);
       ASSERT_FALSE(reasons.empty()) << "it has no reason left, but waits" << story;
-      const WaitReason reason = reasons.front();
+      const WaitReason& reason = reasons.front();
       story += "\n" + reason.text;
       Resolve(task, reason);
       if (::testing::Test::HasFailure()) return;
