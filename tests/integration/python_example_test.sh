@@ -9,6 +9,7 @@ trap 'kill "${pids[@]}" 2>/dev/null || true; wait || true; rm -rf "$folder"' EXI
 mkdir "$folder/gen"
 protoc -I "$source/proto" --python_out="$folder/gen" --grpc_out="$folder/gen" \
   --plugin=protoc-gen-grpc="$(command -v grpc_python_plugin)" "$source"/proto/penstock/v1/*.proto
+: >"$folder/broker.log"  # it is read before the broker has begun
 "$broker" --data-dir "$folder/data" --grpc.address 127.0.0.1:0 --http.address '' 2>"$folder/broker.log" &
 pids+=($!)
 # The log tells the port once the broker is ready.
