@@ -46,7 +46,8 @@ example="$prefix/share/doc/penstock/client/examples/greetings"
 
 "$folder/consumer/greet_test" >"$folder/greet_test.log" 2>&1
 
-# Port 0 takes any; the broker says which.
+# Port 0 takes any; the broker says which, in a log that is read before the broker has begun.
+: >"$folder/broker.log"
 "$prefix/bin/penstock-broker" --grpc.address 127.0.0.1:0 --http.address '' --data-dir "$folder/data" >"$folder/broker.log" 2>&1 &
 broker_pid=$!
 port=''
