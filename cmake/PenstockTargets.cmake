@@ -42,7 +42,7 @@ endfunction()
 function(penstock_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 300)  # Not a pass/fail limit for speed: only so that a hung test ends.
+    set(ARG_TIMEOUT 1200)  # Not a pass/fail limit for speed: only so that a hung test ends.
   endif()
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
