@@ -1,9 +1,9 @@
 // The simulation itself: that it repeats, that it can fail, that its parts do what they stand for. What it says about
 // the broker is the business of penstock-sim (docs/reliability.md).
 
+#include <cstdlib>
 #include <map>
 #include <memory>
-#include <cstdlib>
 #include <set>
 #include <sstream>
 #include <stdexcept>
