@@ -9,26 +9,37 @@
 namespace penstock {
 namespace {
 
-Mutex mu;
-std::set<pid_t> leaders ABSL_GUARDED_BY(mu);
+struct Groups {
+  Mutex mu;
+  std::set<pid_t> leaders ABSL_GUARDED_BY(mu);
+};
+
+// Never destroyed: handlers' threads may still end while the process does.
+Groups& TheGroups() {
+  static Groups& groups = *new Groups();
+  return groups;
+}
 
 }  // namespace
 
 RunningGroup::RunningGroup(pid_t leader) : leader_(leader) {
-  MutexLock lock(mu);
-  leaders.insert(leader);
+  Groups& groups = TheGroups();
+  MutexLock lock(groups.mu);
+  groups.leaders.insert(leader);
 }
 
 RunningGroup::~RunningGroup() {
-  MutexLock lock(mu);
-  leaders.erase(leader_);
+  Groups& groups = TheGroups();
+  MutexLock lock(groups.mu);
+  groups.leaders.erase(leader_);
 }
 
 void RunningGroup::Signal(int signal_number) const { kill(-leader_, signal_number); }
 
 void KillRunningGroups() {
-  MutexLock lock(mu);
-  for (pid_t leader : leaders) kill(-leader, SIGKILL);
+  Groups& groups = TheGroups();
+  MutexLock lock(groups.mu);
+  for (pid_t leader : groups.leaders) kill(-leader, SIGKILL);
 }
 
 }  // namespace penstock
